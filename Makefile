@@ -1,0 +1,63 @@
+# UGS-Failover. `make rehearsal` is the main job, `make test` runs every test; both set up first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' payload/__init__.py)
+PYTHON := .venv/bin/python
+ISO := build/ugs-failover-$(VERSION)-amd64.iso
+
+# What the build, the rehearsal and the tests need on a Debian 12 machine.
+PACKAGES := $(shell sed 's/\#.*//' .ci/packages)
+
+.PHONY: help setup iso rehearsal test check bench clean
+
+help:
+	@echo "make rehearsal   build the ISO, copy one virtual machine to another, boot the copy, report"
+	@echo "make test        every test, one rehearsal included"
+	@echo "make check       lint, types, layers, unit tests (under a minute)"
+	@echo "make iso         only the ISO: $(ISO)"
+	@echo "make bench       speed, side by side with the peer tools"
+	@echo "make clean       remove build/"
+
+setup: build/.packages .venv/.ready
+
+build/.packages: .ci/packages
+	@mkdir -p build
+	@missing=$$(dpkg-query -W -f '$${Package} $${Status}\n' $(PACKAGES) 2>&1 | \
+		sed -n 's/^dpkg-query: no packages found matching //p; /install ok installed/!s/^\([a-z0-9.+-]*\) [a-z]* .*/\1/p'); \
+	if [ -n "$$missing" ]; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -q -y --no-install-recommends $$missing; fi
+	@touch $@
+
+.venv/.ready: requirements-dev.lock pyproject.toml | build/.packages
+	@test -x $(PYTHON) || python3 -m venv .venv
+	$(PYTHON) -m pip install -q --require-hashes -r requirements-dev.lock
+	$(PYTHON) -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+iso: setup
+	live-build/build --output $(ISO)
+
+rehearsal: setup iso
+	$(PYTHON) -m tests.vm.rehearse --iso $(ISO) --output build/rehearsal \
+		$(if $(SOURCE),--source $(SOURCE)) $(if $(FIRMWARE),--firmware $(FIRMWARE))
+
+check: setup
+	.venv/bin/ruff check payload tests
+	.venv/bin/ruff format --check payload tests
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+	$(PYTHON) -m pytest -q tests/unit
+
+test: setup iso
+	.venv/bin/ruff check payload tests
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+	$(PYTHON) -m pytest tests/unit tests/integration tests/vm
+
+bench: setup
+	$(PYTHON) -m tests.bench --output build/bench/bench.json
+
+clean:
+	rm -rf build

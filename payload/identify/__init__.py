@@ -1,0 +1,1 @@
+"""Who am I? Disks, firmware, cards, the installed system, our marker; and the role that follows."""

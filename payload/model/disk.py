@@ -1,0 +1,138 @@
+"""What a disk is and what lies on it. All sizes and positions are bytes."""
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+EXTENDED_TYPES = frozenset({"5", "f", "85", "c5"})
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """What libblkid finds at the start of a disk or partition (`kind` is its TYPE)."""
+
+    kind: str
+    uuid: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One entry of a partition table. `type_id` is hex for MBR, a GUID for GPT, lower case."""
+
+    number: int
+    start: int
+    size: int
+    type_id: str
+    uuid: str = ""  # PARTUUID
+    name: str = ""
+    attributes: str = ""  # GPT attributes in sfdisk's words
+    bootable: bool = False
+    file_system: FileSystem | None = None
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+    @property
+    def is_extended(self) -> bool:
+        """A container of logical partitions, holding no data of its own."""
+        return self.type_id in EXTENDED_TYPES
+
+
+@dataclass(frozen=True)
+class PartitionTable:
+    """A partition table as sfdisk tells it. `id` is the disk signature (0x...) or GUID."""
+
+    label: str  # "dos" or "gpt"
+    id: str
+    partitions: tuple[Partition, ...]
+    first_lba: int = 0  # GPT only, sectors
+    last_lba: int = 0  # GPT only, sectors
+    table_length: int = 0  # GPT only, entries; 0 means the default of 128
+
+    @property
+    def end(self) -> int:
+        """Where the last partition ends: the size a target needs at the least."""
+        return max((partition.end for partition in self.partitions), default=0)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A disk without its content. `name` and `node` hold for this boot only: never an identity.
+
+    `path` is the by-path name: where the disk is plugged in, the fallback when the serial is
+    empty or shared.
+    """
+
+    name: str  # "sda"
+    node: str  # "/dev/sda"
+    size: int
+    sector_size: int = 512
+    model: str = ""
+    serial: str = ""
+    wwn: str = ""
+    path: str = ""
+    transport: str = ""  # "sata", "nvme", "iscsi", "usb", ...
+    rotational: bool = False
+    removable: bool = False
+    write_protected: bool = False  # by the hardware, not by our own write blocker
+    ineligible: str = ""  # why this disk is never written to; "" when it may be considered
+
+    @property
+    def id(self) -> str:
+        """The stable name of this disk: wwn, else serial, else path. `identify.inventory`
+        makes it unambiguous by clearing a serial that two disks share."""
+        if self.wwn:
+            return f"wwn:{self.wwn}"
+        if self.serial:
+            return f"serial:{self.serial}"
+        return f"path:{self.path or self.name}"
+
+    @property
+    def label(self) -> str:
+        """For people: kernel name, model, serial and size in GB (10^9 bytes)."""
+        size = f"{self.size / 1e9:.1f} GB"
+        return " ".join(word for word in (self.name, self.model, self.serial, size) if word)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """Our own mark on a disk whose copy was begun and not finished (byte 31744 of the disk)."""
+
+    copy_id: str
+    source_id: str
+    target_id: str
+    disk_id: str
+    started_at: int  # seconds since the epoch, by the target's clock
+
+
+@dataclass(frozen=True)
+class Content:
+    """What lies on a disk.
+
+    `blank` is proof, not absence of knowledge: no table, no signature, and zeros wherever we
+    looked. `evidence` says what was seen either way.
+    """
+
+    blank: bool
+    evidence: str
+    table: PartitionTable | None = None
+    file_system: FileSystem | None = None  # on the whole disk
+    signatures: tuple[str, ...] = ()
+    unfinished: Unfinished | None = None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk and its content; `content` is None when it was not looked at (not eligible)."""
+
+    hardware: Hardware
+    content: Content | None = None
+
+    @property
+    def id(self) -> str:
+        return self.hardware.id
+
+    @property
+    def eligible(self) -> bool:
+        return not self.hardware.ineligible

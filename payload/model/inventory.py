@@ -1,0 +1,57 @@
+"""Everything one machine knows of itself, as it is sent to the peer and saved for support."""
+
+from dataclasses import dataclass
+
+from payload.model.disk import Disk
+from payload.model.machine import Card, Firmware, MachineIdentity
+from payload.model.marker import CopyMarker, MachineReference, Usage
+
+
+@dataclass(frozen=True)
+class InstalledSystem:
+    """A root file system found on the disks, looked at without replaying its journal."""
+
+    disk: str  # the disk's stable id
+    partition: int  # 0: the whole disk
+    file_system: str
+    os_name: str = ""
+    host_name: str = ""
+    ucs_version: str = ""
+    marker: CopyMarker | None = None
+    usage: Usage | None = None  # as it is now, to compare with marker.usage
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """One machine: who it is, what it boots by, its cards, its disks and what lies on them."""
+
+    machine: MachineIdentity
+    firmware: Firmware
+    cards: tuple[Card, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    systems: tuple[InstalledSystem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    memory: int = 0  # bytes
+    clock: int = 0  # seconds since the epoch
+    version: str = ""
+
+    @property
+    def eligible_disks(self) -> tuple[Disk, ...]:
+        """The disks a copy may be read from or written to at all."""
+        return tuple(disk for disk in self.disks if disk.eligible)
+
+    @property
+    def host_name(self) -> str:
+        """The host name of the installed system, if there is one."""
+        return next((system.host_name for system in self.systems if system.host_name), "")
+
+    @property
+    def reference(self) -> MachineReference:
+        return MachineReference(self.machine.id, self.machine.label, self.host_name)
+
+    def disk(self, disk_id: str) -> Disk:
+        """The disk with that stable id. Raises KeyError."""
+        for disk in self.disks:
+            if disk.id == disk_id:
+                return disk
+        raise KeyError(disk_id)

@@ -1,0 +1,93 @@
+"""What will be done, computed on both machines from the same two inventories."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from blake3 import blake3
+
+from payload.model.codec import to_json
+from payload.model.disk import PartitionTable
+from payload.model.marker import MachineReference
+
+CHUNK_SIZE = 1 << 20  # bytes; a chunk never crosses a multiple of this within its region
+
+
+class CopyMode(StrEnum):
+    """`failover.copy=`: blocks in use, or every block."""
+
+    USED = "used"
+    EXACT = "exact"
+
+
+class Method(StrEnum):
+    """Which bytes of a region are copied."""
+
+    USED = "used"  # blocks in use, by the file system's own map
+    ALL = "all"  # every block
+    HEADER = "header"  # swap: the header with its UUID, nothing else
+    BOOT = "boot"  # boot code and the gap behind it; never the table itself
+
+
+@dataclass(frozen=True)
+class Region:
+    """A range of one disk, at the same place on source and target.
+
+    `pair` is the index into Plan.disks, `index` the region's own number on the wire.
+    `number` is the partition number, 0 for the boot area or a whole disk.
+    """
+
+    index: int
+    pair: int
+    number: int
+    start: int
+    size: int
+    method: Method
+    file_system: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people: "disk 1 partition 5"."""
+        part = (
+            f"partition {self.number}"
+            if self.number
+            else ("boot area" if self.method is Method.BOOT else "whole disk")
+        )
+        return f"disk {self.pair + 1} {part}"
+
+
+@dataclass(frozen=True)
+class PlannedDisk:
+    """One disk as the plan names it: by stable id, with what a person recognises it by."""
+
+    id: str
+    label: str
+    size: int
+    sector_size: int
+
+
+@dataclass(frozen=True)
+class DiskPair:
+    """Which disk goes onto which. `content` is what is on the target now."""
+
+    source: PlannedDisk
+    target: PlannedDisk
+    content: str
+    table: PartitionTable | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Two machines that computed equal digests mean the same thing."""
+
+    source: MachineReference
+    target: MachineReference
+    mode: CopyMode
+    disks: tuple[DiskPair, ...]
+    regions: tuple[Region, ...]
+    root: int  # index of the region that holds the root file system
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """BLAKE3 of the plan's JSON, 64 hex digits."""
+        return blake3(to_json(self)).hexdigest()

@@ -1,0 +1,190 @@
+"""Every tunable, with its default. `site.toml` and `failover.*` kernel parameters set them.
+
+Both spell a setting alike: `failover.after.source=stay` on the kernel line is
+
+    [after]
+    source = "stay"
+
+in `site.toml`. The kernel line wins. An unknown key is an error that names it, since a
+misspelled safety setting that is silently ignored is worse than none.
+"""
+
+import shlex
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+from ipaddress import ip_address, ip_interface
+from typing import Any
+
+from payload.model.errors import SettingsError
+from payload.model.plan import CopyMode
+from payload.model.role import Role
+
+
+class After(StrEnum):
+    """What a machine does when the run ended well."""
+
+    POWEROFF = "poweroff"
+    REBOOT = "reboot"
+    STAY = "stay"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one run. Durations are seconds."""
+
+    role: Role | None = None  # None: decide from what is found
+    overwrite: tuple[str, ...] = ()  # serials or ids of disks a person named
+    peer: str = ""  # address of the source, for routed sites
+    ip: str = ""  # own address with prefix length
+    gateway: str = ""
+    interface: str = ""  # only this card, "" for all
+    port: int = 10000
+    countdown: int = 30
+    copy: CopyMode = CopyMode.USED
+    connections: int = 4
+    reconnect: int = 3600  # how long a broken link is waited for
+    dry_run: bool = False
+    after_source: After = After.POWEROFF
+    after_target: After = After.POWEROFF
+
+
+def _number(low: int, high: int) -> Callable[[str, Any], int]:
+    def parse(key: str, value: Any) -> int:
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            number = low - 1
+        if isinstance(value, bool) or not low <= number <= high:
+            raise SettingsError(
+                f"{key} must be a whole number from {low} to {high}, not {value!r}."
+            )
+        return number
+
+    return parse
+
+
+def _choice(kind: type[Enum]) -> Callable[[str, Any], Any]:
+    def parse(key: str, value: Any) -> Any:
+        try:
+            return kind(value)
+        except ValueError:
+            words = ", ".join(str(member.value) for member in kind)
+            raise SettingsError(f"{key} must be one of {words}, not {value!r}.") from None
+
+    return parse
+
+
+def _role(key: str, value: Any) -> Role | None:
+    if value in ("source", "target"):
+        return Role(value)
+    if value == "auto":
+        return None
+    raise SettingsError(f"{key} must be one of auto, source, target, not {value!r}.")
+
+
+def _flag(key: str, value: Any) -> bool:
+    if value in (True, "1", "yes", "true", "on", ""):
+        return True
+    if value in (False, "0", "no", "false", "off"):
+        return False
+    raise SettingsError(f"{key} must be yes or no, not {value!r}.")
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"{key} must be text, not {value!r}.")
+    return value
+
+
+def _names(key: str, value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SettingsError(f"{key} must be a list of disk serials or ids, not {value!r}.")
+    stripped = tuple(name.strip() for name in names if name.strip())
+    if "all" in stripped:
+        raise SettingsError(f"{key}=all does not exist: name each disk by its serial or id.")
+    return stripped
+
+
+def _address(key: str, value: Any) -> str:
+    try:
+        if value:
+            ip_address(str(value))
+    except ValueError:
+        raise SettingsError(f"{key} must be an IP address, not {value!r}.") from None
+    return str(value)
+
+
+def _interface_address(key: str, value: Any) -> str:
+    try:
+        if value and ("/" not in str(value) or not ip_interface(str(value))):
+            raise ValueError
+    except ValueError:
+        raise SettingsError(
+            f"{key} must be an address with its prefix length, as 192.0.2.7/24, not {value!r}."
+        ) from None
+    return str(value)
+
+
+_KEYS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "role": ("role", _role),
+    "overwrite": ("overwrite", _names),
+    "peer": ("peer", _address),
+    "ip": ("ip", _interface_address),
+    "gateway": ("gateway", _address),
+    "interface": ("interface", _text),
+    "port": ("port", _number(1, 65535)),
+    "countdown": ("countdown", _number(0, 86400)),
+    "copy": ("copy", _choice(CopyMode)),
+    "connections": ("connections", _number(1, 16)),
+    "reconnect": ("reconnect", _number(0, 7 * 86400)),
+    "dry-run": ("dry_run", _flag),
+    "after.source": ("after_source", _choice(After)),
+    "after.target": ("after_target", _choice(After)),
+}
+
+
+def _apply(settings: Settings, where: str, values: Mapping[str, Any]) -> Settings:
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in _KEYS:
+            known = ", ".join(sorted(_KEYS))
+            raise SettingsError(f"{where}: there is no setting {key!r}. Known are: {known}.")
+        field, parse = _KEYS[key]
+        changes[field] = parse(f"{where}: {key}", value)
+    return replace(settings, **changes)
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def read_site_toml(settings: Settings, text: str, where: str = "site.toml") -> Settings:
+    """Apply a `site.toml`. Raises SettingsError naming the key."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{where} is not valid TOML: {error}.") from error
+    return _apply(settings, where, _flatten(table))
+
+
+def read_kernel_line(settings: Settings, line: str) -> Settings:
+    """Apply the `failover.*` words of a kernel line, which wins. Raises SettingsError."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        words = line.split()
+    values: dict[str, Any] = {}
+    for word in words:
+        if word.startswith("failover."):
+            key, _, value = word.removeprefix("failover.").partition("=")
+            values[key] = value
+    return _apply(settings, "kernel line", values)

@@ -1,0 +1,1 @@
+"""The order of things: which state follows which, and what each role does in it."""

@@ -1,0 +1,112 @@
+"""The adapters a run works through, in one value. Tests pass others; nothing asks which.
+
+Logic never branches on "test" or "dry run": whoever wants other behaviour passes another adapter.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from payload.model.disk import Hardware
+from payload.model.machine import Firmware, MachineIdentity
+
+if TYPE_CHECKING:
+    from payload.system.links import Links
+    from payload.system.mdns import Mdns
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A process that ended as expected. Output is UTF-8, other bytes kept as surrogates."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Run(Protocol):
+    """The one way to start a process (`system.command.run`)."""
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str = "",
+        timeout: float = 60.0,
+        ok: tuple[int, ...] = (0,),
+    ) -> Completed:
+        """Run a tool with LC_ALL=C. Raises ToolError when it is missing, takes longer than
+        `timeout` seconds or ends with a code not in `ok`."""
+
+
+class Blocks(Protocol):
+    """Disks as block devices (`system.block`)."""
+
+    def find(self) -> tuple[Hardware, ...]:
+        """Every disk, the ineligible ones with their reason. Raises ToolError, also when the
+        answer is empty: a machine without any disk is a failed tool until proven otherwise."""
+
+    def recheck(self, hardware: Hardware) -> None:
+        """Raise TargetDiskError unless `hardware.node` is still that very device, and idle."""
+
+    def set_writable(self, node: str) -> None: ...
+
+    def set_read_only(self, node: str) -> None: ...
+
+    def open_to_read(self, node: str) -> int:
+        """A descriptor (O_RDONLY, O_DIRECT where the device takes it)."""
+
+    def open_to_write(self, node: str) -> int:
+        """A descriptor (O_RDWR, O_EXCL, O_DIRECT where the device takes it)."""
+
+    def drop_cache(self, node: str) -> None:
+        """Flush to the medium and forget what the kernel has cached, so that reads are real."""
+
+    def view(
+        self, node: str, start: int, size: int, *, writable: bool = False
+    ) -> AbstractContextManager[str]:
+        """A device that is exactly bytes `start` to `start + size` of `node`: how partitions are
+        looked at and mounted, whatever the kernel thinks of the partition table."""
+
+
+class Mounts(Protocol):
+    """File systems (`system.mounts`)."""
+
+    def mount(
+        self, device: str, kind: str, *, writable: bool = False, options: Sequence[str] = ()
+    ) -> AbstractContextManager[Path]:
+        """Mount and unmount again. Read-only means: without replaying any journal."""
+
+
+class Board(Protocol):
+    """The machine itself (`system.board`)."""
+
+    def identity(self, macs: tuple[str, ...]) -> MachineIdentity: ...
+
+    def firmware(self) -> Firmware: ...
+
+    def memory(self) -> int: ...
+
+
+class Power(Protocol):
+    """How a run ends (`system.power`). Refuses unless really running from our medium."""
+
+    def off(self) -> None: ...
+
+    def reboot(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Host:
+    """Everything a run may touch."""
+
+    run: Run
+    blocks: Blocks
+    mounts: Mounts
+    board: Board
+    power: Power
+    links: "Links"
+    mdns: "Mdns"
