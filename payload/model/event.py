@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from payload.model.report import Report
+from payload.model.role import Decision
 
 
 class Level(StrEnum):
@@ -27,6 +28,13 @@ class Note:
 
     text: str
     level: Level = Level.INFO
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What this machine is in this run, and why."""
+
+    decision: Decision
 
 
 @dataclass(frozen=True)
@@ -71,5 +79,5 @@ class Ended:
     report: Report
 
 
-Event = Stage | Note | Waiting | Agreement | Countdown | Progress | Ended
+Event = Stage | Note | Decided | Waiting | Agreement | Countdown | Progress | Ended
 Monitor = Callable[[Event], None]

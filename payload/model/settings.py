@@ -128,32 +128,91 @@ def _interface_address(key: str, value: Any) -> str:
     return str(value)
 
 
-_KEYS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
-    "role": ("role", _role),
-    "overwrite": ("overwrite", _names),
-    "peer": ("peer", _address),
-    "ip": ("ip", _interface_address),
-    "gateway": ("gateway", _address),
-    "interface": ("interface", _text),
-    "port": ("port", _number(1, 65535)),
-    "countdown": ("countdown", _number(0, 86400)),
-    "copy": ("copy", _choice(CopyMode)),
-    "connections": ("connections", _number(1, 16)),
-    "reconnect": ("reconnect", _number(0, 7 * 86400)),
-    "dry-run": ("dry_run", _flag),
-    "after.source": ("after_source", _choice(After)),
-    "after.target": ("after_target", _choice(After)),
+@dataclass(frozen=True)
+class Key:
+    """A setting as people write it. `docs/settings.md` is printed from these."""
+
+    field: str
+    parse: Callable[[str, Any], Any]
+    values: str
+    meaning: str
+
+
+KEYS: Mapping[str, Key] = {
+    "role": Key(
+        "role",
+        _role,
+        "auto, source, target",
+        "What this machine is. A target still overwrites only what it may overwrite anyway.",
+    ),
+    "overwrite": Key(
+        "overwrite",
+        _names,
+        "serials or ids, with commas between",
+        "Disks of the target that may be overwritten whatever lies on them.",
+    ),
+    "peer": Key(
+        "peer",
+        _address,
+        "IP address",
+        "Where the source is, when it cannot be found on the local network.",
+    ),
+    "ip": Key(
+        "ip",
+        _interface_address,
+        "address/prefix length",
+        "Own address, when no DHCP server gives a useful one.",
+    ),
+    "gateway": Key("gateway", _address, "IP address", "Router towards a peer in another network."),
+    "interface": Key("interface", _text, "name of a card", "Use this card only; empty means all."),
+    "port": Key("port", _number(1, 65535), "1 to 65535", "TCP port the source listens on."),
+    "countdown": Key(
+        "countdown",
+        _number(0, 86400),
+        "0 to 86400 seconds",
+        "Time between showing the plan and the first write.",
+    ),
+    "copy": Key(
+        "copy",
+        _choice(CopyMode),
+        "used, exact",
+        "Copy the blocks in use, or every block.",
+    ),
+    "connections": Key(
+        "connections", _number(1, 16), "1 to 16", "Number of data connections between the two."
+    ),
+    "reconnect": Key(
+        "reconnect",
+        _number(0, 7 * 86400),
+        "0 to 604800 seconds",
+        "How long a broken link is waited for before the run ends.",
+    ),
+    "dry-run": Key(
+        "dry_run", _flag, "yes, no", "Look only: do everything up to the countdown, write nothing."
+    ),
+    "after.source": Key(
+        "after_source",
+        _choice(After),
+        "poweroff, reboot, stay",
+        "What the source does when the run ended well.",
+    ),
+    "after.target": Key(
+        "after_target",
+        _choice(After),
+        "poweroff, reboot, stay",
+        "What the target does when the run ended well.",
+    ),
 }
 
 
 def _apply(settings: Settings, where: str, values: Mapping[str, Any]) -> Settings:
     changes: dict[str, Any] = {}
     for key, value in values.items():
-        if key not in _KEYS:
-            known = ", ".join(sorted(_KEYS))
+        if key not in KEYS:
+            known = ", ".join(sorted(KEYS))
             raise SettingsError(f"{where}: there is no setting {key!r}. Known are: {known}.")
-        field, parse = _KEYS[key]
-        changes[field] = parse(f"{where}: {key}", value)
+        setting = KEYS[key]
+        changes[setting.field] = setting.parse(f"{where}: {key}", value)
     return replace(settings, **changes)
 
 
