@@ -77,6 +77,8 @@ class Hardware:
     removable: bool = False
     write_protected: bool = False  # by the hardware, not by our own write blocker
     ineligible: str = ""  # why this disk is never written to; "" when it may be considered
+    aliases: tuple[str, ...] = ()  # its names in /dev/disk/by-id, as a person may write them
+    sequence: int = 0  # the kernel's number of this attachment: another device gets another
 
     @property
     def id(self) -> str:

@@ -1,0 +1,106 @@
+"""Sparse files as the disks of a machine: the adapter integration tests pass as `Host.blocks`.
+
+It keeps the write gate as the kernel does on the live system: until `set_writable`, whoever opens
+an image for writing, or makes a writable view of it, gets an error. `recheck` finds out when a
+test puts another file in an image's place.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from payload.model.disk import Hardware
+from payload.model.errors import TargetDiskError
+from payload.system import device
+from payload.system.command import run
+from payload.system.host import Run
+
+
+@dataclass(frozen=True)
+class ImageDisk:
+    """An image and what the disk it plays says of itself. The node is the file's path."""
+
+    path: Path
+    serial: str = ""
+    model: str = "Image"
+    wwn: str = ""
+    by_path: str = ""
+    sector_size: int = 512
+    transport: str = "sata"
+    rotational: bool = False
+    ineligible: str = ""
+
+
+@dataclass
+class ImageBlocks:
+    """`Blocks` over image files."""
+
+    images: Sequence[ImageDisk]
+    run: Run = run
+    writable: set[str] = field(default_factory=set)
+    opened_for_writing: list[str] = field(default_factory=list)
+
+    def find(self) -> tuple[Hardware, ...]:
+        return tuple(self._hardware(image) for image in self.images)
+
+    def _hardware(self, image: ImageDisk) -> Hardware:
+        status = image.path.stat()
+        return Hardware(
+            name=image.path.name,
+            node=str(image.path),
+            size=status.st_size,
+            sector_size=image.sector_size,
+            model=image.model,
+            serial=image.serial,
+            wwn=image.wwn,
+            path=image.by_path or f"image-{image.path.name}",
+            transport=image.transport,
+            rotational=image.rotational,
+            ineligible=image.ineligible,
+            sequence=status.st_ino,
+        )
+
+    def recheck(self, hardware: Hardware) -> None:
+        """As `system.block`: another inode, size or name is another disk."""
+        now = {found.node: found for found in self.find() if Path(found.node).exists()}
+        found = now.get(hardware.node)
+        if found is None or (found.sequence, found.size, found.wwn) != (
+            hardware.sequence,
+            hardware.size,
+            hardware.wwn,
+        ):
+            raise TargetDiskError(f"{hardware.label} is no longer the disk that was agreed on.")
+        if found.ineligible:
+            raise TargetDiskError(f"{hardware.label} cannot be written to: {found.ineligible}.")
+
+    def set_writable(self, node: str) -> None:
+        if all(str(image.path) != node or image.ineligible for image in self.images):
+            raise TargetDiskError(f"{node} is no disk that may be made writable.")
+        self.writable.add(node)
+
+    def set_read_only(self, node: str) -> None:
+        self.writable.discard(node)
+
+    def open_to_read(self, node: str) -> int:
+        return device.open_to_read(node)
+
+    def open_to_write(self, node: str) -> int:
+        self._gate(node)
+        return device.open_to_write(node)
+
+    def drop_cache(self, node: str) -> None:
+        device.drop_cache(node)
+
+    def view(
+        self, node: str, start: int, size: int, *, writable: bool = False
+    ) -> AbstractContextManager[str]:
+        if writable:
+            self._gate(node)
+        return device.view(self.run, node, start, size, writable=writable)
+
+    def _gate(self, node: str) -> None:
+        if node not in self.writable:
+            raise TargetDiskError(f"{node} is read-only: {os.strerror(1)}.")
+        self.opened_for_writing.append(node)
