@@ -1,0 +1,120 @@
+"""Both machines compute the plan, compare digests, show it and count down. Nothing is written.
+
+The same code runs on both sides; only who speaks first differs. Until both have said `Go` either
+side can end the run with a word, a key, or by vanishing.
+"""
+
+import time
+from typing import TypeVar
+
+from payload.model.errors import LinkError, PeerError, PlanError, StoppedError, UndecidedError
+from payload.model.event import Agreement, Countdown
+from payload.model.message import Go, PlanOffer
+from payload.model.plan import Plan
+from payload.model.role import Role
+from payload.replicate.planning import describe, plan_copy
+from payload.session.context import Context
+from payload.session.meeting import agreed_mode, own_hello
+from payload.session.states import Outcome
+
+T = TypeVar("T")
+ANSWER = 60.0  # seconds the peer has to compute its plan, or to say Go after our countdown
+
+
+def compute_plan(context: Context) -> Plan:
+    """The plan from both inventories, as the peer computes it too. Raises PlanError, and
+    UndecidedError when it would write to a disk the target's last word does not allow."""
+    own, other = own_hello(context, ""), context.other
+    source, target = (own, other) if context.own_decision.role is Role.SOURCE else (other, own)
+    plan = plan_copy(source.inventory, target.inventory, target.decision, agreed_mode(own, other))
+    if context.own_decision.role is Role.TARGET:
+        check_permissions(context, plan)
+    return plan
+
+
+def check_permissions(context: Context, plan: Plan) -> None:
+    """Raise UndecidedError unless every target disk of the plan may be overwritten."""
+    verdict = context.verdict
+    assert verdict is not None
+    allowed = {permission.disk for permission in verdict.permissions}
+    for pair in plan.disks:
+        if pair.target.id not in allowed:
+            raise UndecidedError(
+                f"The plan would write to disk {pair.target.label}, for which there is no "
+                "permission. Nothing was written."
+            )
+
+
+def exchange_plans(context: Context, plan: Plan, answer: float | None = ANSWER) -> None:
+    """Raise PlanError unless the peer computed the same. `answer` None: wait while it is there."""
+    context.link.send(PlanOffer(plan.digest))
+    offer = expect(context, PlanOffer, answer)
+    if offer.digest != plan.digest:
+        raise PlanError(
+            f"The two machines computed different plans ({plan.digest[:12]} here, "
+            f"{offer.digest[:12]} there). Nothing was written. Boot both from the same medium; "
+            "if it happens again, save `python3 -m payload inventory --json` of both and report it."
+        )
+
+
+def expect(context: Context, kind: type[T], timeout: float | None) -> T:
+    """The next message, which must be of that kind. Raises LinkError, PeerError, StoppedError."""
+    message = context.link.receive(timeout)
+    if not isinstance(message, kind):
+        raise PeerError(
+            f"The other machine said {type(message).__name__} where {kind.__name__} belongs."
+        )
+    return message
+
+
+def agree(context: Context) -> Outcome:
+    """From equal plans to both having said Go. Losing the peer here costs nothing."""
+    try:
+        plan = compute_plan(context)
+        exchange_plans(context, plan)
+        context.plan = plan
+        context.monitor(Agreement(describe(plan)))
+        for warning in plan.warnings:
+            context.warn(warning)
+        count_down(context, max(context.settings.countdown, context.other.countdown))
+        if context.settings.dry_run or context.other.dry_run:
+            return Outcome.LOOKED
+        exchange_go(context)
+    except LinkError as error:
+        context.note(f"{error} Nothing was written.")
+        context.link.close()
+        return Outcome.PEER_LEFT
+    return Outcome.AGREED
+
+
+def count_down(context: Context, seconds: int) -> None:
+    """Raises StoppedError when a person pressed a key on either machine."""
+    context.stop.clear()
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        context.monitor(Countdown(round(left)))
+        check_stop(context)
+        wait_a_second(context, left)
+    check_stop(context)
+
+
+def check_stop(context: Context) -> None:
+    if context.stop.is_set():
+        sentence = "a person pressed a key during the countdown; nothing was written."
+        context.link.say_stop(sentence, by_person=True)
+        raise StoppedError(f"Stopped: {sentence} Boot both machines again to start over.")
+
+
+def wait_a_second(context: Context, left: float) -> None:
+    """Sleep towards the next second of the countdown, or until the peer says something."""
+    pause = min(1.0, left)
+    if context.stop.wait(pause) or not context.link.waiting:
+        return
+    if context.link.ended:
+        context.link.receive(0.1)  # raises what ended it
+
+
+def exchange_go(context: Context) -> None:
+    """After this the target writes. A peer that says anything else is refused."""
+    context.link.send(Go())
+    expect(context, Go, ANSWER + context.other.countdown)

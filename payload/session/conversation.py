@@ -1,0 +1,114 @@
+"""A control connection with a heartbeat: what is said is queued, silence is noticed.
+
+A reader thread empties the channel, so a peer is never blocked by our being busy with disks, and
+a heartbeat thread says `Alive` while there is nothing else to say.
+"""
+
+import contextlib
+import queue
+import threading
+from typing import Protocol
+
+from payload.model.errors import LinkError, PeerError, StoppedError
+from payload.model.message import Alive, Message, Stop
+
+HEARTBEAT = 5.0  # seconds
+SILENCE = 30.0  # seconds without a word after which the peer counts as gone
+
+
+class Line(Protocol):
+    """What a conversation needs of `wire.channel.Channel`."""
+
+    peer_id: str
+
+    def send(self, message: Message) -> None: ...
+
+    def receive(self, timeout: float | None) -> Message: ...
+
+    def close(self) -> None: ...
+
+
+class Conversation:
+    """Owns the channel: close the conversation, never the channel."""
+
+    def __init__(self, channel: Line) -> None:
+        self.channel = channel
+        self.peer_id = channel.peer_id
+        self._inbox: queue.Queue[Message | PeerError] = queue.Queue(maxsize=256)
+        self._closed = threading.Event()
+        self._end: PeerError | None = None
+        for work in (self._listen, self._beat):
+            threading.Thread(target=work, name=f"control {work.__name__}", daemon=True).start()
+
+    def _listen(self) -> None:
+        while not self._closed.is_set():
+            try:
+                message = self.channel.receive(SILENCE)
+            except PeerError as error:
+                self._inbox.put(error)
+                return
+            if not isinstance(message, Alive):
+                self._inbox.put(message)
+
+    def _beat(self) -> None:
+        while not self._closed.wait(HEARTBEAT):
+            try:
+                self.channel.send(Alive())
+            except PeerError:
+                return  # the reader tells the same, with the cause
+
+    def send(self, message: Message) -> None:
+        """Raises LinkError."""
+        self.channel.send(message)
+
+    def poll(self, timeout: float) -> Message | None:
+        """The next message, or None after `timeout` seconds.
+
+        Raises LinkError or PeerError once everything said before the end was delivered, and
+        StoppedError or PeerError when the peer said Stop.
+        """
+        if self._end is not None:
+            raise self._end
+        try:
+            item = self._inbox.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if isinstance(item, PeerError):
+            self._end = item
+            raise item
+        if isinstance(item, Stop):
+            kind = StoppedError if item.by_person else PeerError
+            raise kind(f"The other machine stopped: {item.sentence}")
+        return item
+
+    def receive(self, timeout: float | None = None) -> Message:
+        """As `poll`, but silence of `timeout` seconds is a LinkError."""
+        waited = 0.0
+        while timeout is None or waited < timeout:
+            message = self.poll(1.0)
+            if message is not None:
+                return message
+            waited += 1.0
+        raise LinkError(f"The other machine gave no answer for {timeout:.0f} seconds.")
+
+    @property
+    def waiting(self) -> bool:
+        """True when something was said (or the end was noticed) that nobody has read yet."""
+        return not self._inbox.empty() or self._end is not None
+
+    @property
+    def ended(self) -> bool:
+        """True when the peer is gone or said Stop, even if that was not read yet."""
+        if self._end is not None:
+            return True
+        with self._inbox.mutex:
+            return any(isinstance(item, PeerError | Stop) for item in self._inbox.queue)
+
+    def say_stop(self, sentence: str, *, by_person: bool = False) -> None:
+        """Tell the peer why we end; that it cannot hear any more is no further error."""
+        with contextlib.suppress(PeerError):
+            self.channel.send(Stop(sentence, by_person))
+
+    def close(self) -> None:
+        self._closed.set()
+        self.channel.close()

@@ -1,0 +1,161 @@
+"""Runs the table of `states.py`: one handler a state, one report at the end, whatever happens."""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Protocol
+
+from payload.identify.inventory import take_inventory
+from payload.identify.role import decide_role
+from payload.model.errors import FailoverError, StoppedError, UndecidedError
+from payload.model.event import Ended, Monitor
+from payload.model.report import Report, Result
+from payload.model.role import Role
+from payload.model.settings import Settings
+from payload.session.context import Context
+from payload.session.states import Outcome, State, next_state
+from payload.system.host import Host
+from payload.wire.tls import Site
+
+
+class RoleSession(Protocol):
+    """What a role does in the states that differ between source and target."""
+
+    def connect(self) -> Outcome: ...
+
+    def agree(self) -> Outcome: ...
+
+    def copy(self) -> Outcome: ...
+
+    def reconnect(self) -> Outcome: ...
+
+    def finish(self) -> Outcome: ...
+
+    def close(self) -> None: ...
+
+
+def run(
+    host: Host,
+    site: Site,
+    settings: Settings,
+    monitor: Monitor,
+    stop: threading.Event,
+    version: str,
+) -> Report:
+    """One whole run on this machine, to the report. Raises nothing that is a FailoverError.
+
+    `stop` is set by whoever watches the keyboard; it counts during the countdown only.
+    """
+    context = Context(host, site, settings, monitor, stop, version)
+    context.started_at = int(context.clock())
+    with ExitStack() as resources:
+        return Engine(context, resources).run()
+
+
+class Engine:
+    """Steps through the table and owns what must be closed at the end."""
+
+    def __init__(self, context: Context, resources: ExitStack) -> None:
+        self._context = context
+        self._resources = resources
+        self._session: RoleSession | None = None
+        self._handlers: dict[State, Callable[[], Outcome]] = {
+            State.IDENTIFY: self._identify,
+            State.CONNECT: lambda: self._role().connect(),
+            State.AGREE: lambda: self._role().agree(),
+            State.COPY: lambda: self._role().copy(),
+            State.RECONNECT: lambda: self._role().reconnect(),
+            State.FINISH: lambda: self._role().finish(),
+            State.REPORT: self._report,
+        }
+
+    def run(self) -> Report:
+        state = State.IDENTIFY
+        while state is not State.END:
+            try:
+                outcome = self._handlers[state]()
+            except FailoverError as error:
+                self._context.error = error
+                outcome = Outcome.FAILED
+            state = next_state(state, outcome)
+        assert self._context.report is not None
+        return self._context.report
+
+    def _identify(self) -> Outcome:
+        context = self._context
+        with context.stage("identify", "looking at this machine"):
+            context.inventory = take_inventory(context.host, context.version, int(context.clock()))
+            context.decision = decide_role(context.inventory, context.settings)
+        for warning in context.inventory.warnings:
+            context.warn(warning)
+        for reason in context.decision.reasons:
+            context.note(reason)
+        if context.decision.role is Role.UNDECIDED:
+            raise UndecidedError(" ".join(context.decision.reasons))
+        return Outcome.DECIDED
+
+    def _role(self) -> RoleSession:
+        if self._session is None:
+            with self._context.stage("connect", "bringing the network up"):
+                self._session = self._open_network()
+                self._resources.callback(self._session.close)
+        return self._session
+
+    def _open_network(self) -> RoleSession:
+        raise NotImplementedError
+
+    def _report(self) -> Outcome:
+        """Give the run its report, tell the peer if it went wrong, and everybody who watches."""
+        context = self._context
+        if context.error is not None:
+            if context.control is not None:
+                context.control.say_stop(str(context.error))
+            context.report = failure_report(context, context.error)
+        elif context.report is None:
+            context.report = dry_run_report(context)
+        if context.control is not None:
+            context.control.close()
+        context.monitor(Ended(context.report))
+        return Outcome.REPORTED
+
+
+def failure_report(context: Context, error: FailoverError) -> Report:
+    """The sentence of the error, and what is on the target's disks now."""
+    state = "Nothing was written."
+    if context.wrote:
+        state = (
+            "The copy on this machine is unfinished and does not boot. Boot both machines from "
+            "the medium again to carry on."
+        )
+    sentence = str(error)
+    if "written" not in sentence and "does not boot" not in sentence:
+        sentence = f"{sentence} {state}"
+    stopped = isinstance(error, StoppedError)
+    return Report(
+        result=Result.STOPPED if stopped else Result.FAILED,
+        sentence=sentence,
+        exit_code=error.exit_code,
+        plan_digest=context.plan.digest if context.plan else "",
+        source=context.plan.source if context.plan else None,
+        target=context.plan.target if context.plan else None,
+        started_at=context.started_at,
+        seconds=dict(context.seconds),
+        warnings=tuple(context.warnings),
+        version=context.version,
+    )
+
+
+def dry_run_report(context: Context) -> Report:
+    """A look ends where the writing would begin."""
+    return Report(
+        result=Result.DRY_RUN,
+        sentence="This was only a look: the plan stands, nothing was written.",
+        exit_code=0,
+        plan_digest=context.agreed.digest,
+        source=context.agreed.source,
+        target=context.agreed.target,
+        started_at=context.started_at,
+        seconds=dict(context.seconds),
+        warnings=tuple(context.warnings),
+        version=context.version,
+    )

@@ -1,0 +1,163 @@
+"""Getting to know every machine of our site, and choosing one only when there is no choice.
+
+Both roles meet in the same way: newcomers are greeted with `Hello`, judged by
+`identify.role.decide_pair`, and kept in sight. One that fits, alone and for a while, is the peer.
+Two that fit are shown to people and waited out; guessing would one day overwrite the wrong copy.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from payload.identify.role import decide_pair
+from payload.model.errors import PeerError
+from payload.model.event import Waiting
+from payload.model.message import PROTOCOL_VERSION, Hello
+from payload.model.plan import CopyMode
+from payload.model.role import Decision, Role
+from payload.session.context import Context
+from payload.session.conversation import Conversation
+
+SETTLE = 5.0  # seconds that exactly one fitting peer must have been alone
+GREETING = 10.0  # seconds a newcomer has for its Hello
+
+
+@dataclass(frozen=True)
+class Acquaintance:
+    """A machine of our site we talk to, and what we think of it."""
+
+    conversation: Conversation
+    hello: Hello
+    verdict: Decision
+
+    @property
+    def line(self) -> str:
+        """For people: who it is, and whether it fits or why not."""
+        reference = self.hello.inventory.reference
+        name = f"{reference.host_name or 'no system'} on {reference.label}"
+        return f"{name}: {' '.join(self.verdict.reasons)}"
+
+
+def own_hello(context: Context, card: str, resume: str = "") -> Hello:
+    """What we say of ourselves first; `card` is the MAC of our end of this link."""
+    return Hello(
+        protocol=PROTOCOL_VERSION,
+        inventory=context.own,
+        decision=context.own_decision,
+        mode=context.settings.copy,
+        dry_run=context.settings.dry_run,
+        countdown=context.settings.countdown,
+        card=card,
+        resume=resume,
+    )
+
+
+def check_hello(hello: Hello, peer_id: str) -> None:
+    """Raise PeerError unless the Hello is of our protocol and of the machine its certificate
+    names: what the certificate says is proven, what the Hello says is only said."""
+    if hello.protocol != PROTOCOL_VERSION:
+        raise PeerError(
+            f"The other machine runs another version (protocol {hello.protocol}, ours is "
+            f"{PROTOCOL_VERSION}). Boot both machines from the same medium."
+        )
+    if hello.inventory.machine.id != peer_id:
+        raise PeerError(
+            f"A machine calls itself {hello.inventory.machine.id[:8]} but its certificate says "
+            f"{peer_id[:8]}. It is not believed; nothing was written."
+        )
+
+
+def agreed_mode(own: Hello, other: Hello) -> CopyMode:
+    """Every block if either side was asked for it."""
+    return CopyMode.EXACT if CopyMode.EXACT in (own.mode, other.mode) else CopyMode.USED
+
+
+def judge(context: Context, conversation: Conversation, hello: Hello) -> Acquaintance:
+    """Raises PeerError when what it said cannot be believed."""
+    check_hello(hello, conversation.peer_id)
+    verdict = decide_pair(
+        context.own, context.own_decision, hello.inventory, hello.decision, context.settings
+    )
+    return Acquaintance(conversation, hello, verdict)
+
+
+class Meeting:
+    """The machines in sight. `newcomers` is asked again and again and never waits for long."""
+
+    def __init__(
+        self,
+        context: Context,
+        newcomers: Callable[[frozenset[str]], Iterable[Acquaintance]],
+        waiting_text: str,
+    ) -> None:
+        self._context = context
+        self._newcomers = newcomers
+        self._waiting_text = waiting_text
+        self._known: dict[str, Acquaintance] = {}
+        self._alone_since = time.monotonic()
+        self._shown: Waiting | None = None
+
+    def choose(self, ready: Callable[[Acquaintance], bool]) -> Acquaintance:
+        """Wait, for days if need be, for exactly one fitting peer that is `ready`.
+
+        The others are told that the choice fell on another, and let go.
+        """
+        while True:
+            self._look_around()
+            fitting = self._fitting()
+            if len(fitting) == 1 and time.monotonic() - self._alone_since >= SETTLE:
+                chosen = fitting[0]
+                if ready(chosen):
+                    self._let_go_all_but(chosen)
+                    return chosen
+            self._show(fitting)
+            time.sleep(0.2)
+
+    def _look_around(self) -> None:
+        before = {key for key, one in self._known.items() if one in self._fitting()}
+        for key, one in list(self._known.items()):
+            if one.conversation.ended:
+                one.conversation.close()
+                del self._known[key]
+        for newcomer in self._newcomers(frozenset(self._known)):
+            replaced = self._known.pop(newcomer.conversation.peer_id, None)
+            if replaced is not None:
+                replaced.conversation.close()
+            self._known[newcomer.conversation.peer_id] = newcomer
+        if {key for key, one in self._known.items() if one in self._fitting()} != before:
+            self._alone_since = time.monotonic()
+
+    def _fitting(self) -> list[Acquaintance]:
+        role = self._context.own_decision.role
+        return [
+            one for one in self._known.values() if one.verdict.role is role is not Role.UNDECIDED
+        ]
+
+    def _show(self, fitting: list[Acquaintance]) -> None:
+        text = self._waiting_text
+        if len(fitting) > 1:
+            text = (
+                f"{len(fitting)} machines would fit as the other side and this one does not guess. "
+                "Switch off all but one, or name the source's address with failover.peer=."
+            )
+        event = Waiting(text, tuple(sorted(one.line for one in self._known.values())))
+        if event != self._shown:
+            self._shown = event
+            self._context.monitor(event)
+
+    def _let_go_all_but(self, chosen: Acquaintance) -> None:
+        for one in self._known.values():
+            if one is not chosen:
+                one.conversation.say_stop("this machine is now busy with another one.")
+                one.conversation.close()
+
+    def close(self) -> None:
+        for one in self._known.values():
+            one.conversation.close()
+
+
+def adopt(context: Context, chosen: Acquaintance) -> None:
+    """Make the chosen machine the peer of this run."""
+    context.control = chosen.conversation
+    context.peer = chosen.hello
+    context.verdict = chosen.verdict

@@ -1,0 +1,248 @@
+"""What the source does: listen, agree, answer. It has no code that writes to a disk."""
+
+import secrets
+import threading
+import time
+from collections.abc import Iterable
+from queue import Empty, SimpleQueue
+
+from payload.connect.pairing import Listener, local_card
+from payload.model.errors import FailoverError, LinkError, PeerError
+from payload.model.event import Progress
+from payload.model.message import (
+    Attach,
+    Doing,
+    Final,
+    Hello,
+    MapRequest,
+    Message,
+    Stop,
+    Welcome,
+)
+from payload.replicate.sender import Sender
+from payload.session.agreement import agree, exchange_go, exchange_plans
+from payload.session.context import Context
+from payload.session.conversation import Conversation
+from payload.session.meeting import (
+    GREETING,
+    Acquaintance,
+    Meeting,
+    adopt,
+    check_hello,
+    judge,
+    own_hello,
+)
+from payload.session.states import Outcome
+from payload.wire.channel import Channel
+
+NO_PEER = "This machine is the source. No target found yet: boot the other machine from the medium."
+
+
+class Reception:
+    """Sorts whoever calls by the first word: control conversations wait in `visitors`, data
+    channels go to the session that they name, all else is shown the door."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._session = ""
+        self._sender: Sender | None = None
+        self.visitors: SimpleQueue[tuple[Channel, Hello]] = SimpleQueue()
+        threading.Thread(target=self._receive, name="reception", daemon=True).start()
+
+    def open_session(self, sender: Sender) -> str:
+        """From now on data channels that know the returned secret are served."""
+        with self._lock:
+            self._session, self._sender = secrets.token_hex(16), sender
+            return self._session
+
+    def _receive(self) -> None:
+        while not self._closed.is_set():
+            channel = self._listener.accept(1.0)
+            if channel is not None:
+                threading.Thread(
+                    target=self._greet, args=(channel,), name="greeting", daemon=True
+                ).start()
+
+    def _greet(self, channel: Channel) -> None:
+        try:
+            first = channel.receive(GREETING)
+            if isinstance(first, Hello):
+                self.visitors.put((channel, first))
+                return
+            if isinstance(first, Attach):
+                self._serve(channel, first)
+            else:
+                channel.send(Stop("a connection begins with Hello or Attach."))
+        except FailoverError:
+            pass  # a caller that breaks the rules, or leaves, ends its own connection only
+        channel.close()
+
+    def _serve(self, channel: Channel, attach: Attach) -> None:
+        with self._lock:
+            known = self._session and secrets.compare_digest(attach.session, self._session)
+            sender = self._sender
+        if known and sender is not None:
+            sender.serve(channel)
+        else:
+            channel.send(Stop("this session is not known here."))
+
+    def close(self) -> None:
+        self._closed.set()
+        self._listener.close()
+
+
+class SourceSession:
+    """The source's handlers for the states of `session.states`."""
+
+    def __init__(self, context: Context, listener: Listener) -> None:
+        self._context = context
+        self._reception = Reception(listener)
+        self._sender: Sender | None = None
+        self._returned: Acquaintance | None = None
+
+    def connect(self) -> Outcome:
+        """Wait for exactly one target that fits."""
+        meeting = Meeting(self._context, self._newcomers, NO_PEER)
+        chosen = meeting.choose(lambda _: True)
+        adopt(self._context, chosen)
+        return Outcome.PAIRED
+
+    def _newcomers(self, _known: frozenset[str]) -> Iterable[Acquaintance]:
+        if self._returned is not None:
+            returned, self._returned = self._returned, None
+            yield returned
+        while True:
+            try:
+                channel, hello = self._reception.visitors.get_nowait()
+            except Empty:
+                return
+            acquaintance = self._greet(channel, hello)
+            if acquaintance is not None:
+                yield acquaintance
+
+    def _greet(self, channel: Channel, hello: Hello) -> Acquaintance | None:
+        """Answer a Hello with ours. A caller that cannot be believed is told so and let go."""
+        conversation = Conversation(channel)
+        try:
+            acquaintance = judge(self._context, conversation, hello)
+            conversation.send(own_hello(self._context, self._card(channel)))
+        except PeerError as error:
+            self._context.warn(str(error))
+            conversation.say_stop(str(error))
+            conversation.close()
+            return None
+        return acquaintance
+
+    def _card(self, channel: Channel) -> str:
+        return local_card(channel, self._context.host.links)
+
+    def agree(self) -> Outcome:
+        return agree(self._context)
+
+    def copy(self) -> Outcome:
+        """Answer until the target says that it is done."""
+        context = self._context
+        if self._sender is None:
+            self._sender = Sender(context.host, context.agreed, context.own)
+            context.link.send(Welcome(self._reception.open_session(self._sender)))
+        try:
+            while True:
+                message = context.link.receive(None)
+                if isinstance(message, Final):
+                    context.report = message.report
+                    context.link.send(message)
+                    return Outcome.COPIED
+                self._answer(message)
+        except LinkError as error:
+            context.warn(f"{error} Waiting for the target to come back.")
+            return Outcome.LINK_LOST
+
+    def _answer(self, message: Message) -> None:
+        assert self._sender is not None
+        context = self._context
+        if isinstance(message, MapRequest):
+            for part in self._sender.answer_map(message):
+                context.link.send(part)
+        elif isinstance(message, Doing):
+            context.monitor(
+                Progress(
+                    stage=message.stage,
+                    region=message.text,
+                    done=message.done,
+                    total=message.total,
+                    all_done=message.done,
+                    all_total=message.total,
+                    sent=message.sent,
+                    rate=message.rate,
+                    remaining=message.remaining,
+                )
+            )
+        else:
+            raise PeerError(
+                f"The target said {type(message).__name__} in the middle of the copy. The source "
+                "is unharmed; boot both machines again."
+            )
+
+    def reconnect(self) -> Outcome:
+        """Wait for the same target. One that was switched off and on again starts anew."""
+        context = self._context
+        context.link.close()
+        end = time.monotonic() + context.settings.reconnect
+        while time.monotonic() < end:
+            try:
+                channel, hello = self._reception.visitors.get(timeout=1.0)
+            except Empty:
+                continue
+            if channel.peer_id != context.other.inventory.machine.id:
+                self._turn_away(channel)
+            elif hello.resume != context.agreed.digest:
+                self._returned = self._greet(channel, hello)
+                self._forget_copy()
+                return Outcome.PEER_LEFT
+            elif self._resume(channel, hello):
+                return Outcome.LINK_BACK
+        raise LinkError(
+            f"The target did not come back within {context.settings.reconnect} seconds. The "
+            "source is unharmed; the copy is unfinished and does not boot. Boot both machines "
+            "again to carry on."
+        )
+
+    def _turn_away(self, channel: Channel) -> None:
+        conversation = Conversation(channel)
+        conversation.say_stop("this source is in the middle of a copy to another machine.")
+        conversation.close()
+
+    def _resume(self, channel: Channel, hello: Hello) -> bool:
+        """The link is back: the same plan, confirmed by both, without another countdown."""
+        context = self._context
+        assert self._sender is not None
+        conversation = Conversation(channel)
+        try:
+            check_hello(hello, conversation.peer_id)
+            conversation.send(own_hello(context, self._card(channel)))
+            context.control = conversation
+            exchange_plans(context, context.agreed)
+            exchange_go(context)
+            conversation.send(Welcome(self._reception.open_session(self._sender)))
+        except LinkError:
+            conversation.close()
+            return False
+        context.note("The link is back; the copy carries on where it was.")
+        return True
+
+    def _forget_copy(self) -> None:
+        if self._sender is not None:
+            self._sender.close()
+        self._sender = None
+        self._context.plan = None
+
+    def finish(self) -> Outcome:
+        """The target did the work; its report is ours."""
+        return Outcome.FINISHED
+
+    def close(self) -> None:
+        self._reception.close()
+        if self._sender is not None:
+            self._sender.close()

@@ -1,0 +1,314 @@
+"""What the target does: call, agree, fetch, prove, finish. The only role that writes to disks."""
+
+import contextlib
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from payload.connect.discovery import Candidate, Discovery
+from payload.connect.pairing import call, local_card
+from payload.finish.sequence import FinishResult, check_finished, finish_copy
+from payload.model.errors import HoleError, LinkError, PeerError
+from payload.model.event import Event, Progress, Stage
+from payload.model.message import Attach, Doing, Final, Hello, Welcome
+from payload.model.report import BootLoaderReport, Report, Result
+from payload.model.role import Role
+from payload.replicate.receiver import Receiver
+from payload.session.agreement import agree, exchange_go, exchange_plans, expect
+from payload.session.context import Context
+from payload.session.conversation import Conversation
+from payload.session.meeting import GREETING, Acquaintance, Meeting, adopt, judge, own_hello
+from payload.session.states import Outcome
+from payload.wire.channel import Channel
+from payload.wire.tls import Credentials
+
+NO_PEER = "This machine is the target. No source found yet: boot the server from the medium."
+RETRY = 3.0  # seconds between two calls to a candidate that did not answer
+FAREWELL = 20.0  # seconds the source has to confirm the report
+
+
+class TargetSession:
+    """The target's handlers for the states of `session.states`."""
+
+    def __init__(self, context: Context, discovery: Discovery, credentials: Credentials) -> None:
+        self._context = context
+        self._discovery = discovery
+        self._credentials = credentials
+        self._session = ""
+        self._receiver: Receiver | None = None
+        self._steps: deque[Callable[[], None]] = deque()
+        self._next_call: dict[str, float] = {}
+        self._finish: FinishResult | None = None
+        self._boot_loader: BootLoaderReport | None = None
+        self._copy_id = uuid.uuid4().hex
+        self._address: Candidate | None = None
+
+    # --- connect
+
+    def connect(self) -> Outcome:
+        """Call every source in sight; one that fits, alone, and offers a plan is the peer."""
+        meeting = Meeting(self._context, self._newcomers, self._waiting_text())
+        chosen = meeting.choose(lambda one: one.conversation.waiting)
+        adopt(self._context, chosen)
+        return Outcome.PAIRED
+
+    def _waiting_text(self) -> str:
+        since = self._context.own_decision.ready_since
+        if not since:
+            return NO_PEER
+        day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(since))
+        return (
+            f"This machine is a copy, ready and unused since {day}. It starts as the server once "
+            "the medium is removed. To refresh it, boot the source from the medium too."
+        )
+
+    def _newcomers(self, known: frozenset[str]) -> Iterable[Acquaintance]:
+        for candidate in self._discovery.candidates():
+            if candidate.machine_id in known or not self._is_due(candidate):
+                continue
+            acquaintance = self._introduce(candidate)
+            if acquaintance is not None:
+                yield acquaintance
+
+    def _is_due(self, candidate: Candidate) -> bool:
+        now = time.monotonic()
+        key = candidate.machine_id or str(candidate.addresses)
+        if self._next_call.get(key, 0.0) > now:
+            return False
+        self._next_call[key] = now + RETRY
+        return candidate.role in ("", Role.SOURCE.value)
+
+    def _introduce(self, candidate: Candidate) -> Acquaintance | None:
+        """Exchange Hello. Whoever cannot be reached or believed is tried again later."""
+        try:
+            conversation, hello = self._greet(candidate, resume="")
+        except PeerError as error:
+            self._context.note(str(error))
+            return None
+        try:
+            return judge(self._context, conversation, hello)
+        except PeerError as error:
+            self._context.warn(str(error))
+            conversation.say_stop(str(error))
+            conversation.close()
+            return None
+
+    def _greet(self, candidate: Candidate, resume: str) -> tuple[Conversation, Hello]:
+        channel = self._call(candidate)
+        card = local_card(channel, self._context.host.links)
+        channel.send(own_hello(self._context, card, resume))
+        conversation = Conversation(channel)
+        answer = conversation.receive(GREETING)
+        if isinstance(answer, Hello):
+            return conversation, answer
+        conversation.close()
+        raise PeerError(f"The source answered {type(answer).__name__} to our Hello.")
+
+    def _call(self, candidate: Candidate) -> Channel:
+        return call(
+            candidate.addresses,
+            self._credentials,
+            expected_id=candidate.machine_id or None,
+        )
+
+    # --- agree
+
+    def agree(self) -> Outcome:
+        return agree(self._context)
+
+    # --- copy
+
+    def copy(self) -> Outcome:
+        """Do what is left of the copy. A broken link ends the step, not the copy."""
+        context = self._context
+        try:
+            if self._receiver is None:
+                self._begin()
+            while self._steps:
+                self._steps[0]()
+                self._steps.popleft()
+        except LinkError as error:
+            context.warn(f"{error} What is on the target's disks stays; calling the source again.")
+            return Outcome.LINK_LOST
+        return Outcome.COPIED
+
+    def _begin(self) -> None:
+        context = self._context
+        self._session = expect(context, Welcome, GREETING).session
+        self._receiver = receiver = Receiver(
+            context.host,
+            context.agreed,
+            context.own,
+            copy_id=self._copy_id,
+            connections=context.settings.connections,
+            monitor=self._tell_both,
+        )
+        self._steps = deque(
+            (
+                self._open_disks,
+                lambda: receiver.fetch_maps(context.link),
+                lambda: self._timed("copy", "copying what is in use", self._fetch),
+                lambda: self._timed("verify", "re-reading the target", receiver.verify),
+                lambda: self._timed("verify", "writing the held back heads", self._fetch_heads),
+            )
+        )
+
+    def _open_disks(self) -> None:
+        assert self._receiver is not None
+        self._context.wrote = True
+        self._receiver.begin()
+
+    def _fetch(self) -> None:
+        assert self._receiver is not None
+        self._receiver.fetch(self._open_data)
+
+    def _fetch_heads(self) -> None:
+        assert self._receiver is not None
+        self._receiver.write_heads(self._open_data)
+
+    def _timed(self, name: str, text: str, work: Callable[[], None]) -> None:
+        with self._context.stage(name, text):
+            self._say(Doing(name, text))
+            work()
+
+    def _open_data(self) -> Channel:
+        """Another connection to the same source, attached to this session. Raises LinkError."""
+        channel = self._call(self._candidate())
+        channel.send(Attach(self._session))
+        return channel
+
+    def _candidate(self) -> Candidate:
+        """Where the peer is now: its address may have changed with the link."""
+        wanted = self._context.other.inventory.machine.id
+        for candidate in self._discovery.candidates():
+            if candidate.machine_id == wanted:
+                self._address = candidate
+        if self._address is None:
+            raise LinkError("The source is not in sight.")
+        return self._address
+
+    def _tell_both(self, event: Event) -> None:
+        """Our own screen, and the source's: its administrator may stand there."""
+        self._context.monitor(event)
+        if isinstance(event, Progress):
+            self._say(
+                Doing(
+                    stage=event.stage,
+                    text=event.region,
+                    done=event.all_done,
+                    total=event.all_total,
+                    sent=event.sent,
+                    rate=event.rate,
+                    remaining=event.remaining,
+                )
+            )
+        elif isinstance(event, Stage):
+            self._say(Doing(event.name, event.text))
+
+    def _say(self, doing: Doing) -> None:
+        with contextlib.suppress(PeerError):  # the work notices a lost link where it needs one
+            self._context.link.send(doing)
+
+    # --- reconnect
+
+    def reconnect(self) -> Outcome:
+        """Call the same source until it answers, or for as long as the settings say."""
+        context = self._context
+        context.link.close()
+        end = time.monotonic() + context.settings.reconnect
+        while time.monotonic() < end:
+            try:
+                self._resume()
+            except LinkError:
+                time.sleep(RETRY)
+                continue
+            context.note("The link is back; the copy carries on where it was.")
+            return Outcome.LINK_BACK
+        raise LinkError(f"The source did not answer for {context.settings.reconnect} seconds.")
+
+    def _resume(self) -> None:
+        """The same plan, confirmed by both. A source that was restarted counts down anew."""
+        context = self._context
+        conversation, hello = self._greet(self._candidate(), resume=context.agreed.digest)
+        context.control, context.peer = conversation, hello
+        try:
+            exchange_plans(context, context.agreed, None)
+            exchange_go(context)
+            self._session = expect(context, Welcome, GREETING).session
+        except LinkError:
+            conversation.close()
+            raise
+
+    # --- finish
+
+    def finish(self) -> Outcome:
+        """Make the proven content a machine that boots, tables and boot code last of all."""
+        context = self._context
+        assert self._receiver is not None
+        with context.stage("finish", "making the copy boot as the server"):
+            self._say(Doing("finish", "making the copy boot as the server"))
+            self._finish = finish_copy(
+                context.host,
+                context.agreed,
+                context.other.inventory,
+                context.own,
+                self._copy_id,
+                ((context.other.card, self._own_card()),),
+                int(context.clock()),
+                context.monitor,
+            )
+            self._receiver.seal()
+            self._boot_loader = check_finished(context.host, context.agreed, context.own)
+        context.report = self._make_report()
+        self._say_farewell(context.report)
+        return Outcome.FINISHED
+
+    def _own_card(self) -> str:
+        channel = self._context.link.channel
+        return local_card(channel, self._context.host.links)
+
+    def _make_report(self) -> Report:
+        context = self._context
+        assert self._receiver is not None and self._finish is not None
+        regions = self._receiver.reports()
+        holes = sum(len(region.holes) for region in regions)
+        host_name = context.agreed.source.host_name or "the server"
+        sentence = f"This machine is now a verified copy of {host_name} and starts as that server."
+        if holes:
+            sentence = (
+                f"This machine is now a copy of {host_name}, but {holes} ranges of the source's "
+                "disks could not be read and are zeros in the copy: replace the source's disk, "
+                "and restore the files in those ranges."
+            )
+        return Report(
+            result=Result.HOLES if holes else Result.OK,
+            sentence=sentence,
+            exit_code=HoleError.exit_code if holes else 0,
+            plan_digest=context.agreed.digest,
+            source=context.agreed.source,
+            target=context.agreed.target,
+            started_at=context.started_at,
+            seconds=dict(context.seconds),
+            regions=regions,
+            verified=all(region.verified for region in regions),
+            boot_loader=self._boot_loader,
+            cards=self._finish.cards,
+            changes=self._finish.changes,
+            warnings=(*context.warnings, *self._finish.warnings),
+            version=context.version,
+        )
+
+    def _say_farewell(self, report: Report) -> None:
+        """Give the source the report. The copy is done whether or not it can be told."""
+        context = self._context
+        try:
+            context.link.send(Final(report))
+            expect(context, Final, FAREWELL)
+        except PeerError as error:
+            context.warn(f"The copy is finished, but the source could not be told: {error}")
+
+    def close(self) -> None:
+        """Leave the disks read-only, and as they were if nothing was written yet."""
+        if self._receiver is not None:
+            self._receiver.abandon()

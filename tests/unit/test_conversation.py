@@ -1,0 +1,97 @@
+"""A control conversation: order kept, ends told once everything before was read."""
+
+import queue
+import time
+
+import pytest
+
+from payload.model.errors import LinkError, PeerError, StoppedError
+from payload.model.message import Alive, Go, Message, PlanOffer, Stop
+from payload.session.conversation import Conversation
+
+
+class Wire:
+    """The far end of a channel, in memory."""
+
+    peer_id = "peer"
+
+    def __init__(self) -> None:
+        self.incoming: queue.SimpleQueue[Message | Exception] = queue.SimpleQueue()
+        self.sent: list[Message] = []
+        self.closed = False
+
+    def send(self, message: Message) -> None:
+        if self.closed:
+            raise LinkError("closed")
+        self.sent.append(message)
+
+    def receive(self, timeout: float | None) -> Message:
+        item = self.incoming.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def close(self) -> None:
+        self.closed = True
+        self.incoming.put(LinkError("closed here"))
+
+
+@pytest.fixture
+def wire():
+    return Wire()
+
+
+@pytest.fixture
+def conversation(wire):
+    conversation = Conversation(wire)
+    yield conversation
+    conversation.close()
+
+
+def wait_until(condition) -> None:
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_messages_come_in_order_and_heartbeats_are_not_messages(wire, conversation):
+    for message in (PlanOffer("a"), Alive(), Go()):
+        wire.incoming.put(message)
+    assert conversation.receive(5) == PlanOffer("a")
+    assert conversation.receive(5) == Go()
+    assert conversation.poll(0.01) is None
+
+
+def test_a_broken_link_is_told_after_what_was_said_before_it(wire, conversation):
+    wire.incoming.put(Go())
+    wire.incoming.put(LinkError("the cable is out"))
+    wait_until(lambda: conversation.ended)
+    assert conversation.receive(5) == Go()
+    for _ in range(2):  # and it stays so
+        with pytest.raises(LinkError, match="the cable is out"):
+            conversation.receive(5)
+
+
+def test_a_stop_by_a_person_is_no_fault_of_the_peer(wire, conversation):
+    wire.incoming.put(Stop("a key was pressed.", by_person=True))
+    with pytest.raises(StoppedError, match="a key was pressed"):
+        conversation.receive(5)
+
+
+def test_a_stop_for_another_reason_is_a_peer_error_with_the_reason(wire, conversation):
+    wire.incoming.put(Stop("the disk is too small."))
+    wait_until(lambda: conversation.ended)
+    with pytest.raises(PeerError, match="too small"):
+        conversation.poll(1)
+
+
+def test_silence_longer_than_asked_for_is_a_link_error(conversation):
+    with pytest.raises(LinkError, match="no answer"):
+        conversation.receive(1.0)
+
+
+def test_saying_stop_to_a_dead_link_is_no_error(wire, conversation):
+    wire.closed = True
+    conversation.say_stop("enough")
+    assert wire.sent == []
