@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from payload.model.codec import DocumentError, from_json
+
 MARKER_PATH = "var/lib/ugs-failover/copy.json"  # below the root of the copy
 MARKER_FORMAT = 1
 
@@ -61,3 +63,12 @@ class CopyMarker:
     used: bool = False
     version: str = ""
     format: int = MARKER_FORMAT
+
+
+def decode_marker(document: bytes) -> CopyMarker:
+    """Raises DocumentError when it is damaged or of a newer format: then nothing is known of the
+    copy, which is not the same as being no copy."""
+    marker = from_json(CopyMarker, document)
+    if marker.format != MARKER_FORMAT:
+        raise DocumentError(f"marker of format {marker.format}, known is {MARKER_FORMAT}")
+    return marker

@@ -1,0 +1,135 @@
+"""What a file system says of itself in its superblock, read without mounting it.
+
+Mounting is never free of traces: even a look may replay a journal. The few numbers the program
+decides by (has anybody used this copy, is its journal dirty) stand at fixed places, so they are
+read there. Input may be damaged or hostile: whatever is short or does not carry the magic number
+of its kind says nothing, which is told apart from saying "unused".
+"""
+
+import os
+import struct
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+from payload.model.errors import ToolError
+from payload.model.marker import Usage
+
+T = TypeVar("T")
+ReadAt = Callable[[int, int], bytes]  # offset, length -> the bytes there, fewer at the end
+
+EXT_KINDS = frozenset({"ext2", "ext3", "ext4"})
+_EXT_SUPERBLOCK = 1024
+_EXT_MAGIC = 0xEF53
+_EXT_VALID = 0x1  # s_state: unmounted cleanly (file systems without a journal)
+_EXT_RECOVER = 0x4  # s_feature_incompat: the journal holds what is not yet in place
+
+_BTRFS_SUPERBLOCK = 65536
+_BTRFS_MAGIC = b"_BHRfS_M"
+
+
+def _ext_superblock(read_at: ReadAt) -> bytes | None:
+    block = read_at(_EXT_SUPERBLOCK, 1024)
+    if len(block) < 1024 or struct.unpack_from("<H", block, 0x38)[0] != _EXT_MAGIC:
+        return None
+    return block
+
+
+def _btrfs_superblock(read_at: ReadAt) -> bytes | None:
+    block = read_at(_BTRFS_SUPERBLOCK, 4096)
+    if len(block) < 4096 or block[0x40:0x48] != _BTRFS_MAGIC:
+        return None
+    return block
+
+
+def ext_usage(read_at: ReadAt, kind: str = "ext4") -> Usage | None:
+    """Mount count and time of the last mount for writing; None when this is no ext2/3/4."""
+    block = _ext_superblock(read_at)
+    if block is None:
+        return None
+    (mounted,) = struct.unpack_from("<I", block, 0x2C)
+    (count,) = struct.unpack_from("<H", block, 0x34)
+    return Usage(kind, count, mounted | block[0x275] << 32)  # s_mtime_hi: seconds beyond 2038
+
+
+def btrfs_usage(read_at: ReadAt) -> Usage | None:
+    """The generation, which every commit raises; None when this is no btrfs."""
+    block = _btrfs_superblock(read_at)
+    if block is None:
+        return None
+    (generation,) = struct.unpack_from("<Q", block, 0x48)
+    return Usage("btrfs", generation if generation < 1 << 63 else -1)
+
+
+def parse_usage(read_at: ReadAt, kind: str) -> Usage:
+    """What a file system of that kind says of its last use.
+
+    `counter` is -1 where it says nothing (xfs and others count no mounts; a damaged superblock):
+    then use cannot be excluded.
+    """
+    found = None
+    if kind in EXT_KINDS:
+        found = ext_usage(read_at, kind)
+    elif kind == "btrfs":
+        found = btrfs_usage(read_at)
+    return found or Usage(kind)
+
+
+def needs_recovery(read_at: ReadAt, kind: str) -> bool | None:
+    """Whether mounting it for writing would first replay what a crash left over.
+
+    None: unknown, because this kind is not told from its superblock or the superblock is damaged.
+    """
+    if kind in EXT_KINDS:
+        block = _ext_superblock(read_at)
+        if block is None:
+            return None
+        (state,) = struct.unpack_from("<H", block, 0x3A)
+        (incompatible,) = struct.unpack_from("<I", block, 0x60)
+        return bool(incompatible & _EXT_RECOVER) or not state & _EXT_VALID
+    if kind == "btrfs":
+        block = _btrfs_superblock(read_at)
+        return None if block is None else struct.unpack_from("<Q", block, 0x60)[0] != 0
+    return None
+
+
+def read_usage(node: str, kind: str) -> Usage:
+    """`parse_usage` of a device or image file. Raises ToolError when it cannot be read."""
+    return _with_reader(node, lambda read_at: parse_usage(read_at, kind))
+
+
+def read_needs_recovery(node: str, kind: str) -> bool | None:
+    """`needs_recovery` of a device or image file. Raises ToolError when it cannot be read."""
+    return _with_reader(node, lambda read_at: needs_recovery(read_at, kind))
+
+
+def _with_reader(node: str, look: Callable[[ReadAt], T]) -> T:
+    try:
+        with closing(_Descriptor(node)) as descriptor:
+            return look(descriptor.read_at)
+    except OSError as error:
+        raise ToolError(
+            f"The superblock on {node} could not be read ({error.strerror}). Nothing was written. "
+            "Check the disk and its cable."
+        ) from error
+
+
+class _Descriptor:
+    """A device opened for reading through the page cache: what the kernel has, mounted or not."""
+
+    def __init__(self, node: str) -> None:
+        self._fd = os.open(Path(node), os.O_RDONLY | os.O_CLOEXEC)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        parts = []
+        while length > 0:
+            part = os.pread(self._fd, length, offset)
+            if not part:
+                break
+            parts.append(part)
+            offset, length = offset + len(part), length - len(part)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        os.close(self._fd)
