@@ -1,0 +1,82 @@
+"""One machine as a process: the real session with image files as disks, in a network namespace.
+
+`python -m tests.integration.machine MACHINE.json` runs it; events go to standard output as text,
+the report to `report.json` beside the images. Everything but disks, board and power is real.
+"""
+
+import json
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from payload import __version__
+from payload.console.lines import render_line
+from payload.model.codec import to_pretty_json
+from payload.model.event import Countdown, Event
+from payload.model.machine import Firmware, MachineIdentity
+from payload.model.settings import Settings, read_kernel_line
+from payload.session.engine import run
+from payload.system.command import run as run_command
+from payload.system.host import Host
+from payload.system.mdns import Mdns
+from payload.system.mounts import LinuxMounts
+from payload.wire.tls import load_site
+from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.integration.namespaces import namespace_links
+
+
+@dataclass(frozen=True)
+class PaperBoard:
+    """A mainboard that is what the test says."""
+
+    machine_id: str
+
+    def identity(self, macs: tuple[str, ...]) -> MachineIdentity:
+        return MachineIdentity(id=self.machine_id, vendor="Paper", product="Board", macs=macs)
+
+    def firmware(self) -> Firmware:
+        return Firmware.BIOS
+
+    def memory(self) -> int:
+        return 1 << 30
+
+
+class NoPower:
+    """A process cannot be switched off; the session never asks for it either."""
+
+    def off(self) -> None:
+        raise AssertionError("a session does not switch off, its caller does")
+
+    reboot = off
+
+
+def main(document: str) -> int:
+    machine = json.loads(Path(document).read_text())
+    stop = threading.Event()
+
+    def monitor(event: Event) -> None:
+        line = render_line(event)
+        if line is not None:
+            print(line, flush=True)
+        if isinstance(event, Countdown) and machine.get("press_key"):
+            stop.set()
+
+    host = Host(
+        run=run_command,
+        blocks=ImageBlocks([ImageDisk(**disk) for disk in machine["disks"]]),
+        mounts=LinuxMounts(run_command),
+        board=PaperBoard(machine["id"]),
+        power=NoPower(),
+        links=namespace_links(),
+        mdns=Mdns(),
+    )
+    settings = read_kernel_line(Settings(), machine["kernel_line"])
+    site = load_site(Path(machine["site"]))
+    report = run(host, site, settings, monitor, stop, __version__)
+    Path(machine["report"]).write_bytes(to_pretty_json(report))
+    return report.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
