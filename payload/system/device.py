@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from payload.model.errors import TargetDiskError, ToolError
 from payload.system.host import Run
 
-_BLKFLSBUF = 0x1261
+_BLKROSET, _BLKROGET, _BLKFLSBUF = 0x125D, 0x125E, 0x1261
 _DETACH_WAIT = 10.0  # seconds; udev may have a loop device open for a moment
 
 
@@ -44,6 +45,22 @@ def _open(node: str, flags: int) -> int:
         if error.errno != errno.EINVAL:  # tmpfs before Linux 6.6, overlays, FUSE
             raise
     return os.open(node, flags)
+
+
+def set_read_only(node: str, wanted: bool) -> None:
+    """Set or lift the kernel's write block, and see that it took. Raises TargetDiskError."""
+    word = "read-only" if wanted else "writable"
+    try:
+        descriptor = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(descriptor, _BLKROSET, struct.pack("i", wanted))
+            answer = fcntl.ioctl(descriptor, _BLKROGET, struct.pack("i", not wanted))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise TargetDiskError(f"{node} could not be made {word}: {error.strerror}.") from error
+    if bool(struct.unpack("i", answer)[0]) is not wanted:
+        raise TargetDiskError(f"{node} could not be made {word}: the kernel did not obey.")
 
 
 def drop_cache(node: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from payload.model.disk import MIB
 from payload.model.errors import TargetDiskError, ToolError
 from payload.system import device
+from payload.system.block import LinuxBlocks
 from payload.system.command import run
 from tests.integration.image_blocks import ImageBlocks, ImageDisk
 
@@ -123,3 +124,28 @@ def test_image_disks_notice_another_file_in_their_place(image: Path) -> None:
     other.rename(image)
     with pytest.raises(TargetDiskError, match="no longer the disk"):
         blocks.recheck(hardware)
+
+
+def test_the_write_block_is_set_and_lifted_and_seen_to_take(image: Path) -> None:
+    with device.view(run, str(image), 0, MIB, writable=True) as node:
+        device.set_read_only(node, True)
+        with pytest.raises(PermissionError):
+            Path(node).write_bytes(b"x" * 512)
+        device.set_read_only(node, False)
+        Path(node).write_bytes(b"x" * 512)
+    assert image.read_bytes()[:513] == b"x" * 512 + b"\0"
+    with pytest.raises(TargetDiskError, match="could not be made writable"):
+        device.set_read_only(str(image), False)
+
+
+def test_this_machine_has_disks_and_no_loop_device_may_be_written(image: Path) -> None:
+    blocks = LinuxBlocks()
+    with device.view(run, str(image), 0, MIB) as node:
+        found = {disk.node: disk for disk in blocks.find()}
+        assert found[node].ineligible == "it is a loop device"
+        assert found[node].size == MIB
+        with pytest.raises(TargetDiskError, match="it is a loop device"):
+            blocks.set_writable(node)
+    root = Path("/").stat().st_dev
+    system_disks = [disk for disk in found.values() if "mounted on /" in disk.ineligible]
+    assert system_disks or os.major(root) == 0  # a root without a disk below it

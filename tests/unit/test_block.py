@@ -1,0 +1,274 @@
+"""Finding disks in a machine that is a directory tree: /sys and /proc as the kernel writes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pyudev
+
+from payload.model.disk import Hardware
+from payload.model.errors import TargetDiskError, ToolError
+from payload.system import block
+from payload.system.block import LinuxBlocks
+from payload.system.host import Completed
+
+GB = 10**9
+SATA = "devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block"
+USB = "devices/pci0000:00/0000:00:14.0/usb2/2-1/host6/target6:0:0/6:0:0:0/block"
+
+
+def no_tools(argv: Any, **_: Any) -> Completed:
+    return Completed(tuple(argv), 0, "", "")
+
+
+@dataclass
+class Machine:
+    """A root directory, what lsblk would say, and what udev would."""
+
+    root: Path
+    listed: list[dict[str, str]] = field(default_factory=list)
+    known: dict[str, dict[str, str]] = field(default_factory=dict)
+    mounts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for path in ("sys/block", "sys/class/block", "sys/dev/block", "proc/self"):
+            self.root.joinpath(path).mkdir(parents=True)
+
+    def device(self, name: str, number: str, bus: str = SATA, **attributes: str) -> Path:
+        """A disk, or with a "/" in its name a partition of one."""
+        at = self.root / "sys" / bus / name
+        at.mkdir(parents=True)
+        attributes.setdefault("size", str(500 * GB // 512))
+        for key, value in attributes.items():
+            at.joinpath(key.replace("__", "/")).parent.mkdir(parents=True, exist_ok=True)
+            at.joinpath(key.replace("__", "/")).write_text(value + "\n")
+        at.joinpath("holders").mkdir(exist_ok=True)
+        if "/" not in name:
+            self.root.joinpath("sys/block", name).symlink_to(at)
+        self.root.joinpath("sys/class/block", at.name).symlink_to(at)
+        self.root.joinpath("sys/dev/block", number).symlink_to(at)
+        return at
+
+    def disk(self, name: str, number: str, *, tran: str = "sata", **udev: str) -> Path:
+        bus = USB if tran == "usb" else SATA.replace("ata1", f"ata-{name}")
+        at = self.device(name, number, bus, queue__rotational="1", ro="1", diskseq=number[-1])
+        self.listed.append({"kname": name, "model": "ATA   Samsung SSD", "tran": tran})
+        self.known[name] = {"ID_PATH": f"pci-{name}", block.HARDWARE_RO: "0"} | udev
+        return at
+
+    def mount(self, number: str, point: str, source: str) -> None:
+        self.mounts.append(f"36 25 {number} / {point} rw shared:1 - ext4 {source} rw")
+
+    def find(self) -> dict[str, Hardware]:
+        return {disk.name: disk for disk in self.blocks().find()}
+
+    def blocks(self) -> LinuxBlocks:
+        self.root.joinpath("proc/self/mountinfo").write_text("\n".join(self.mounts))
+        return LinuxBlocks(no_tools, self.root, lambda: self.listed, self._properties)
+
+    def _properties(self, name: str) -> Mapping[str, str]:
+        return self.known.get(name, {})
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_a_disk_with_all_it_says_of_itself(machine: Machine) -> None:
+    machine.disk(
+        "sda",
+        "8:1",
+        ID_SERIAL_SHORT="S2RB",
+        ID_WWN="0x5002538D",
+        ID_WWN_WITH_EXTENSION="0x5002538DAA",
+        DEVLINKS="/dev/disk/by-path/x /dev/disk/by-id/wwn-0x50 /dev/disk/by-id/ata-S2RB",
+    )
+    assert machine.find()["sda"] == Hardware(
+        name="sda",
+        node="/dev/sda",
+        size=500 * GB,
+        model="Samsung SSD",
+        serial="S2RB",
+        wwn="0x5002538daa",
+        path="pci-sda",
+        transport="sata",
+        rotational=True,
+        aliases=("ata-S2RB", "wwn-0x50"),
+        sequence=1,
+    )
+
+
+def test_our_own_write_blocker_makes_no_disk_write_protected(machine: Machine) -> None:
+    machine.disk("sda", "8:1")
+    machine.disk("sdb", "8:2")
+    machine.known["sdb"][block.HARDWARE_RO] = "1"
+    machine.disk("sdc", "8:3")
+    del machine.known["sdc"][block.HARDWARE_RO]  # no blocker: the attribute counts
+    found = machine.find()
+    assert [found[name].write_protected for name in found] == [False, True, True]
+    assert "hardware protects" in found["sdb"].ineligible
+
+
+def test_a_live_usb_stick_enumerated_as_sda_is_the_live_medium(machine: Machine) -> None:
+    machine.disk("sda", "8:0", tran="usb")
+    machine.device("sda/sda1", "8:1", USB, partition="1")
+    machine.disk("sdb", "8:2")
+    machine.mount("8:1", "/run/live/medium", "/dev/sda1")
+    found = machine.find()
+    assert "live medium" in found["sda"].ineligible
+    assert found["sdb"].ineligible == ""
+
+
+def test_the_live_medium_is_found_below_a_loop_device(machine: Machine) -> None:
+    """findiso=: the medium is an ISO file on a partition of a fixed disk."""
+    machine.disk("sda", "8:0")
+    machine.device("sda/sda1", "8:1", SATA.replace("ata1", "ata-sda"), partition="1")
+    machine.device(
+        "loop0", "7:0", "devices/virtual/block", loop__backing_file="/run/live/findiso/u.iso"
+    )
+    machine.mount("8:1", "/run/live/findiso", "/dev/sda1")
+    machine.mount("7:0", "/run/live/medium", "/dev/loop0")
+    found = machine.find()
+    assert "live medium" in found["sda"].ineligible
+    assert found["loop0"].ineligible
+
+
+@pytest.mark.parametrize(
+    ("number", "source"), [("8:1", "/dev/sda1"), ("0:41", "/dev/sda1"), ("253:0", "/dev/dm-0")]
+)
+def test_a_mounted_disk_is_in_use(machine: Machine, number: str, source: str) -> None:
+    machine.disk("sda", "8:0")
+    machine.device("sda/sda1", "8:1", SATA.replace("ata1", "ata-sda"), partition="1")
+    mapping = machine.device("dm-0", "253:0", "devices/virtual/block")
+    mapping.joinpath("slaves").mkdir()
+    mapping.joinpath("slaves/sda1").touch()
+    machine.mount(number, "/mnt/a\\040b", source)
+    assert machine.find()["sda"].ineligible.endswith("mounted on /mnt/a b")
+
+
+def test_swap_holders_and_btrfs_members_are_uses(machine: Machine) -> None:
+    for number, name in enumerate(("sda", "sdb", "sdc")):
+        machine.disk(name, f"8:{number}")
+    (machine.root / "proc/swaps").write_text("Filename Type\n/dev/sda partition 1 0 -2\n")
+    machine.root.joinpath("sys/block/sdb/holders/md0").touch()
+    members = machine.root / "sys/fs/btrfs/1234/devices"
+    members.mkdir(parents=True)
+    members.joinpath("sdc").touch()
+    uses = [disk.ineligible.rpartition(": ")[2] for disk in machine.find().values()]
+    assert uses == ["swap", "part of md0", "part of a mounted btrfs"]
+
+
+def test_a_loop_device_over_the_disk_itself_is_no_use(machine: Machine) -> None:
+    machine.disk("sda", "8:0")
+    machine.device("loop0", "7:0", "devices/virtual/block", loop__backing_file="/dev/sda")
+    machine.mount("7:0", "/run/ugs-failover/view", "/dev/loop0")
+    assert machine.find()["sda"].ineligible == ""
+
+
+def test_what_blkinfo_leaves_out_is_listed_and_empty_slots_are_not(machine: Machine) -> None:
+    machine.disk("sda", "8:0")
+    machine.device("md0", "9:0", "devices/virtual/block")
+    machine.device("loop7", "7:7", "devices/virtual/block", size="0")
+    machine.device("nvme0c0n1", "259:0", "devices/virtual/block", hidden="1")
+    assert sorted(machine.find()) == ["md0", "sda"]
+
+
+def test_an_old_smart_array_keeps_its_slash(machine: Machine) -> None:
+    machine.device("cciss!c0d0", "104:0")
+    machine.listed.append({"kname": "cciss/c0d0", "model": "HP LOGICAL VOLUME"})
+    machine.known["cciss!c0d0"] = {"ID_PATH": "pci-1"}
+    (disk,) = machine.find().values()
+    assert (disk.node, disk.ineligible) == ("/dev/cciss/c0d0", "")
+
+
+def test_a_failed_lsblk_is_no_machine_without_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        def get_disks(self) -> list[dict[str, str]]:
+            return []
+
+    monkeypatch.setattr(block.blkinfo, "BlkDiskInfo", Silent)
+    with pytest.raises(ToolError, match="lsblk told of none"):
+        block.list_disks()
+
+
+def test_a_missing_lsblk_is_a_tool_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolError, match="could not be listed"):
+        block.list_disks()
+
+
+def test_one_odd_property_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(dict[str, str]):
+        def get(self, key: str, default: Any = None) -> Any:
+            if key == "ID_MODEL":
+                raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+            return super().get(key, default)
+
+    class Device:
+        properties = Odd(ID_SERIAL_SHORT="S1", ID_PATH="pci-1")
+
+    monkeypatch.setattr(block.pyudev.Devices, "from_name", lambda *_: Device())
+    assert block.udev_properties("sda") == {"ID_SERIAL_SHORT": "S1", "ID_PATH": "pci-1"}
+
+
+def test_a_disk_udev_never_saw_has_no_properties(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any) -> None:
+        raise pyudev.DeviceNotFoundByNameError("block", "sdzz")
+
+    monkeypatch.setattr(block.pyudev.Devices, "from_name", unknown)
+    assert block.udev_properties("sdzz") == {}
+
+
+def test_recheck_passes_what_is_still_the_same(machine: Machine) -> None:
+    machine.disk("sda", "8:0", ID_SERIAL_SHORT="S1")
+    blocks = machine.blocks()
+    (disk,) = blocks.find()
+    blocks.recheck(disk)
+    blocks.recheck(replace(disk, serial=""))  # cleared by the inventory: shared with another
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"node": "/dev/sdq"}, "/dev/sdq is gone"),
+        ({"sequence": 99}, "another device came in its place"),
+        ({"size": 1}, "its size was 1 and is 500000000000"),
+        ({"sector_size": 4096}, "its sector size was 4096 and is 512"),
+        ({"serial": "S2"}, "its serial was S2 and is S1"),
+        ({"wwn": "0x5"}, "its wwn was 0x5 and is empty"),
+        ({"path": "pci-b"}, "its path was pci-b and is pci-sda"),
+    ],
+)
+def test_recheck_refuses_another_disk(
+    machine: Machine, changed: dict[str, Any], words: str
+) -> None:
+    machine.disk("sda", "8:1", ID_SERIAL_SHORT="S1")
+    blocks = machine.blocks()
+    (disk,) = blocks.find()
+    with pytest.raises(TargetDiskError, match=words):
+        blocks.recheck(replace(disk, **changed))
+
+
+def test_two_disks_whose_names_swapped_are_noticed(machine: Machine) -> None:
+    machine.disk("sda", "8:1", ID_SERIAL_SHORT="S1")
+    machine.disk("sdb", "8:2", ID_SERIAL_SHORT="S2")
+    before = machine.find()
+    machine.known["sda"], machine.known["sdb"] = machine.known["sdb"], machine.known["sda"]
+    for disk in before.values():
+        with pytest.raises(TargetDiskError, match="no longer the disk"):
+            machine.blocks().recheck(disk)
+
+
+def test_recheck_and_set_writable_refuse_a_disk_that_came_into_use(machine: Machine) -> None:
+    machine.disk("sda", "8:0")
+    (disk,) = machine.find().values()
+    machine.mount("8:0", "/mnt", "/dev/sda")
+    with pytest.raises(TargetDiskError, match="mounted on /mnt"):
+        machine.blocks().recheck(disk)
+    with pytest.raises(TargetDiskError, match="mounted on /mnt"):
+        machine.blocks().set_writable("/dev/sda")
+    with pytest.raises(TargetDiskError, match="there is no such disk"):
+        machine.blocks().set_writable("/dev/sdx")
