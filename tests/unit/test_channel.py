@@ -1,0 +1,205 @@
+"""Channels over loopback: whole messages or an error, never half of one."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from blake3 import blake3
+
+from payload.model.errors import LinkError, PeerError
+from payload.model.message import Alive, Chunk, Encoding, MapRequest, Stop
+from payload.model.plan import CHUNK_SIZE
+from payload.wire.channel import Channel, name_address, tune
+from payload.wire.frames import HEADER
+from payload.wire.tls import Credentials, load_site, make_site_key
+
+SOURCE = "5" * 32
+TARGET = "7" * 32
+
+
+@pytest.fixture(scope="module")
+def credentials(tmp_path_factory: pytest.TempPathFactory) -> tuple[Credentials, Credentials]:
+    directory = tmp_path_factory.mktemp("site")
+    make_site_key(directory)
+    site = load_site(directory)
+    return site.credentials(SOURCE), site.credentials(TARGET)
+
+
+def connect() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        calling = socket.create_connection(server.getsockname())
+        called, _ = server.accept()
+    tune(calling)
+    tune(called)
+    return called, calling
+
+
+@pytest.fixture
+def ends(credentials: tuple[Credentials, Credentials]) -> Iterator[tuple[Channel, Channel]]:
+    called, calling = connect()
+    channels: list[Channel] = []
+
+    def answer() -> None:
+        proven = credentials[0].shake_hands(called, "caller", calling=False, timeout=5)
+        channels.append(Channel(proven))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    proven = credentials[1].shake_hands(calling, "called", calling=True, timeout=5)
+    thread.join()
+    channels.append(Channel(proven))
+    yield channels[0], channels[1]
+    for channel in channels:
+        channel.close()
+
+
+def below(channel: Channel) -> socket.socket:
+    """The TCP connection without TLS, for faults."""
+    return socket.socket(fileno=os.dup(channel._socket.fileno()))
+
+
+def big_chunk(number: int) -> Chunk:
+    body = bytes([number % 251]) * CHUNK_SIZE
+    return Chunk(0, number << 20, CHUNK_SIZE, blake3(body).digest(), Encoding.RAW, body)
+
+
+def test_each_end_knows_the_other(ends: tuple[Channel, Channel]) -> None:
+    source, target = ends
+    assert (source.peer_id, target.peer_id) == (TARGET, SOURCE)
+    assert source.local_address == target.remote_address == "127.0.0.1"
+
+
+def test_both_ways_at_once_from_many_threads(ends: tuple[Channel, Channel]) -> None:
+    """Far more than the socket buffers hold, so every thread has to wait for room and bytes."""
+    source, target = ends
+    count, senders = 12, 3
+    faults: list[str] = []
+
+    def send(channel: Channel, first: int) -> None:
+        for number in range(first, first + count):
+            channel.send(big_chunk(number))
+
+    def receive(channel: Channel) -> None:
+        seen = []
+        for _ in range(count * senders):
+            chunk = channel.receive(20)
+            assert isinstance(chunk, Chunk)
+            if blake3(chunk.body).digest() != chunk.digest:
+                faults.append(f"chunk {chunk.offset}")
+            seen.append(chunk.offset >> 20)
+        if sorted(seen) != list(range(count * senders)):
+            faults.append(f"{sorted(seen)}")
+
+    threads = [threading.Thread(target=receive, args=(channel,)) for channel in ends]
+    for channel in (source, target):
+        threads += [
+            threading.Thread(target=send, args=(channel, number * count))
+            for number in range(senders)
+        ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert faults == [] and not any(thread.is_alive() for thread in threads)
+
+
+def test_late_is_no_fault(ends: tuple[Channel, Channel]) -> None:
+    source, target = ends
+    begun = time.monotonic()
+    with pytest.raises(LinkError, match=r"Nothing came from 127\.0\.0\.1 in time"):
+        target.receive(0.1)
+    assert time.monotonic() - begun < 0.5
+    source.send(Alive())
+    assert target.receive(5) == Alive()
+
+
+def test_end_is_a_link_error_after_everything_said_before(ends: tuple[Channel, Channel]) -> None:
+    source, target = ends
+    target.send(Alive())  # left unread: the kernel would throw away what it has to send
+    source.send(big_chunk(1))
+    source.send(Stop("enough"))
+    source.close()
+    assert isinstance(target.receive(5), Chunk)
+    assert target.receive(5) == Stop("enough")
+    for _ in range(2):
+        with pytest.raises(LinkError, match=r"The machine at 127\.0\.0\.1 ended the connection\."):
+            target.receive(5)
+
+
+def test_cut_in_the_middle_of_a_frame_is_a_link_error(ends: tuple[Channel, Channel]) -> None:
+    source, target = ends
+    with source._engine:  # half a frame, as no Channel would ever send it
+        source._socket.send(HEADER.pack(4, 50) + b'{"sentence":')
+    source.close()
+    with pytest.raises(LinkError, match="in the middle of a message"):
+        target.receive(5)
+
+
+def test_connection_cut_below_tls_is_a_link_error(ends: tuple[Channel, Channel]) -> None:
+    source, target = ends
+    with below(source) as plain:
+        plain.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(LinkError):
+        target.receive(5)
+
+
+def test_broken_protocol_ends_the_connection_for_good(ends: tuple[Channel, Channel]) -> None:
+    source, target = ends
+    with source._engine:
+        source._socket.send(HEADER.pack(4, 1 << 31))
+    for _ in range(2):
+        with pytest.raises(PeerError, match="broke the protocol") as caught:
+            target.receive(5)
+        assert type(caught.value) is PeerError
+    with pytest.raises(PeerError, match="broke the protocol"):
+        target.send(Alive())
+
+
+def test_bytes_outside_tls_are_a_peer_error(ends: tuple[Channel, Channel]) -> None:
+    source, target = ends
+    with below(source) as plain:
+        plain.sendall(b"\x17\x03\x03\x00\x20" + b"not encrypted with our key at all")
+    with pytest.raises(PeerError, match="broke the encryption") as caught:
+        target.receive(5)
+    assert type(caught.value) is PeerError
+
+
+def test_close_wakes_who_waits(ends: tuple[Channel, Channel]) -> None:
+    source, _ = ends
+    errors: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            source.receive()
+        except LinkError as error:
+            errors.append(error)
+
+    def fill() -> None:
+        try:
+            while True:
+                source.send(big_chunk(0))
+        except LinkError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=wait), threading.Thread(target=fill)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    source.close()
+    for thread in threads:
+        thread.join(5)
+    assert len(errors) == 2 and all("closed on this side" in str(error) for error in errors)
+    with pytest.raises(LinkError):
+        source.send(MapRequest(0))
+    source.close()
+
+
+def test_addresses_read_as_people_write_them() -> None:
+    assert name_address(("192.0.2.7", 5)) == "192.0.2.7"
+    assert name_address(("::ffff:192.0.2.7", 5, 0, 0)) == "192.0.2.7"
+    assert name_address(("2001:db8::1", 5, 0, 0)) == "2001:db8::1"
+    assert name_address(("fe80::1", 5, 0, socket.if_nametoindex("lo"))) == "fe80::1%lo"
+    assert name_address(("fe80::1", 5, 0, 1 << 30)) == "fe80::1"
