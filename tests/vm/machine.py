@@ -1,0 +1,376 @@
+"""A machine in QEMU, without KVM: what is in it, what it says, and that it is gone afterwards.
+
+Nothing here waits for time: a machine is watched on its serial line, and "QEMU ended" is never
+success. `-no-shutdown` keeps a machine that powered itself off, so that one can tell a power off
+from a crash of QEMU. The emulated CPU leaves out `erms` and `fsrm`: TCG runs `rep movsb` byte by
+byte, and the kernel would use it for every copy.
+"""
+
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from payload.model.machine import Firmware
+from tests.vm.qmp import Qmp, QmpError
+
+OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+POLL_SECONDS = 0.2
+
+
+class MachineError(Exception):
+    """A machine did not do what was waited for; the text says which machine and its last words."""
+
+
+class Bus(StrEnum):
+    """The disk controller. IDE is that of the `pc` board; under UEFI firmware (q35) use AHCI."""
+
+    IDE = "ide"
+    AHCI = "ahci"
+    VIRTIO = "virtio"
+    SCSI = "scsi"  # an LSI MegaRAID SAS
+
+
+class MediumKind(StrEnum):
+    CD = "cd"
+    USB = "usb"
+
+
+class State(StrEnum):
+    """What became of a machine."""
+
+    RUNNING = "running"
+    POWERED_OFF = "powered off"  # by itself
+    RESET = "reset"  # it wanted to boot again
+    STOPPED = "stopped"  # QEMU paused it: a panic, or an error of the host
+    GONE = "gone"  # QEMU itself ended
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A disk: an image file as QEMU is to open it, for reading and writing."""
+
+    image: Path
+    format: str  # "raw" or "qcow2"
+    serial: str
+
+
+@dataclass(frozen=True)
+class Medium:
+    """The ISO, as CD or as USB stick; never written either way."""
+
+    iso: Path
+    kind: MediumKind
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A cable between two machines: a unix socket on which one of them (the first) listens."""
+
+    path: Path
+    listens: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """A network card. Without a wire the cable ends in a hub with nobody else: carrier is up."""
+
+    mac: str
+    model: str = "e1000"
+    wire: Wire | None = None
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Everything a machine is made of. `memory` in MiB; `words` are fw_cfg items (opt/...)."""
+
+    name: str
+    firmware: Firmware = Firmware.BIOS
+    bus: Bus = Bus.IDE
+    drives: tuple[Drive, ...] = ()
+    medium: Medium | None = None
+    card: Card | None = None
+    memory: int = 1024
+    uuid: str = "00000000-0000-0000-0000-000000000000"
+    words: Mapping[str, str] = field(default_factory=dict)
+    variables: Path | None = None  # UEFI variables kept over several boots; made when missing
+
+
+def plan_drives(hardware: Hardware) -> list[str]:
+    """QEMU's arguments for controller and disks."""
+    on_q35 = hardware.firmware is Firmware.UEFI
+    arguments: list[str] = []
+    if hardware.bus is Bus.AHCI and not on_q35:
+        arguments += ["-device", "ahci,id=ahci"]
+    if hardware.bus is Bus.SCSI:
+        arguments += ["-device", "megasas,id=scsi"]
+    for number, drive in enumerate(hardware.drives):
+        backend = f"if=none,id=disk{number},file={drive.image},format={drive.format}"
+        place = _place(hardware.bus, number, on_q35)
+        device = f"{place},drive=disk{number},serial={drive.serial},bootindex={number + 1}"
+        arguments += ["-drive", f"{backend},discard=unmap,detect-zeroes=unmap,cache=unsafe"]
+        arguments += ["-device", device]
+    return arguments
+
+
+def _place(bus: Bus, number: int, on_q35: bool) -> str:
+    if bus is Bus.VIRTIO:
+        return "virtio-blk-pci"
+    if bus is Bus.SCSI:
+        return f"scsi-hd,bus=scsi.0,scsi-id={number}"
+    if bus is Bus.AHCI:
+        return f"ide-hd,bus={'ide' if on_q35 else 'ahci'}.{number}"
+    if on_q35:
+        raise ValueError("the q35 board has no IDE controller: use AHCI with UEFI firmware")
+    # ide.1 unit 0 is the CD drive's place.
+    places = ("ide.0,unit=0", "ide.0,unit=1", "ide.1,unit=1")
+    if number >= len(places):
+        raise ValueError("IDE has room for three disks beside the CD drive: use AHCI")
+    return f"ide-hd,bus={places[number]}"
+
+
+def plan_medium(hardware: Hardware) -> list[str]:
+    """QEMU's arguments for the CD or USB stick, first in the boot order."""
+    if hardware.medium is None:
+        return []
+    drive = f"if=none,id=medium,file={hardware.medium.iso},format=raw,readonly=on"
+    if hardware.medium.kind is MediumKind.USB:
+        return [
+            "-drive",
+            drive,
+            "-device",
+            "qemu-xhci",
+            "-device",
+            "usb-storage,drive=medium,removable=on,bootindex=0",
+        ]
+    bus = "ide.5" if hardware.firmware is Firmware.UEFI else "ide.1,unit=0"
+    return [
+        "-drive",
+        f"{drive},media=cdrom",
+        "-device",
+        f"ide-cd,bus={bus},drive=medium,bootindex=0",
+    ]
+
+
+def plan_card(card: Card | None) -> list[str]:
+    """QEMU's arguments for the network card."""
+    if card is None:
+        return ["-nic", "none"]
+    if card.wire is None:
+        netdev = "hubport,id=net0,hubid=0"
+    else:
+        listens = "on" if card.wire.listens else "off"
+        netdev = f"stream,id=net0,server={listens},addr.type=unix,addr.path={card.wire.path}"
+    return ["-netdev", netdev, "-device", f"{card.model},netdev=net0,mac={card.mac}"]
+
+
+def plan_firmware(firmware: Firmware, variables: Path) -> list[str]:
+    """QEMU's arguments for the board and its firmware."""
+    if firmware is Firmware.BIOS:
+        return ["-machine", "pc"]
+    return [
+        "-machine",
+        "q35",
+        "-drive",
+        f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}",
+        "-drive",
+        f"if=pflash,unit=1,format=raw,file={variables}",
+    ]
+
+
+def plan_arguments(hardware: Hardware, sockets: Path, log: Path, variables: Path) -> list[str]:
+    """The whole command line: a pure function, so that a person can be shown it."""
+    words = [f"name={name},string={value}" for name, value in hardware.words.items()]
+    return [
+        "qemu-system-x86_64",
+        "-name", hardware.name,
+        *plan_firmware(hardware.firmware, variables),
+        "-accel", "tcg,thread=multi",
+        "-cpu", "max,erms=off,fsrm=off",
+        "-smp", "1",
+        "-m", str(hardware.memory),
+        "-uuid", hardware.uuid,
+        "-smbios", f"type=1,manufacturer=QEMU,product={hardware.name},uuid={hardware.uuid}",
+        "-nodefaults",
+        "-vga", "std",
+        "-display", "none",
+        "-no-reboot",
+        "-no-shutdown",
+        "-chardev", f"socket,id=serial0,path={sockets}/serial,server=on,wait=off,logfile={log}",
+        "-serial", "chardev:serial0",
+        "-qmp", f"unix:{sockets}/qmp,server=on,wait=off",
+        *plan_drives(hardware),
+        *plan_medium(hardware),
+        *plan_card(hardware.card),
+        *(argument for word in words for argument in ("-fw_cfg", word)),
+    ]  # fmt: skip
+
+
+class Machine:
+    """A running machine: a context manager that kills the QEMU it started on every path.
+
+    Its serial log is `directory/NAME.log`, complete from power-on; pictures are NAME-*.png.
+    """
+
+    def __init__(self, hardware: Hardware, directory: Path) -> None:
+        self.hardware = hardware
+        self.directory = directory.resolve()
+        self.log = self.directory / f"{hardware.name}.log"
+        self.started = 0.0
+        self._seen = 0
+        self._pictures = 0
+
+    def __enter__(self) -> Self:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        # Unix socket paths are short by nature (108 bytes); a checkout's path may not be.
+        self._sockets = Path(tempfile.mkdtemp(prefix="ugs-vm-"))
+        try:
+            self._start()
+        except BaseException:
+            shutil.rmtree(self._sockets)
+            raise
+        return self
+
+    def _start(self) -> None:
+        self.log.write_bytes(b"")
+        arguments = plan_arguments(self.hardware, self._sockets, self.log, self._variables())
+        self.started = time.monotonic()
+        # setpriv: the machine ends also when this process is killed and cannot clean up.
+        self._process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", *arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            self._qmp = Qmp(self._sockets / "qmp")
+        except QmpError as error:
+            raise MachineError(f"{self.name}: {error} QEMU says: {self._end()}") from error
+        except BaseException:
+            self._end()
+            raise
+
+    def _variables(self) -> Path:
+        variables = self.hardware.variables or self._sockets / "variables.fd"
+        if self.hardware.firmware is Firmware.UEFI and not variables.exists():
+            shutil.copyfile(OVMF_VARIABLES, variables)
+        return variables
+
+    def __exit__(self, *_: object) -> None:
+        self._qmp.close()
+        self._end()
+        shutil.rmtree(self._sockets)
+
+    def _end(self) -> str:
+        """Kill QEMU and return what it said on its error output."""
+        self._process.kill()
+        _, words = self._process.communicate()
+        return words.decode(errors="replace").strip()
+
+    @property
+    def name(self) -> str:
+        return self.hardware.name
+
+    @property
+    def age(self) -> float:
+        """Seconds since power-on."""
+        return time.monotonic() - self.started
+
+    @property
+    def state(self) -> State:
+        """What the machine does now."""
+        try:
+            status = self._qmp.execute("query-status")["status"]
+        except QmpError:
+            return State.GONE
+        if status in ("running", "prelaunch", "inmigrate"):
+            return State.RUNNING
+        if status != "shutdown":
+            return State.STOPPED
+        ends = [event["data"] for event in self._qmp.events if event["event"] == "SHUTDOWN"]
+        itself = bool(ends) and ends[-1]["reason"] == "guest-shutdown"
+        return State.POWERED_OFF if itself else State.RESET
+
+    @property
+    def text(self) -> str:
+        """Everything the serial line said so far, without colours and carriage returns."""
+        return clean(self.log.read_bytes().decode("utf-8", errors="replace"))
+
+    @property
+    def last_line(self) -> str:
+        """The last line with anything on it."""
+        return next((line for line in reversed(self.text.splitlines()) if line.strip()), "")
+
+    def new_lines(self) -> list[str]:
+        """The complete lines that came since the last call."""
+        with self.log.open("rb") as stream:
+            stream.seek(self._seen)
+            fresh = stream.read()
+        complete = fresh[: fresh.rfind(b"\n") + 1]
+        self._seen += len(complete)
+        return clean(complete.decode("utf-8", errors="replace")).splitlines()
+
+    def wait_for(self, pattern: str, seconds: float) -> re.Match[str]:
+        """Wait until the serial line says it. Raises MachineError when it does not in time, or
+        when the machine ended without having said it."""
+        deadline = time.monotonic() + seconds
+        while True:
+            state = self.state  # before the text: the last words come before the end
+            if match := re.search(pattern, self.text, re.MULTILINE):
+                return match
+            if state is not State.RUNNING:
+                raise MachineError(self._complaint(f"{state} before it said {pattern!r}"))
+            if time.monotonic() > deadline:
+                raise MachineError(self._complaint(f"did not say {pattern!r} in {seconds:.0f} s"))
+            time.sleep(POLL_SECONDS)
+
+    def wait_for_power_off(self, seconds: float) -> None:
+        """Wait until the machine switched itself off. Raises MachineError for any other end."""
+        deadline = time.monotonic() + seconds
+        while (state := self.state) is State.RUNNING:
+            if time.monotonic() > deadline:
+                raise MachineError(self._complaint(f"did not power off in {seconds:.0f} s"))
+            time.sleep(POLL_SECONDS)
+        if state is not State.POWERED_OFF:
+            raise MachineError(self._complaint(f"{state} instead of powering off"))
+
+    def _complaint(self, what: str) -> str:
+        lines = [line for line in self.text.splitlines() if line.strip()][-5:]
+        return f"machine {self.name} {what}; its last words: " + " / ".join(lines)
+
+    def type_line(self, line: str) -> None:
+        """Type on the serial line, as a person at a terminal does."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self._sockets / "serial"))
+            connection.sendall(line.encode() + b"\r")
+            # QEMU writes to whoever is connected: take what comes, so that nothing stalls.
+            connection.settimeout(0.5)
+            try:
+                while connection.recv(4096):
+                    pass
+            except TimeoutError:
+                pass
+
+    def take_picture(self, what: str = "") -> Path | None:
+        """The screen as PNG, or None when QEMU cannot (the machine just went)."""
+        self._pictures += 1
+        picture = self.directory / f"{self.name}-{self._pictures}{'-' if what else ''}{what}.png"
+        try:
+            self._qmp.execute("screendump", filename=str(picture), format="png")
+        except QmpError:
+            return None
+        return picture
+
+
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][0-9A-B]|\x1b[=>cM78]|[\r\x00\x07]")
+
+
+def clean(text: str) -> str:
+    """Terminal output as plain text."""
+    return _ESCAPES.sub("", text)
