@@ -1,0 +1,143 @@
+"""Real file systems on views of image files: looked at, they keep every bit."""
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payload.model.disk import MIB
+from payload.model.errors import ToolError
+from payload.system import device
+from payload.system.command import run
+from payload.system.host import Completed
+from payload.system.mounts import LinuxMounts
+
+pytestmark = pytest.mark.root
+SIZES = {"ext2": 16, "ext3": 16, "ext4": 16, "xfs": 320, "btrfs": 128}
+
+
+def _made(path: Path, kind: str) -> Path:
+    with path.open("wb") as file:
+        file.truncate(SIZES[kind] * MIB)
+    force = "-F" if kind.startswith("ext") else "-f"
+    subprocess.run([f"mkfs.{kind}", "-q", force, path], check=True)
+    return path
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _whole(image: Path, *, writable: bool = False) -> Any:
+    return device.view(run, str(image), 0, image.stat().st_size, writable=writable)
+
+
+@pytest.fixture(params=sorted(SIZES))
+def crashed(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
+    """An image taken while the file system was mounted: what is left of a server that died."""
+    image = _made(tmp_path / "running.img", request.param)
+    copy = tmp_path / "crashed.img"
+    with (
+        _whole(image, writable=True) as node,
+        LinuxMounts().mount(node, request.param, writable=True) as root,
+    ):
+        root.joinpath("installed").write_text("long ago")
+    with (
+        _whole(image, writable=True) as node,
+        LinuxMounts().mount(node, request.param, writable=True) as root,
+    ):
+        for number in range(50):
+            root.joinpath(f"mail-{number}").write_bytes(bytes([number]) * 5000)
+        subprocess.run(["sync", "--file-system", root], check=True)
+        root.joinpath("mail-1").unlink()
+        subprocess.run(["sync", "--file-system", root], check=True)
+        subprocess.run(["sync", node], check=True)
+        shutil.copyfile(image, copy)
+    return copy, request.param
+
+
+def test_looking_at_a_crashed_file_system_changes_no_bit(crashed: tuple[Path, str]) -> None:
+    image, kind = crashed
+    before = _digest(image)
+    with _whole(image) as node, LinuxMounts().mount(node, kind) as root:
+        assert root.joinpath("installed").read_text() == "long ago"
+        with pytest.raises(OSError):
+            root.joinpath("new").write_text("x")
+    assert _digest(image) == before
+
+
+def test_options_alone_keep_an_ext4_that_could_be_written(tmp_path: Path) -> None:
+    """The view writable, the journal dirty: `noload` has to do it."""
+    image = _made(tmp_path / "a.img", "ext4")
+    copy = tmp_path / "b.img"
+    with (
+        _whole(image, writable=True) as node,
+        LinuxMounts().mount(node, "ext4", writable=True) as r,
+    ):
+        r.joinpath("file").write_text("x")
+        subprocess.run(["sync", "--file-system", r], check=True)
+        subprocess.run(["sync", node], check=True)
+        shutil.copyfile(image, copy)
+    assert "needs_recovery" in run(["dumpe2fs", "-h", str(copy)]).stdout
+    before = _digest(copy)
+    with _whole(copy, writable=True) as node, LinuxMounts().mount(node, "ext4"):
+        pass
+    assert _digest(copy) == before
+
+
+def test_a_writable_mount_writes_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    image = _made(tmp_path / "a.img", "ext4")
+    with _whole(image, writable=True) as node:
+        with LinuxMounts().mount(node, "ext4", writable=True) as root:
+            root.joinpath("hello").write_text("copy")
+        assert not root.exists()
+    with _whole(image) as node, LinuxMounts().mount(node, "ext4") as root:
+        assert root.joinpath("hello").read_text() == "copy"
+        with pytest.raises(PermissionError):
+            subprocess.run([root / "hello"], check=False)
+
+
+def test_what_is_no_file_system_is_a_tool_error(tmp_path: Path) -> None:
+    image = tmp_path / "zero.img"
+    image.write_bytes(bytes(MIB))
+    with (
+        _whole(image) as node,
+        pytest.raises(ToolError, match="`mount --types ext4 --options ro,nodev"),
+        LinuxMounts().mount(node, "ext4"),
+    ):
+        pytest.fail("there is nothing to mount")
+
+
+def test_a_busy_file_system_is_waited_for_and_then_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("payload.system.mounts._PAUSE", 0.01)
+    image = _made(tmp_path / "a.img", "ext4")
+    tries: list[str] = []
+
+    def busy(argv: Sequence[str], **more: Any) -> Completed:
+        if argv[0] == "umount":
+            tries.append(argv[1])
+            if len(tries) <= 3:
+                raise ToolError("target is busy")
+        return run(argv, **more)
+
+    with _whole(image) as node, LinuxMounts(busy).mount(node, "ext4") as root:
+        pass
+    assert len(tries) == 4
+    assert not root.exists()
+    with _whole(image) as node:
+        mounted = LinuxMounts().mount(node, "ext4")
+        place = mounted.__enter__()
+        keeper = place.joinpath("lost+found")
+        with subprocess.Popen(["sleep", "60"], cwd=keeper) as holder:
+            with pytest.raises(ToolError, match="busy"):
+                mounted.__exit__(None, None, None)
+            assert place.is_mount()
+            holder.kill()
+        subprocess.run(["umount", place], check=True)
+        place.rmdir()
