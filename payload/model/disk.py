@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from blake3 import blake3
+
 MIB = 1 << 20
 EXTENDED_TYPES = frozenset({"5", "f", "85", "c5"})
 
@@ -122,6 +124,20 @@ class Content:
     file_system: FileSystem | None = None  # on the whole disk
     signatures: tuple[str, ...] = ()
     unfinished: Unfinished | None = None
+    hidden: tuple[str, ...] = ()  # what may hold a system and could not be looked into: "LVM"
+
+    @property
+    def fingerprint(self) -> str:
+        """What a copy has in common with its original and no other disk: ids and places of its
+        partitions and file systems. "" when there is nothing to tell it by."""
+        if not self.table and not self.file_system:
+            return ""
+        partitions = self.table.partitions if self.table else ()
+        places = sorted((part.number, part.start, part.size) for part in partitions)
+        systems = [part.file_system for part in partitions] + [self.file_system]
+        ids = sorted(f"{system.kind} {system.uuid}" for system in systems if system)
+        table = f"{self.table.label} {self.table.id}" if self.table else ""
+        return blake3("\n".join([table, str(places), *ids]).encode()).hexdigest(length=16)
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,15 @@ class Usage:
 
 @dataclass(frozen=True)
 class DiskMapping:
-    """Which source disk went onto which target disk, by stable id."""
+    """Which source disk went onto which target disk, by stable id.
+
+    `content` is the fingerprint (`Content.fingerprint`) of what was copied. Without it only the
+    disk that holds the marker itself is known again as ours.
+    """
 
     source: str
     target: str
+    content: str = ""
 
 
 @dataclass(frozen=True)
