@@ -1,0 +1,147 @@
+"""The report as text for people: the result first, then the figures."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from payload.console.text import duration, plain, size, wrap
+from payload.model.marker import MachineReference
+from payload.model.report import RegionReport, Report, Result
+
+WIDTH = 79
+
+HEADLINES = {
+    Result.OK: "DONE: the copy is finished and verified",
+    Result.HOLES: "DONE, BUT WITH HOLES: parts of the source could not be read",
+    Result.DRY_RUN: "LOOKED ONLY: nothing was written",
+    Result.STOPPED: "STOPPED by a person: nothing was written",
+    Result.FAILED: "FAILED: this run made no usable copy",
+}
+
+
+def headline(report: Report) -> str:
+    """What happened, in a few words."""
+    return HEADLINES[report.result]
+
+
+def render_report(report: Report, width: int = WIDTH) -> str:
+    """The whole report, lines of at most `width` (79 or more) characters, ASCII only."""
+    opening = (headline(report), *wrap(report.sentence, max(width, WIDTH)), "")
+    return "\n".join(opening) + "\n" + render_details(report, width)
+
+
+def render_details(report: Report, width: int = WIDTH) -> str:
+    """All but the result: who, how much, what was changed."""
+    return "\n".join(_details(report, max(width, WIDTH))) + "\n"
+
+
+def _details(report: Report, width: int) -> Iterator[str]:
+    yield from _who(report, width)
+    if report.regions:
+        yield ""
+        yield from _table(report.regions)
+        yield from _holes(report.regions, width)
+    yield from _finish(report, width)
+    yield from _block("Warnings", report.warnings, width)
+    changes = tuple(f"{change.where}: {change.what}" for change in report.changes)
+    yield from _block("Changed beyond the bit copy", changes, width)
+    if report.seconds:
+        stages = ", ".join(f"{name} {taken:.1f}" for name, taken in report.seconds.items())
+        yield from _block("Seconds", (stages,), width)
+
+
+def _who(report: Report, width: int) -> Iterator[str]:
+    proof = "yes, every block was read back from the target" if report.verified else "no"
+    facts = {
+        "source": _machine(report.source),
+        "target": _machine(report.target),
+        "started": _moment(report.started_at),
+        "verified": proof,
+        "result": f"{report.result.value}, exit code {report.exit_code}",
+        "program": f"UGS-Failover {report.version}",
+        "plan": report.plan_digest or "none was agreed on",
+    }
+    for label, fact in facts.items():
+        first, *more = wrap(fact, width - 10)
+        yield f"{label:9} {first}"
+        yield from (" " * 10 + line for line in more)
+
+
+def _moment(seconds: int) -> str:
+    """A clock that was never set, or a peer's nonsense, is shown as the number it is."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds} seconds after 1970"
+
+
+def _machine(machine: MachineReference | None) -> str:
+    if machine is None:
+        return "none was found"
+    name = f"{machine.host_name} on " if machine.host_name else ""
+    return f"{name}{machine.label or machine.id}"
+
+
+_COLUMNS = ("total", "used", "wire", "held", "secs", "MB/s")
+
+
+def _table(regions: tuple[RegionReport, ...]) -> Iterator[str]:
+    """Bytes in powers of ten; MB/s is content (used), not wire, per second."""
+    names = max(len("region"), *(len(plain(region.name)) for region in regions))
+    figures = " ".join(f"{title:>6}" for title in _COLUMNS)
+    yield f"{'region':{names}} {'fs':5} {figures} {'digest':8} ok"
+    for region in regions:
+        cells = (
+            size(region.total),
+            size(region.used),
+            size(region.sent),
+            size(region.held),
+            f"{region.seconds:.0f}",
+            f"{region.used / region.seconds / 1e6:.1f}" if region.seconds > 0 else "-",
+        )
+        kind = plain(region.file_system)[:5] or "-"
+        digest = plain(region.target_digest)[:8] or "-"
+        yield (
+            f"{plain(region.name):{names}} {kind:5} {' '.join(f'{cell:>6}' for cell in cells)} "
+            f"{digest:8} {'yes' if region.verified else 'NO'}"
+        )
+
+
+def _holes(regions: tuple[RegionReport, ...], width: int) -> Iterator[str]:
+    sentences = tuple(
+        f"{region.name}: bytes {hole.offset} to {hole.offset + hole.length - 1} of the source "
+        "could not be read; zeros stand in the copy"
+        for region in regions
+        for hole in region.holes
+    )
+    yield from _block("HOLES", sentences, width)
+
+
+def _finish(report: Report, width: int) -> Iterator[str]:
+    loader = report.boot_loader
+    if loader is not None:
+        checks = tuple(f"checked: {check}" for check in loader.checks)
+        yield from _block("Boot loader", (f"{loader.loader}, {loader.strategy}", *checks), width)
+    names = tuple(
+        f"{card.name} is now {card.mac or 'without a card'} ({card.why})" for card in report.cards
+    )
+    yield from _block("Network cards", names, width)
+
+
+def _block(title: str, texts: tuple[str, ...], width: int) -> Iterator[str]:
+    if texts:
+        yield ""
+        yield f"{title}:"
+        for text in texts:
+            yield from wrap(f"- {text}", width, "  ")
+
+
+def totals(report: Report) -> str:
+    """One line over all regions: content, wire, what the target already had, time."""
+    used = sum(region.used for region in report.regions)
+    sent = sum(region.sent for region in report.regions)
+    held = sum(region.held for region in report.regions)
+    taken = sum(report.seconds.values())
+    return (
+        f"{size(used)}B of content, {size(sent)}B over the wire, "
+        f"{size(held)}B already there, {duration(taken)} in all"
+    )
