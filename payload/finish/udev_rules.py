@@ -1,0 +1,343 @@
+"""Persistent net rules: the files by which old systems tie eth0 to a MAC address.
+
+On other hardware no rule matches, udev adds one for the new card under the next free number, and
+the server comes up with eth1 and without its address. So the names stay and the matches change:
+rules for cards that are not there are commented out (udev's own generator then counts the name as
+free), and each card of this machine gets a rule, in the words of the udev that reads the file.
+
+Files are bytes to us (latin-1 keeps every one), a line ends at a newline, and one rule may be
+wrapped over several lines by backslashes. Running twice changes nothing more.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from payload.model.machine import Card
+
+_WRAP = re.compile(r"\\\r?\n")
+_TOKEN = re.compile(
+    r'(?P<key>[A-Za-z_]+)(?P<attribute>\{[^}"]*\}|\([^)"]*\))?\s*'
+    r'(?P<operator>==|!=|\+=|-=|:=|=)\s*"(?P<value>[^"]*)"'
+)
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.IGNORECASE)
+_RENAME = re.compile(
+    r"(?P<program>\S*rename_netiface)\s+(?:%k|\$kernel)\s+(?P<name>[^\s%*?$\[\]]+)"
+)
+_LITERAL = re.compile(r"[^%*?$\[\]|/\s]+")
+_WIRELESS = re.compile(r"(wlan|ath|ra|sta)([0-9*?\[].*)?")
+_USB_PATH = re.compile(r"\d+-[\d.]+(:[\d.]+)?")
+_LATER_HEADER = "change only the value of the NAME= key"
+_ETCH_HEADER = "probably run by the persistent-net-generator"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the udev that reads a file wants its rules. `rename` is SLES 10's helper program."""
+
+    address: str = "ATTR"
+    dev_id: bool = False
+    rename: str = ""
+
+    def rule(self, mac: str, name: str) -> str:
+        """One naming rule without line end."""
+        if self.rename:
+            return (
+                f'SUBSYSTEM=="net", ACTION=="add", {self.address}{{address}}=="{mac}", '
+                f'IMPORT="{self.rename} %k {name}"'
+            )
+        if self.address != "ATTR":
+            return (
+                f'SUBSYSTEM=="net", DRIVERS=="?*", {self.address}{{address}}=="{mac}", '
+                f'NAME="{name}"'
+            )
+        dev_id = 'ATTR{dev_id}=="0x0", ' if self.dev_id else ""
+        return (
+            f'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", '
+            f'{dev_id}ATTR{{type}}=="1", KERNEL=="eth*", NAME="{name}"'
+        )
+
+
+ETCH = Dialect("ATTRS")
+LENNY = Dialect()  # also what every later udev understands, on kernels without dev_id too
+SLES10 = Dialect("SYSFS", rename="/lib/udev/rename_netiface")
+
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Token:
+    """One `KEY{attribute}=="value"` of a rule."""
+
+    key: str
+    attribute: str  # without brackets
+    operator: str
+    value: str
+    attribute_at: Span  # in the raw text, brackets included
+    value_at: Span
+
+    @property
+    def is_match(self) -> bool:
+        return self.operator in ("==", "!=")
+
+
+@dataclass(frozen=True)
+class _GivenName:
+    """A name in a rule: the whole of a value, or one word of a call of `program`."""
+
+    name: str
+    at: Span  # the value in the raw text
+    before: str = ""
+    after: str = ""
+    program: str = ""
+
+
+@dataclass(frozen=True)
+class NamingRule:
+    """An active rule that gives a name to a card. `mac` is "" when it matches otherwise."""
+
+    raw: str
+    tokens: tuple[_Token, ...]
+    given: tuple[_GivenName, ...]
+    mac: str
+    dialect: Dialect | None  # None: the rule does not tell
+
+    @property
+    def name(self) -> str:
+        return self.given[-1].name
+
+    def renamed(self, name: str) -> str:
+        """The same rule with that name, its MAC in lower case and ATTRS(x) as ATTRS{x}."""
+        edits = [(given.at, f"{given.before}{name}{given.after}") for given in self.given]
+        for token in self.tokens:
+            if self.raw[slice(*token.attribute_at)].startswith("("):
+                edits.append((token.attribute_at, f"{{{token.attribute}}}"))
+            if _is_address(token):
+                edits.append((token.value_at, token.value.lower()))
+        text = self.raw
+        for (start, end), new in sorted(edits, reverse=True):
+            # A value wrapped over two lines stays as it is unless it has to change.
+            if _WRAP.sub("", text[start:end]) != new:
+                text = text[:start] + new + text[end:]
+        return text
+
+    def silenced(self) -> str:
+        """The same rule as comment. udev skips a comment line alone, so every line needs a #."""
+        lines = _lines(self.raw)
+        return "".join(line if line.startswith("#") else f"#{line}" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    """Physical lines; only a newline ends one (str.splitlines knows a dozen more)."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _chunks(text: str) -> list[str]:
+    """Comments, blank lines and whole rules, each with all its physical lines."""
+    chunks: list[str] = []
+    open_rule = False
+    for line in _lines(text):
+        if open_rule:
+            chunks[-1] += line
+        else:
+            chunks.append(line)
+        starts_comment = not open_rule and line.lstrip(" \t").startswith("#")
+        open_rule = not starts_comment and re.search(r"\\\r?\n\Z", line) is not None
+    return chunks
+
+
+def _tokens(raw: str) -> tuple[_Token, ...]:
+    """The `KEY{attribute}=="value"` parts of a rule, with their places in the raw text."""
+    places: list[int] = []
+    joined = ""
+    position = 0
+    for wrap in [*_WRAP.finditer(raw), None]:
+        end = wrap.start() if wrap else len(raw)
+        joined += raw[position:end]
+        places += range(position, end)
+        position = wrap.end() if wrap else end
+
+    def span(match: re.Match[str], group: str) -> Span:
+        start, end = match.span(group)
+        return (places[start], places[end - 1] + 1) if end > start else (0, 0)
+
+    return tuple(
+        _Token(
+            match["key"],
+            (match["attribute"] or "")[1:-1],
+            match["operator"],
+            match["value"],
+            span(match, "attribute"),
+            span(match, "value"),
+        )
+        for match in _TOKEN.finditer(joined)
+    )
+
+
+def _is_address(token: _Token) -> bool:
+    return (
+        token.key in ("ATTR", "ATTRS", "SYSFS")
+        and token.attribute == "address"
+        and token.operator == "=="
+        and _MAC.fullmatch(token.value) is not None
+    )
+
+
+def _names_another_subsystem(tokens: Sequence[_Token]) -> bool:
+    for token in tokens:
+        if token.key == "SUBSYSTEM" and token.is_match:
+            of_net = "net" in token.value.split("|")
+            if of_net is not (token.operator == "=="):
+                return True
+    return False
+
+
+def _is_wireless(tokens: Sequence[_Token], name: str) -> bool:
+    if _WIRELESS.fullmatch(name):
+        return True
+    kernels = [
+        kernel
+        for token in tokens
+        if token.key == "KERNEL" and token.operator == "=="
+        for kernel in token.value.split("|")
+    ]
+    return bool(kernels) and all(_WIRELESS.fullmatch(kernel) for kernel in kernels)
+
+
+def _given_name(token: _Token) -> _GivenName | None:
+    if token.key == "NAME" and token.operator in ("=", ":="):
+        return _GivenName(token.value, token.value_at)
+    if not token.is_match and (found := _RENAME.search(token.value)):
+        start, end = found.span("name")
+        before, after = token.value[:start], token.value[end:]
+        return _GivenName(found["name"], token.value_at, before, after, found["program"])
+    return None
+
+
+def parse_rule(raw: str) -> NamingRule | None:
+    """The naming rule in `raw` (all its physical lines), None for anything else.
+
+    Wireless cards are not the server's network: their rules are left alone, and so are rules of
+    other subsystems and names that udev computes ("%k", "$env{..}").
+    """
+    if raw.lstrip(" \t").startswith("#"):
+        return None
+    tokens = _tokens(raw)
+    given = tuple(name for name in map(_given_name, tokens) if name is not None)
+    if not given or not all(_LITERAL.fullmatch(each.name) for each in given):
+        return None
+    if _names_another_subsystem(tokens) or _is_wireless(tokens, given[-1].name):
+        return None
+    addresses = [token for token in tokens if _is_address(token)]
+    return NamingRule(
+        raw,
+        tokens,
+        given,
+        addresses[0].value.lower() if addresses else "",
+        _dialect_of_rule(tokens, given[-1].program),
+    )
+
+
+def _dialect_of_rule(tokens: Sequence[_Token], program: str) -> Dialect | None:
+    keys = {(token.key, token.attribute) for token in tokens}
+    for address in ("SYSFS", "ATTRS", "ATTR"):
+        if (address, "address") in keys:
+            return Dialect(address, ("ATTR", "dev_id") in keys, program)
+    return Dialect("SYSFS", rename=program) if program else None
+
+
+def read_rules(content: bytes) -> tuple[NamingRule, ...]:
+    """The active naming rules of a file, in its order."""
+    chunks = _chunks(content.decode("latin-1"))
+    return tuple(rule for rule in map(parse_rule, chunks) if rule is not None)
+
+
+def detect_dialect(content: bytes, path: str) -> Dialect:
+    """How to write rules into this file: as its last rule, else as its header, else its name.
+
+    The last rule is the newest: after an upgrade old forms stand above. Commented rules count
+    too, for they were once written by the same udev.
+    """
+    text = content.decode("latin-1")
+    for chunk in reversed(_chunks(text)):
+        rule = parse_rule(chunk.lstrip("# \t"))
+        if rule is not None and rule.dialect is not None:
+            return rule.dialect
+    if _ETCH_HEADER in text:
+        return ETCH
+    if _LATER_HEADER in text:
+        return LENNY
+    name = PurePosixPath(path).name
+    if name.startswith("z25_"):
+        return ETCH
+    return SLES10 if "net_persistent_names" in name else LENNY
+
+
+def card_comment(card: Card | None) -> str:
+    """The line udev's generator writes above a rule."""
+    driver = f" ({card.driver})" if card and card.driver else ""
+    if card is None or not card.pci_id:
+        return f"# net device{driver}"
+    bus = "USB" if _USB_PATH.fullmatch(card.bus) else "PCI"
+    return f"# {bus} device {card.pci_id}{driver}"
+
+
+def by_number(name: str) -> tuple[str, int, str]:
+    """Sort key: eth2 before eth10."""
+    found = re.fullmatch(r"(.*?)(\d+)", name)
+    return (found[1], int(found[2]), name) if found else (name, -1, name)
+
+
+def silence_rules(content: bytes) -> bytes:
+    """Comment out every naming rule: for a second file beside the one that names the cards."""
+    return _rewrite(content, lambda rule: None)
+
+
+def rewrite_rules(
+    content: bytes, path: str, cards: Sequence[Card], names: Mapping[str, str]
+) -> bytes:
+    """The file as it must be for a machine with `cards`, where `names` (name -> MAC) are wanted.
+
+    `path` tells the dialect when the content does not. Rules for a named card are kept under its
+    name, other naming rules commented out; a card that has no rule yet gets one at the end.
+    """
+    name_of = {mac.lower(): name for name, mac in names.items() if mac}
+    present = {card.mac.lower(): card for card in cards}
+    taken = {name for name, mac in names.items() if mac}
+    done: set[str] = set()
+
+    def decide(rule: NamingRule) -> str | None:
+        if rule.mac in done:
+            return None
+        if rule.mac in name_of:
+            done.add(rule.mac)
+            return name_of[rule.mac]
+        if rule.mac in present and rule.name not in taken:
+            done.add(rule.mac)
+            taken.add(rule.name)
+            return rule.name  # a card of this machine that nobody wants under another name
+        return None
+
+    dialect = detect_dialect(content, path)
+    text = _rewrite(content, decide).decode("latin-1")
+    missing = sorted(name_of.keys() - done, key=lambda mac: by_number(name_of[mac]))
+    end = "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
+    if missing and text and not text.endswith("\n"):
+        text += end
+    for mac in missing:
+        text += f"{end}{card_comment(present.get(mac))}{end}{dialect.rule(mac, name_of[mac])}{end}"
+    return text.encode("latin-1")
+
+
+def _rewrite(content: bytes, decide: Callable[[NamingRule], str | None]) -> bytes:
+    parts = []
+    for chunk in _chunks(content.decode("latin-1")):
+        rule = parse_rule(chunk)
+        if rule is None:
+            parts.append(chunk)
+            continue
+        name = decide(rule)
+        parts.append(rule.silenced() if name is None else rule.renamed(name))
+    return "".join(parts).encode("latin-1")
