@@ -1,0 +1,148 @@
+"""Which bytes of a region are copied: the file system's own map, cut into chunks.
+
+A file system after a crash may hold blocks that only its journal knows as used; a map that
+cannot be trusted, or cannot be read, means that every block is copied.
+"""
+
+import heapq
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from payload.model.errors import ToolError
+from payload.model.plan import CHUNK_SIZE, Method, Region
+from payload.replicate.chunk_list import ChunkList
+from payload.system.filesystems import read_needs_recovery
+from payload.system.host import Host
+
+Run = tuple[int, int]  # start and length, bytes
+KIB = 1024
+HEADER = 64 * KIB  # bytes: the largest page, at whose end the signature of a swap area stands
+MAPPING_TIMEOUT = 3600.0  # seconds; a map of many TB is read from all over a rotating disk
+# Where these keep whether they were unmounted cleanly: offset, struct, the clean value.
+_CLEAN_FIELDS = {"reiserfs": (65536 + 50, "<H", 1), "jfs": (32768 + 40, "<I", 0)}
+_NO_JOURNAL = frozenset({"vfat", "ntfs"})  # partclone itself refuses an NTFS that is dirty
+_BTRFS_DEVICES = 65536 + 0x88
+_LINE = re.compile(r"(0x[0-9A-Fa-f]+)\s+(0x[0-9A-Fa-f]+)\s+([+?])\s*\n?")
+
+
+def find_chunks(host: Host, node: str, region: Region, sector: int) -> tuple[Iterable[Run], str]:
+    """The chunks of a region of the disk `node`, and why they are others than planned ("").
+
+    Offsets are from the start of the region, ascending, in whole sectors, at most one chunk in
+    each CHUNK_SIZE. The first and the last CHUNK_SIZE bytes are always among them (of a swap
+    area, HEADER bytes).
+    """
+    if region.method is Method.HEADER:
+        return cut(_ends(region.size, HEADER), sector), ""
+    if region.method is not Method.USED:
+        return cut([(0, region.size)], sector), ""
+    try:
+        return _used_chunks(host, node, region, sector), ""
+    except ToolError as error:
+        note = f"{region.name} ({region.file_system}) is copied whole: {error}"
+        return cut([(0, region.size)], sector), note
+
+
+def _ends(size: int, length: int) -> list[Run]:
+    """The first and the last bytes. RAID members keep their signature at the end, and what the
+    target's disk held there before must not come back to life in the copy."""
+    return [(0, min(length, size)), (max(0, size - length), min(length, size))]
+
+
+def cut(runs: Iterable[Run], sector: int) -> Iterator[Run]:
+    """One chunk for each CHUNK_SIZE that the runs touch: from the first to the last byte used
+    there, in whole sectors. `runs` come in the order of their starts and may overlap."""
+    slot, first, last = -1, 0, 0
+    for start, length in runs:
+        position, end = start, start + length
+        while position < end:
+            stop = min(end, (position // CHUNK_SIZE + 1) * CHUNK_SIZE)
+            if position // CHUNK_SIZE > slot:
+                if slot >= 0:
+                    yield _in_sectors(first, last, sector)
+                slot, first, last = position // CHUNK_SIZE, position, stop
+            elif position // CHUNK_SIZE == slot:
+                first, last = min(first, position), max(last, stop)
+            position = stop
+    if slot >= 0:
+        yield _in_sectors(first, last, sector)
+
+
+def _in_sectors(first: int, last: int, sector: int) -> Run:
+    start = first // sector * sector
+    return start, -(-last // sector) * sector - start
+
+
+def _used_chunks(host: Host, node: str, region: Region, sector: int) -> ChunkList:
+    """Raises ToolError."""
+    with (
+        host.blocks.view(node, region.start, region.size) as device,
+        TemporaryDirectory(prefix="ugs-failover-") as directory,
+    ):
+        _check_trust(host, device, region.file_system)
+        map_file = Path(directory, "map")
+        _write_map(host, device, region.file_system, map_file)
+        runs = heapq.merge(read_map(map_file, region.size), _ends(region.size, CHUNK_SIZE))
+        return ChunkList(cut(runs, sector))
+
+
+def _write_map(host: Host, device: str, kind: str, map_file: Path) -> None:
+    log = map_file.with_name("log")
+    tool = f"partclone.{kind}"
+    host.run(
+        [tool, "-D", "-s", device, "-o", str(map_file), "-L", str(log)], timeout=MAPPING_TIMEOUT
+    )
+
+
+def read_map(map_file: Path, size: int) -> Iterator[Run]:
+    """The used runs of a ddrescue map. Raises ToolError when it is no map of `size` bytes."""
+    end = 0
+    with map_file.open(encoding="ascii", errors="replace") as lines:
+        for line in lines:
+            found = _LINE.fullmatch(line)
+            if found is None:
+                if line.startswith("#") or not line.strip() or not end:
+                    continue  # comments and the position line before the first run
+                raise ToolError(f"The map of used blocks holds a line that is none: {line!r}.")
+            start, length = int(found[1], 16), int(found[2], 16)
+            if start != end or start + length > size:
+                raise ToolError(f"The map of used blocks leaves the file system: {line!r}.")
+            end = start + length
+            if found[3] == "+":
+                yield start, length
+    if not end:
+        raise ToolError("The map of used blocks is empty.")
+
+
+# --- can the map be trusted?
+
+
+def _check_trust(host: Host, device: str, kind: str) -> None:
+    """Raise ToolError unless every used block is known to the map as it lies on the disk."""
+    if kind in _NO_JOURNAL:
+        return
+    if kind == "xfs":
+        clean = "state: <CLEAN>" in host.run(["xfs_logprint", "-t", device]).stdout
+    elif kind in _CLEAN_FIELDS:
+        clean = _field(device, *_CLEAN_FIELDS[kind][:2]) == _CLEAN_FIELDS[kind][2]
+    else:
+        clean = read_needs_recovery(device, kind) is False
+    if not clean:
+        raise ToolError(
+            "It was not unmounted cleanly, and its journal may know of blocks its map does not."
+        )
+    if kind == "btrfs" and _field(device, _BTRFS_DEVICES, "<Q") != 1:
+        raise ToolError("It is one of several devices of a btrfs.")
+
+
+def _field(device: str, offset: int, layout: str) -> int:
+    try:
+        with Path(device).open("rb") as file:
+            file.seek(offset)
+            (value,) = struct.unpack(layout, file.read(struct.calcsize(layout)))
+    except (OSError, struct.error) as error:
+        raise ToolError(f"The superblock on {device} could not be read ({error}).") from error
+    return int(value)

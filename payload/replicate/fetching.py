@@ -1,0 +1,105 @@
+"""One data connection of the target: ask for chunks, check what comes, write it.
+
+Several requests are under way at once, so that neither side waits for the other's disk. The
+source answers in the order it was asked; anything else ends the connection.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import zstandard
+
+from payload.model.errors import PeerError
+from payload.model.message import Chunk, ChunkRequest, Encoding, Message, Stop
+from payload.model.report import Hole
+from payload.replicate.chunks import aligned_buffer, unpack
+from payload.replicate.crew import Shared
+from payload.replicate.ledger import Item
+from payload.replicate.sender import Line
+
+WINDOW = 8  # requests under way on one connection
+PATIENCE = 600.0  # seconds; a source with a sick disk may need minutes for one chunk
+
+HeldDigest = Callable[[Item, memoryview], bytes]  # what the target has there, b"" when nothing
+Store = Callable[[Item, memoryview], None]  # write checked content
+
+
+@dataclass(frozen=True)
+class Asked:
+    item: Item
+    held: bytes
+
+
+class Fetcher:
+    """Works through shared items until there are none. `done` hears of each chunk."""
+
+    def __init__(
+        self,
+        channel: Line,
+        held_digest: HeldDigest,
+        store: Store,
+        done: Callable[[Item, Chunk], None],
+    ) -> None:
+        self._channel = channel
+        self._held_digest = held_digest
+        self._store = store
+        self._done = done
+        self._buffer = aligned_buffer()
+        self._decompressor = zstandard.ZstdDecompressor()
+
+    def work(self, items: Shared[Item]) -> None:
+        """Raises LinkError, PeerError, or TargetDiskError from `store`."""
+        asked: deque[Asked] = deque()
+        while True:
+            while len(asked) < WINDOW:
+                item = next(items, None)
+                if item is None:
+                    break
+                asked.append(self._ask(item))
+            if not asked:
+                return
+            self._take(self._channel.receive(PATIENCE), asked.popleft())
+
+    def _ask(self, item: Item) -> Asked:
+        held = self._held_digest(item, self._buffer[: item.length])
+        region = item.ledger.region.index
+        self._channel.send(ChunkRequest(region, item.offset, item.length, held))
+        return Asked(item, held)
+
+    def _take(self, message: Message, asked: Asked) -> None:
+        """Nothing of a chunk that breaks a rule reaches the disk."""
+        chunk = _expected(message, asked)
+        if chunk.encoding is Encoding.SAME:
+            if not asked.held or chunk.digest != asked.held:
+                raise PeerError(f"The source called {_place(asked)} the same, and it is not.")
+        else:
+            self._store(asked.item, unpack(chunk, self._decompressor, self._buffer))
+        self._done(asked.item, chunk)
+
+
+def _expected(message: Message, asked: Asked) -> Chunk:
+    if isinstance(message, Stop):
+        raise PeerError(f"The source stopped: {message.sentence}")
+    if not isinstance(message, Chunk):
+        raise PeerError(f"The source said {type(message).__name__} instead of {_place(asked)}.")
+    item = asked.item
+    wanted = (item.ledger.region.index, item.offset, item.length)
+    if (message.region, message.offset, message.length) != wanted:
+        raise PeerError(
+            f"The source sent {message.length} bytes at {message.offset} of region "
+            f"{message.region} instead of {_place(asked)}. Nothing of it was written."
+        )
+    if any(not _inside(hole, item) for hole in message.holes):
+        raise PeerError(f"The source named a hole outside of {_place(asked)}.")
+    return message
+
+
+def _inside(hole: Hole, item: Item) -> bool:
+    end = item.offset + item.length
+    return item.offset <= hole.offset < end and 0 < hole.length <= end - hole.offset
+
+
+def _place(asked: Asked) -> str:
+    item = asked.item
+    return f"{item.ledger.region.name}, {item.length} bytes at {item.offset}"

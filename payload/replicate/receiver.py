@@ -1,0 +1,270 @@
+"""The target's half of the stream, as the steps of a copy in the order they are taken.
+
+    begin        disks writable, nothing on them starts, our mark on each
+    fetch_maps   which chunks there are
+    fetch        all but the first chunk of each region; may be repeated when a link broke
+    verify       all that was fetched, read back from the medium
+    write_heads  the first chunks too, proven likewise; the boot areas into memory
+    (the session makes the copy boot: file systems can be mounted from here on)
+    seal         gap, partition table, boot code: from here on the disk starts
+
+What was done is kept in ledgers, so a step that ended with LinkError is simply called again.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from time import time
+from typing import Protocol
+
+from payload.model.disk import Unfinished
+from payload.model.errors import PeerError, VerifyError
+from payload.model.event import Level, Monitor, Note
+from payload.model.inventory import Inventory
+from payload.model.message import Chunk, MapAnswer, MapRequest, Message
+from payload.model.plan import Method, Plan
+from payload.model.report import RegionReport
+from payload.replicate.chunks import aligned_buffer, digest_of
+from payload.replicate.crew import Shared, work_together
+from payload.replicate.fetching import Fetcher
+from payload.replicate.ledger import Item, Ledger, State, in_disk_order
+from payload.replicate.meter import Meter
+from payload.replicate.sender import Line
+from payload.replicate.target_disk import TargetDisk
+from payload.system.host import Host
+
+
+class Control(Protocol):
+    """What is needed of the control conversation."""
+
+    def send(self, message: Message) -> None: ...
+
+    def receive(self, timeout: float | None) -> Message: ...
+
+
+OpenData = Callable[[], Line]  # another data connection; raises LinkError
+
+
+class Receiver:
+    """One copy, from the first write to the sealed disks.
+
+    `connections` is the number of data connections, and of threads that verify. Memory: 41 MiB
+    for each TiB of content, a MiB for each disk, and some MiB for each connection.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        plan: Plan,
+        inventory: Inventory,
+        *,
+        copy_id: str,
+        connections: int,
+        monitor: Monitor,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        self._plan = plan
+        self._copy_id = copy_id
+        self._connections = connections
+        self._monitor = monitor
+        self._clock = clock
+        self._disks = [
+            _target_disk(host, plan, index, inventory) for index in range(len(plan.disks))
+        ]
+        self._ledgers = [
+            Ledger(region, plan.disks[region.pair].target.sector_size) for region in plan.regions
+        ]
+        self._areas: dict[int, bytes] = {}  # boot areas, by pair
+        self._wrote = False
+        self._open = False
+
+    # --- begin
+
+    def begin(self) -> None:
+        """Look at every disk a last time, then mark each. Raises TargetDiskError."""
+        for disk in self._disks:
+            disk.recheck()
+        self._open = True
+        for disk in self._disks:
+            disk.begin(self._mark(disk))
+
+    def _mark(self, disk: TargetDisk) -> Unfinished:
+        plan = self._plan
+        return Unfinished(
+            self._copy_id, plan.source.id, plan.target.id, disk.hardware.id, int(self._clock())
+        )
+
+    def abandon(self) -> None:
+        """Leave the disks read-only: as they were when nothing but our mark was written, else
+        marked as unfinished. After `seal`, and a second time, it does nothing."""
+        if not self._open:
+            return
+        self._open = False
+        with ExitStack() as stack:
+            for disk in self._disks:
+                stack.callback(disk.close)
+            if not self._wrote:
+                for disk in self._disks:
+                    disk.restore()
+
+    # --- maps
+
+    def fetch_maps(self, control: Control) -> None:
+        """Ask for the chunks of every region not known yet. Raises LinkError, PeerError."""
+        for ledger in self._ledgers:
+            if not ledger.mapped:
+                ledger.forget_map()
+                control.send(MapRequest(ledger.region.index))
+                while not ledger.mapped:
+                    self._take_map(ledger, control.receive(None))
+
+    def _take_map(self, ledger: Ledger, message: Message) -> None:
+        if not isinstance(message, MapAnswer):
+            raise PeerError(f"The source said {type(message).__name__} instead of a map.")
+        ledger.add(message)
+        if message.note:
+            self._monitor(Note(message.note, Level.WARNING))
+
+    # --- content
+
+    def fetch(self, open_data: OpenData) -> None:
+        """Fetch and write what is missing of all but the heads.
+
+        Raises LinkError when a connection broke: call again. Raises TargetDiskError at the first
+        write that fails, and PeerError.
+        """
+        self._fetch(open_data, self._connections, head=False)
+
+    def write_heads(self, open_data: OpenData) -> None:
+        """Fetch, write and prove the first chunk of each region. Boot areas are kept for `seal`.
+        Raises as `fetch` and `verify` do."""
+        self._fetch(open_data, 1, head=True)
+        self._prove(head=True)
+
+    def _fetch(self, open_data: OpenData, connections: int, *, head: bool) -> None:
+        items = Shared(in_disk_order(self._ledgers, State.MISSING, head=head))
+        total = sum(ledger.size for ledger in self._ledgers)
+        meter = Meter("copy", total, self._all_done(), self._monitor)
+
+        def done(item: Item, chunk: Chunk) -> None:
+            self._record(item, chunk, meter)
+
+        with ExitStack() as stack:
+            channels = [_opened(stack, open_data) for _ in range(connections)]
+            fetchers = [Fetcher(line, self._held, self._store, done) for line in channels]
+            work_together(
+                [partial(fetcher.work, items) for fetcher in fetchers],
+                lambda: _interrupt(items, channels),
+            )
+
+    def _all_done(self) -> int:
+        return sum(ledger.done for ledger in self._ledgers)
+
+    def _held(self, item: Item, buffer: memoryview) -> bytes:
+        """The digest of what the disk holds there: never one that was stored earlier."""
+        region = item.ledger.region
+        disk = self._disks[region.pair]
+        if disk.blank or region.method is Method.BOOT:
+            return b""  # a boot area is not what it was since `begin`
+        disk.read(buffer, region.start + item.offset)
+        return digest_of(buffer)
+
+    def _store(self, item: Item, content: memoryview) -> None:
+        region = item.ledger.region
+        if region.method is Method.BOOT:
+            self._areas[region.pair] = bytes(content)
+            return
+        self._wrote = True
+        self._disks[region.pair].write(content, region.start + item.offset)
+
+    def _record(self, item: Item, chunk: Chunk, meter: Meter) -> None:
+        ledger = item.ledger
+        ledger.record(item, chunk)
+        sent = sum(one.sent for one in self._ledgers)
+        meter.add(ledger.region.name, ledger.done, ledger.size, item.length, sent)
+
+    # --- proof
+
+    def verify(self) -> None:
+        """Read back from the medium all that was fetched, and compare. Raises VerifyError."""
+        self._prove(head=False)
+
+    def _prove(self, *, head: bool) -> None:
+        for disk in self._disks:
+            disk.drop_cache()
+        written = in_disk_order(self._ledgers, State.WRITTEN, head=head)
+        items = Shared(item for item in written if item.ledger.region.method is not Method.BOOT)
+        meter = Meter("verify", self._all_done(), 0, self._monitor)
+        work_together(
+            [lambda: self._prove_items(items, meter) for _ in range(self._connections)],
+            items.stop,
+        )
+
+    def _prove_items(self, items: Shared[Item], meter: Meter) -> None:
+        buffer = aligned_buffer()
+        for item in items:
+            region = item.ledger.region
+            content = buffer[: item.length]
+            self._disks[region.pair].read(content, region.start + item.offset)
+            if digest_of(content) != item.ledger.digest(item):
+                raise VerifyError(
+                    f"Target disk {self._disks[region.pair].hardware.label} reads back other than "
+                    f"it was written: {region.name}, chunk at byte {item.offset}. The copy is "
+                    "unfinished and does not boot. Replace the disk and start both machines again."
+                )
+            item.ledger.prove(item)
+            meter.add(region.name, item.offset + item.length, region.size, item.length, 0)
+
+    # --- the end
+
+    def seal(self) -> None:
+        """Make the disks start: gap and table on all of them, then the boot code, the disk of the
+        root file system last. Raises TargetDiskError, VerifyError; before the very end the disks
+        are still marked as unfinished."""
+        with_table = [
+            (disk, self._areas[index])
+            for index, disk in enumerate(self._disks)
+            if disk.pair.table is not None
+        ]
+        for disk in self._disks:
+            disk.drop_cache()
+        for disk, area in reversed(with_table):
+            disk.write_gap_and_table(area)
+        for disk, area in reversed(with_table):
+            disk.write_boot_code(area)
+        for disk, area in with_table:
+            disk.check_boot_area(area)
+        self._prove_boot_areas()
+        self._open = False
+        for disk in self._disks:
+            disk.close()
+
+    def _prove_boot_areas(self) -> None:
+        for item in in_disk_order(self._ledgers, State.WRITTEN, head=True):
+            item.ledger.prove(item)
+
+    def reports(self) -> tuple[RegionReport, ...]:
+        """The figures of every region, in the order of the plan."""
+        pairs = self._plan.disks
+        return tuple(
+            ledger.report(pairs[ledger.region.pair].target.label) for ledger in self._ledgers
+        )
+
+
+def _target_disk(host: Host, plan: Plan, index: int, inventory: Inventory) -> TargetDisk:
+    pair = plan.disks[index]
+    disk = inventory.disk(pair.target.id)
+    blank = disk.content is not None and disk.content.blank
+    return TargetDisk(host, disk.hardware, pair, blank=blank)
+
+
+def _opened(stack: ExitStack, open_data: OpenData) -> Line:
+    channel = open_data()
+    stack.callback(channel.close)
+    return channel
+
+
+def _interrupt(items: Shared[Item], channels: Sequence[Line]) -> None:
+    items.stop()
+    for channel in channels:
+        channel.close()

@@ -1,0 +1,198 @@
+"""The source's half of the stream: answers what the target asks, from disks opened read-only.
+
+It keeps no state of the copy. Each data connection is served by one thread; several may share a
+disk, since every read names its place.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Protocol
+
+import zstandard
+
+from payload.model.disk import Hardware
+from payload.model.errors import FailoverError, LinkError, PeerError, SourceDiskError
+from payload.model.inventory import Inventory
+from payload.model.message import (
+    Chunk,
+    ChunkRequest,
+    Encoding,
+    MapAnswer,
+    MapRequest,
+    Message,
+    Stop,
+)
+from payload.model.plan import CHUNK_SIZE, Method, Plan, Region
+from payload.model.report import Hole
+from payload.replicate.boot_area import without_table
+from payload.replicate.chunks import LEVEL, Compression, aligned_buffer, digest_of, zero_digest
+from payload.replicate.extents import find_chunks
+from payload.replicate.sick_disk import read_around
+from payload.system.host import Host
+
+MAP_PART = 4096  # chunks in one MapAnswer, at most 100 KiB of it
+IDLE = 10.0  # seconds between two looks at `stop`
+
+
+class Line(Protocol):
+    """What the stream needs of a connection: `wire.channel.Channel`, or its like."""
+
+    def send(self, message: Message) -> None: ...
+
+    def receive(self, timeout: float | None) -> Message: ...
+
+    def close(self) -> None: ...
+
+
+class Sender:
+    """Serves one plan. Raises SourceDiskError when a disk cannot be opened."""
+
+    def __init__(self, host: Host, plan: Plan, inventory: Inventory) -> None:
+        self._host = host
+        self._plan = plan
+        self._disks: list[Hardware] = [
+            inventory.disk(pair.source.id).hardware for pair in plan.disks
+        ]
+        self._descriptors: list[int] = []
+        for disk in self._disks:
+            self._descriptors.append(self._open(disk))
+
+    def _open(self, disk: Hardware) -> int:
+        try:
+            return self._host.blocks.open_to_read(disk.node)
+        except OSError as error:
+            self.close()
+            raise SourceDiskError(
+                f"Source disk {disk.label} could not be opened: {error.strerror}. It is "
+                "unharmed. Check the disk and start both machines again."
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the disks; threads that still serve end with an error. Twice is no harm."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def answer_map(self, request: MapRequest) -> Iterator[MapAnswer]:
+        """Which chunks of a region are to be copied, in parts. Raises PeerError, ToolError."""
+        region = self._region(request.region)
+        disk = self._disks[region.pair]
+        chunks, note = find_chunks(self._host, disk.node, region, disk.sector_size)
+        part: list[int] = []
+        for offset, length in chunks:
+            if len(part) == 2 * MAP_PART:
+                yield MapAnswer(region.index, tuple(part), last=False, note=note)
+                part, note = [], ""
+            part += (offset, length)
+        yield MapAnswer(region.index, tuple(part), last=True, note=note)
+
+    def _region(self, index: int) -> Region:
+        if not 0 <= index < len(self._plan.regions):
+            raise PeerError(
+                f"The target asked for region {index}, which is not in the plan. The source is "
+                "unharmed; boot both machines again from the same medium."
+            )
+        return self._plan.regions[index]
+
+    def serve(self, channel: Line, stop: threading.Event | None = None) -> None:
+        """Answer requests on one data connection until it ends (LinkError) or `stop` is set.
+
+        Raises PeerError for a request outside the plan and SourceDiskError when a disk is gone;
+        the target is told either.
+        """
+        desk = _Desk(self._plan, self._disks, self._descriptors)
+        while stop is None or not stop.is_set():
+            request = channel.receive(None if stop is None else IDLE)
+            try:
+                chunk = desk.answer(request)
+            except FailoverError as error:
+                with contextlib.suppress(LinkError):
+                    channel.send(Stop(str(error)))
+                raise
+            desk.send(channel, chunk)
+
+
+class _Desk:
+    """One connection's own buffer, compressor and experience."""
+
+    def __init__(self, plan: Plan, disks: list[Hardware], descriptors: list[int]) -> None:
+        self._plan = plan
+        self._disks = disks
+        self._descriptors = descriptors
+        self._buffer = aligned_buffer()
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL)
+        self._compression = Compression()
+
+    def answer(self, request: Message) -> Chunk:
+        """The chunk a request asks for. Its body is good until the next answer."""
+        region, request = self._check(request)
+        content = self._buffer[: request.length]
+        holes = self._read(region, request, content)
+        if region.method is Method.BOOT:
+            self._blank_table(region, content)
+        digest = digest_of(content)
+        encoding, body = self._pack(request, content, digest)
+        return Chunk(
+            region.index, request.offset, request.length, digest, encoding, body, tuple(holes)
+        )
+
+    def _check(self, request: Message) -> tuple[Region, ChunkRequest]:
+        if not isinstance(request, ChunkRequest):
+            raise PeerError(f"The target said {type(request).__name__} on a data connection.")
+        regions = self._plan.regions
+        region = regions[request.region] if 0 <= request.region < len(regions) else None
+        fault = _fault(request, region, self._plan)
+        if region is None or fault:
+            raise PeerError(
+                f"The target asked for {request.length} bytes at {request.offset} of region "
+                f"{request.region}: {fault}. The source is unharmed; boot both machines again."
+            )
+        return region, request
+
+    def _read(self, region: Region, request: ChunkRequest, content: memoryview) -> list[Hole]:
+        disk = self._disks[region.pair]
+        if region.pair >= len(self._descriptors):
+            raise SourceDiskError(f"Source disk {disk.label} is no longer open: the run ended.")
+        holes = read_around(
+            disk, self._descriptors[region.pair], content, region.start + request.offset
+        )
+        return [Hole(hole.offset - region.start, hole.length) for hole in holes]
+
+    def _blank_table(self, region: Region, content: memoryview) -> None:
+        table = self._plan.disks[region.pair].table
+        assert table is not None
+        without_table(content, table, self._disks[region.pair].sector_size)
+
+    def _pack(
+        self, request: ChunkRequest, content: memoryview, digest: bytes
+    ) -> tuple[Encoding, bytes | memoryview]:
+        if digest == request.held:
+            return Encoding.SAME, b""
+        if digest == zero_digest(request.length):
+            return Encoding.ZERO, b""
+        return self._compression.pack(self._compressor, content)
+
+    def send(self, channel: Line, chunk: Chunk) -> None:
+        """Send, and learn what a byte on this wire costs."""
+        start = perf_counter()
+        channel.send(chunk)
+        self._compression.sent(len(chunk.body), perf_counter() - start)
+
+
+def _fault(request: ChunkRequest, region: Region | None, plan: Plan) -> str:
+    """What is wrong with a request, "" when nothing is."""
+    if region is None:
+        return "there is no such region in the plan"
+    sector = plan.disks[region.pair].source.sector_size
+    first, length = request.offset, request.length
+    if length <= 0 or first < 0 or first + length > region.size:
+        return "this is not inside the region"
+    if first % sector or length % sector:
+        return "these are no whole sectors"
+    if first // CHUNK_SIZE != (first + length - 1) // CHUNK_SIZE:
+        return "this is more than one chunk"
+    if region.method is Method.BOOT and (first, length) != (0, region.size):
+        return "a boot area is sent whole"
+    return "" if len(request.held) in (0, 32) else "the digest has a wrong length"

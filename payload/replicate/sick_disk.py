@@ -1,0 +1,91 @@
+"""Read a disk that has bad places: everything but them, and a list of them.
+
+As ddrescue does, a read that fails is tried again in smaller pieces, down to one sector, so that
+one bad sector costs one sector and not a whole chunk.
+"""
+
+import errno
+from collections.abc import Callable, Iterator
+from time import monotonic
+
+from payload.model.disk import Hardware
+from payload.model.errors import SourceDiskError
+from payload.model.report import Hole
+from payload.replicate.chunks import read_exactly
+
+# How the kernel says "this place cannot be read": as against "this disk is gone".
+BAD_PLACE = frozenset({errno.EIO, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ, errno.ETIMEDOUT})
+PATIENCE = 60.0  # seconds for the bad places of one chunk; a sick disk may take 10 for a sector
+
+
+def read_around(
+    disk: Hardware,
+    descriptor: int,
+    buffer: memoryview,
+    offset: int,
+    clock: Callable[[], float] = monotonic,
+) -> list[Hole]:
+    """Fill the buffer from that byte of the disk on, zeros where it cannot be read.
+
+    Returns these places, joined, as bytes of the disk. Raises SourceDiskError when the disk is
+    gone or shorter than it said.
+    """
+    try:
+        read_exactly(descriptor, buffer, offset)
+    except OSError as error:
+        _check_present(disk, offset, error)
+        end = clock() + PATIENCE
+        found = _holes(disk, descriptor, buffer, offset, lambda: clock() < end)
+        return list(_join(found))
+    except EOFError as error:
+        raise _gone(disk, offset, "it ends there") from error
+    return []
+
+
+def _holes(
+    disk: Hardware,
+    descriptor: int,
+    buffer: memoryview,
+    offset: int,
+    patient: Callable[[], bool],
+) -> Iterator[Hole]:
+    """Halve what failed until it can be read, is one sector, or patience is at its end."""
+    size = len(buffer)
+    if size > disk.sector_size and patient():
+        half = (size // disk.sector_size + 1) // 2 * disk.sector_size
+        for piece, start in ((buffer[:half], offset), (buffer[half:], offset + half)):
+            try:
+                read_exactly(descriptor, piece, start)
+            except OSError as error:
+                _check_present(disk, start, error)
+                yield from _holes(disk, descriptor, piece, start, patient)
+            except EOFError as error:
+                raise _gone(disk, start, "it ends there") from error
+    else:
+        buffer[:] = bytes(size)
+        yield Hole(offset, size)
+
+
+def _join(holes: Iterator[Hole]) -> Iterator[Hole]:
+    last: Hole | None = None
+    for hole in holes:
+        if last is not None and last.offset + last.length == hole.offset:
+            last = Hole(last.offset, last.length + hole.length)
+            continue
+        if last is not None:
+            yield last
+        last = hole
+    if last is not None:
+        yield last
+
+
+def _check_present(disk: Hardware, offset: int, error: OSError) -> None:
+    if error.errno not in BAD_PLACE:
+        raise _gone(disk, offset, error.strerror or "it does not answer") from error
+
+
+def _gone(disk: Hardware, offset: int, why: str) -> SourceDiskError:
+    return SourceDiskError(
+        f"Source disk {disk.label} cannot be read at byte {offset}: {why}. The copy is "
+        "unfinished. Check the disk and its cable, then start both machines again."
+    )

@@ -1,0 +1,165 @@
+"""One disk of the target, from the first write to the last.
+
+While a copy is under way the disk starts nothing: its first sector is zero, and our mark says
+whose it is. Gap, table and boot code come last, the mark goes with the last but one write.
+"""
+
+import os
+from collections.abc import Callable
+
+from payload.model.disk import MIB, Hardware, Unfinished
+from payload.model.errors import TargetDiskError, VerifyError
+from payload.model.mark import MARK_OFFSET, MARK_SIZE, encode_mark
+from payload.model.plan import DiskPair
+from payload.replicate.boot_area import with_table_of
+from payload.replicate.chunks import aligned_buffer, read_exactly, write_exactly
+from payload.replicate.tables import check_table, write_table
+from payload.system.host import Host
+
+HEAD = 65536  # bytes kept in memory, so that a copy that never began leaves no trace
+
+
+class TargetDisk:
+    """Read and written at absolute offsets, whole sectors. Errors are TargetDiskError."""
+
+    def __init__(self, host: Host, hardware: Hardware, pair: DiskPair, *, blank: bool) -> None:
+        self.hardware = hardware
+        self.pair = pair
+        self.blank = blank  # proven when it was looked at; nothing on it is worth a digest
+        self._blocks = host.blocks
+        self._host = host
+        self._descriptor = -1
+        self._head = b""
+
+    # --- begin and end
+
+    def recheck(self) -> None:
+        """Is it still that very disk? The last look before the first write."""
+        self._blocks.recheck(self.hardware)
+
+    def begin(self, mark: Unfinished) -> None:
+        """Make it writable, zero what starts it, and mark it as ours and unfinished."""
+        self._blocks.set_writable(self.hardware.node)
+        self._descriptor = self._blocks.open_to_write(self.hardware.node)
+        buffer = aligned_buffer(HEAD)
+        self.read(buffer, 0)
+        self._head = bytes(buffer)
+        buffer[MARK_OFFSET : MARK_OFFSET + MARK_SIZE] = encode_mark(mark)
+        buffer[: self.hardware.sector_size] = bytes(self.hardware.sector_size)
+        self.write(buffer, 0)
+        self.flush()
+
+    def restore(self) -> None:
+        """Undo `begin`: nothing else was written."""
+        if self._head:
+            buffer = aligned_buffer(HEAD)
+            buffer[:] = self._head
+            self.write(buffer, 0)
+            self.flush()
+
+    def close(self) -> None:
+        """Let go of the disk and put the write block back."""
+        if self._descriptor >= 0:
+            self._release()
+        self._blocks.set_read_only(self.hardware.node)
+
+    def _release(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+    # --- bytes
+
+    def read(self, buffer: memoryview, offset: int) -> None:
+        self._attempt("read", lambda: read_exactly(self._descriptor, buffer, offset), offset)
+
+    def write(self, buffer: memoryview, offset: int) -> None:
+        self._attempt("written", lambda: write_exactly(self._descriptor, buffer, offset), offset)
+
+    def flush(self) -> None:
+        """What was written is on the medium when this returns."""
+        self._attempt("flushed", lambda: os.fsync(self._descriptor), 0)
+
+    def drop_cache(self) -> None:
+        """Flush, and make sure that the next read comes from the medium."""
+        self.flush()
+        self._blocks.drop_cache(self.hardware.node)
+
+    def _attempt(self, done: str, call: Callable[[], None], offset: int) -> None:
+        try:
+            call()
+        except (OSError, EOFError) as error:
+            why = (isinstance(error, OSError) and error.strerror) or "it ends there"
+            raise TargetDiskError(
+                f"Target disk {self.hardware.label} could not be {done} at byte {offset}: {why}. "
+                "The copy on it is unfinished and does not boot. Replace the disk and start both "
+                "machines again."
+            ) from error
+
+    # --- the boot area, last of all
+
+    def write_gap_and_table(self, area: bytes) -> None:
+        """All in front of the first partition but the boot code, which stays zero, and the mark,
+        which stays where it is. `area` is the boot area's content, without the table."""
+        assert self.pair.table is not None
+        if not self.blank:
+            self._clear_end()
+        buffer, _ = self._merged(area)
+        buffer[: self.hardware.sector_size] = bytes(self.hardware.sector_size)
+        mark = self._mark_sector(len(area))
+        if mark is not None:
+            self.read(buffer[mark], mark.start)
+        self.write(buffer, 0)
+        self.flush()
+        # sfdisk opens the disk itself; some versions want it for themselves.
+        self._release()
+        sector_size = self.hardware.sector_size
+        write_table(self._host, self.hardware.node, self.pair.table, sector_size)
+        self._descriptor = self._blocks.open_to_write(self.hardware.node)
+
+    def write_boot_code(self, area: bytes) -> None:
+        """The rest, the sector that makes it start last of all."""
+        self.drop_cache()
+        sector = self.hardware.sector_size
+        buffer, _ = self._merged(area)
+        self.write(buffer[sector:], sector)
+        self.flush()
+        self.write(buffer[:sector], 0)
+        self.drop_cache()
+
+    def check_boot_area(self, area: bytes) -> None:
+        """Read it back. Raises VerifyError, or TargetDiskError when the table differs."""
+        assert self.pair.table is not None
+        buffer, now = self._merged(area)
+        if bytes(buffer) != now:
+            raise VerifyError(
+                f"The boot area of target disk {self.hardware.label} reads back other than it "
+                "was written. The copy does not boot. Replace the disk and start again."
+            )
+        sector_size = self.hardware.sector_size
+        check_table(self._host, self.hardware.node, self.pair.table, sector_size)
+
+    def _merged(self, area: bytes) -> tuple[memoryview, bytes]:
+        """The area with the table that is on the disk now, and the area as it is now."""
+        assert self.pair.table is not None
+        buffer = aligned_buffer(len(area))
+        self.read(buffer, 0)
+        now = bytes(buffer)
+        buffer[:] = with_table_of(area, now, self.pair.table, self.hardware.sector_size)
+        return buffer, now
+
+    def _mark_sector(self, size: int) -> slice | None:
+        """The sector with the mark, None when it is not in front of the first partition."""
+        sector = self.hardware.sector_size
+        start = MARK_OFFSET // sector * sector
+        return slice(start, start + sector) if start + sector <= size else None
+
+    def _clear_end(self) -> None:
+        """Zero the last MiB behind the partitions: RAID and GPT keep signatures there, and those
+        of what was on the disk before must not come back to life."""
+        assert self.pair.table is not None
+        size = self.hardware.size
+        start = max(self.pair.table.end, size // MIB * MIB - MIB, MIB)
+        step = MIB
+        zeros = aligned_buffer(step)
+        for offset in range(start, size, step):
+            self.write(zeros[: min(step, size - offset)], offset)
