@@ -1,0 +1,182 @@
+"""Where to knock: each machine announces itself by multicast DNS on each of its cards.
+
+Nothing heard here is believed. It gives addresses to try and words for people; who really
+answers there is proven by TLS.
+
+Each card has an mDNS instance of its own. On Linux a socket hears the multicast groups that any
+other socket has joined on any card, so an instance would also answer questions from a neighbour's
+wire with addresses that do not hold there, and a link-local address heard on the wrong card leads
+nowhere. So every socket is bound to its card.
+"""
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zeroconf import Error as ZeroconfError
+from zeroconf import (
+    IPVersion,
+    ServiceBrowser,
+    ServiceInfo,
+    ServiceListener,
+    Zeroconf,
+)
+
+from payload.model.errors import ToolError
+
+SERVICE = "_ugs-failover._tcp.local."
+LIFETIME = 60  # seconds a word is good for when its speaker is not heard again
+QUESTION = 1500  # milliseconds an announced machine has to tell its addresses
+TEXT_LIMIT = 100  # characters of a hostile word that may reach a screen
+SIGHTINGS_LIMIT = 64  # per card; a flood of names is no reason to run out of memory
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What a machine says of itself. Of another machine: what it claims."""
+
+    machine_id: str
+    role: str
+    site: str  # fingerprint of the site's certificate
+    name: str  # for people
+    port: int
+    protocol: int
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """An announcement, heard on a card, and where its machine says it can be reached there."""
+
+    announcement: Announcement
+    card: str
+    addresses: tuple[str, ...]
+
+
+class Mdns:
+    """The adapter: `join` is all there is."""
+
+    def __init__(self) -> None:
+        # What it warns of, cards that come and go, is no news to anybody.
+        logging.getLogger("zeroconf").setLevel(logging.CRITICAL)
+
+    def join(
+        self, card: str, addresses: Sequence[str], announcement: Announcement
+    ) -> "Neighbourhood":
+        """Announce on a card, with the addresses it has there, and listen. Takes a second or two.
+
+        Raises ToolError when the card cannot do it (any more).
+        """
+        return Neighbourhood(card, tuple(addresses), announcement)
+
+
+class Neighbourhood(ServiceListener):
+    """Everybody heard on one card, until closed."""
+
+    def __init__(self, card: str, addresses: tuple[str, ...], announcement: Announcement) -> None:
+        self.card = card
+        self._guard = threading.Lock()
+        self._sightings: dict[str, Sighting] = {}
+        self._own = _describe(card, addresses, announcement)
+        try:
+            self._zeroconf = _open(card, addresses)
+        except (OSError, RuntimeError, ZeroconfError) as error:
+            raise ToolError(f"No multicast DNS on {card}: {error}.") from error
+        try:
+            # Nobody else has our machine id and card in its name: no need to probe for it.
+            self._zeroconf.register_service(self._own, cooperating_responders=True)
+            self._browser = ServiceBrowser(self._zeroconf, SERVICE, self)
+        except (OSError, RuntimeError, ZeroconfError) as error:
+            self.close()
+            raise ToolError(f"No multicast DNS on {card}: {error}.") from error
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        """Who is there now, ourselves left out."""
+        with self._guard:
+            return tuple(self._sightings.values())
+
+    def close(self) -> None:
+        """Say goodbye and stop listening."""
+        with contextlib.suppress(OSError, RuntimeError, ZeroconfError):
+            self._zeroconf.close()
+
+    def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+        """Called by zeroconf, in a thread of its own."""
+        if name == self._own.name:
+            return
+        info = zc.get_service_info(type_, name, timeout=QUESTION)
+        sighting = _believe_nothing(self.card, info) if info else None
+        with self._guard:
+            self._sightings.pop(name, None)
+            if sighting and len(self._sightings) < SIGHTINGS_LIMIT:
+                self._sightings[name] = sighting
+
+    update_service = add_service
+
+    def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+        """Called by zeroconf: it said goodbye, or was not heard for LIFETIME."""
+        with self._guard:
+            self._sightings.pop(name, None)
+
+
+def _open(card: str, addresses: tuple[str, ...]) -> Zeroconf:
+    ipv4 = [address for address in addresses if ":" not in address]
+    ipv6 = [socket.if_nametoindex(card)] if len(ipv4) < len(addresses) else []
+    versions = {(True, False): IPVersion.V4Only, (False, True): IPVersion.V6Only}
+    version = versions.get((bool(ipv4), bool(ipv6)), IPVersion.All)
+    zeroconf = Zeroconf([*ipv6, *ipv4], ip_version=version)
+    try:
+        for transport in (*zeroconf.engine.readers, *zeroconf.engine.senders):
+            name = card.encode()
+            transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+    except OSError:
+        zeroconf.close()
+        raise
+    return zeroconf
+
+
+def _describe(card: str, addresses: tuple[str, ...], announcement: Announcement) -> ServiceInfo:
+    """Card by card under another name, so that no cache mixes what holds on one wire only."""
+    label = f"{announcement.machine_id[:32]}-{card}".replace(".", "-")
+    return ServiceInfo(
+        SERVICE,
+        f"{label}.{SERVICE}",
+        port=announcement.port,
+        server=f"{label}.local.",
+        parsed_addresses=list(addresses),
+        properties={
+            "id": announcement.machine_id,
+            "role": announcement.role,
+            "site": announcement.site,
+            "name": announcement.name[:TEXT_LIMIT],
+            "protocol": str(announcement.protocol),
+        },
+        host_ttl=LIFETIME,
+        other_ttl=LIFETIME,
+    )
+
+
+def _believe_nothing(card: str, info: ServiceInfo) -> Sighting | None:
+    """What a stranger claims, cut to size; None when there is nowhere to knock."""
+    addresses = tuple(info.parsed_addresses())[:8]
+    if not addresses or not info.port:
+        return None
+    claims = {_text(key): _text(value) for key, value in list(info.properties.items())[:16]}
+    protocol = claims.get("protocol", "")
+    announcement = Announcement(
+        machine_id=claims.get("id", ""),
+        role=claims.get("role", ""),
+        site=claims.get("site", ""),
+        name=claims.get("name", ""),
+        port=info.port,
+        protocol=int(protocol) if protocol.isdecimal() and protocol.isascii() else 0,
+    )
+    return Sighting(announcement, card, addresses)
+
+
+def _text(value: bytes | None) -> str:
+    """Printable characters only: nothing that could repaint a console."""
+    text = (value or b"")[: 4 * TEXT_LIMIT].decode("utf-8", "replace")
+    return "".join(character for character in text if character.isprintable())[:TEXT_LIMIT]

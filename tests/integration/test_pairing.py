@@ -1,0 +1,375 @@
+"""Two machines, two cards each: seen by mDNS, called over IPv6 link-local, proven by TLS."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from zeroconf import IPVersion, ServiceInfo, Zeroconf
+
+from payload.connect import pairing
+from payload.connect.discovery import Address, Candidate, Discovery
+from payload.connect.pairing import Listener, call, local_card
+from payload.model.errors import LinkError, PeerError, SettingsError
+from payload.model.event import Event, Note
+from payload.model.message import Alive, Chunk, Encoding, Stop
+from payload.model.plan import CHUNK_SIZE
+from payload.model.settings import Settings
+from payload.system.mdns import SERVICE, Announcement, Mdns
+from payload.wire.channel import Channel
+from payload.wire.tls import Site, load_site, make_site_key
+from tests.integration.namespaces import Machine, namespace_links, network
+
+pytestmark = pytest.mark.root
+
+SOURCE = "5" * 32
+TARGET = "7" * 32
+PORT = 10000
+
+
+def wait_for(what: Callable[[], object], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def link_local(machine: Machine, card: str) -> str:
+    with machine.inside():
+        return next(
+            address for address in namespace_links().addresses(card) if address.startswith("fe80:")
+        )
+
+
+def is_addressed(machine: Machine) -> bool:
+    with machine.inside():
+        return all(namespace_links().addresses(card) for card in machine.cards)
+
+
+def announcement(machine_id: str, role: str, site: Site) -> Announcement:
+    return Announcement(machine_id, role, site.fingerprint, f"server {role}", PORT, 1)
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[tuple[Machine, Machine]]:
+    with network(2, cards=2) as (source, target):
+        for machine in (source, target):
+            for card in machine.cards:
+                machine.ip("link", "set", card, "up")
+        wait_for(lambda: is_addressed(source) and is_addressed(target))
+        yield source, target
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    directory = tmp_path_factory.mktemp("site")
+    make_site_key(directory)
+    return load_site(directory)
+
+
+@pytest.fixture
+def other_site(tmp_path: Path) -> Site:
+    make_site_key(tmp_path)
+    return load_site(tmp_path)
+
+
+class Door:
+    """A listening source, and what it told people."""
+
+    def __init__(self, machine: Machine, site: Site) -> None:
+        self.events: list[Event] = []
+        with machine.inside():
+            self.listener = Listener(site.credentials(SOURCE), PORT, self.events.append)
+
+    def accept(self) -> Channel:
+        channel = self.listener.accept(5)
+        assert channel is not None
+        return channel
+
+    @property
+    def notes(self) -> str:
+        return "\n".join(event.text for event in self.events if isinstance(event, Note))
+
+
+@pytest.fixture
+def door(machines: tuple[Machine, Machine], site: Site) -> Iterator[Door]:
+    made = Door(machines[0], site)
+    yield made
+    made.listener.close()
+
+
+def discovery(stack: ExitStack, machine: Machine, own: Announcement) -> Discovery:
+    events: list[Event] = []
+    with machine.inside():
+        made = Discovery(namespace_links(), Mdns(), own, Settings(), events.append)
+    stack.callback(made.close)
+    return made
+
+
+def candidate(view: Discovery, machine_id: str, addresses: int = 2) -> Candidate | None:
+    for one in view.candidates():
+        if one.machine_id == machine_id and len(one.addresses) == addresses:
+            return one
+    return None
+
+
+def test_every_wire_is_seen_and_none_mixed_with_another(
+    machines: tuple[Machine, Machine], site: Site, other_site: Site, door: Door
+) -> None:
+    source, target = machines
+    with ExitStack() as stack:
+        view = discovery(stack, target, announcement(TARGET, "target", site))
+        source_view = discovery(stack, source, announcement(SOURCE, "source", site))
+        stranger = announcement("9" * 32, "source", other_site)
+        stranger_view = discovery(stack, source, replace(stranger, role="\x1b[2Jsource"))
+        for machine_id in (SOURCE, stranger.machine_id):
+            wait_for(lambda wanted=machine_id: candidate(view, wanted))
+        seen = candidate(view, SOURCE)
+        assert seen is not None
+        assert set(seen.addresses) == {
+            Address(link_local(source, card), PORT, card) for card in source.cards
+        }
+        assert (seen.role, seen.name, seen.site_matches) == ("source", "server source", True)
+        foreign = candidate(view, stranger.machine_id)
+        assert foreign is not None and not foreign.site_matches
+        assert foreign.role == "[2Jsource"
+        assert candidate(view, TARGET) is None  # ourselves
+        check_calls(seen, machines, site, door)
+        source_view.close()
+        stranger_view.close()
+        wait_for(lambda: not view.candidates(), 4)
+
+
+def check_calls(seen: Candidate, machines: tuple[Machine, Machine], site: Site, door: Door) -> None:
+    """Every address leads to the source, over the card it was seen on, and both ends know."""
+    for address in seen.addresses:
+        with machines[1].inside():
+            calling = call([address], site.credentials(TARGET), SOURCE)
+            links = namespace_links()
+            wanted = {card.name: card.mac for card in links.cards()}[address.card]
+            assert local_card(calling, links) == wanted
+            assert calling.remote_address == str(address)
+        called = door.accept()
+        with machines[0].inside():
+            links = namespace_links()
+            wanted = {card.name: card.mac for card in links.cards()}[address.card]
+            assert local_card(called, links) == wanted
+        called.close()
+        calling.close()
+
+
+def test_hostile_announcements_are_cut_to_size(
+    machines: tuple[Machine, Machine], site: Site
+) -> None:
+    source, target = machines
+    hostile = {
+        b"id": b"\xff\xfe\x00" + b"A" * 200,
+        b"role": b"\x1b]0;owned\x07",
+        b"name": None,
+        b"protocol": "²".encode(),
+        b"\xff": b"?",
+    }
+    with ExitStack() as stack:
+        view = discovery(stack, target, announcement(TARGET, "target", site))
+        wait_for(lambda: len(view._wires) == 2)
+        with source.inside():
+            zeroconf = Zeroconf([socket.if_nametoindex("eth0")], ip_version=IPVersion.V6Only)
+            stack.callback(zeroconf.close)
+            for number in range(3):
+                info = ServiceInfo(
+                    SERVICE,
+                    f"evil{number}.{SERVICE}",
+                    port=PORT,
+                    server=f"evil{number}.local.",
+                    parsed_addresses=[link_local(source, "eth0")],
+                    properties=hostile if number else {},
+                )
+                zeroconf.register_service(info, cooperating_responders=True)
+        wait_for(view.candidates)
+        (seen,) = view.candidates()
+        assert len(seen.machine_id) <= 100 and seen.machine_id.endswith("A")
+        assert (seen.role, seen.name, seen.site_matches) == ("]0;owned", "", False)
+        assert len(seen.addresses) == 1
+
+
+def test_named_peer_needs_no_announcement_and_stands_alone(
+    machines: tuple[Machine, Machine], site: Site, door: Door
+) -> None:
+    source, target = machines
+    peer = f"{link_local(source, 'eth1')}%eth1"
+    with target.inside():
+        view = Discovery(
+            namespace_links(),
+            Mdns(),
+            announcement(TARGET, "target", site),
+            Settings(peer=peer, port=PORT),
+            lambda event: None,
+        )
+        (seen,) = view.candidates()
+        channel = call(seen.addresses, site.credentials(TARGET))
+        assert (seen.machine_id, channel.peer_id) == ("", SOURCE)
+        view.recognise(channel.peer_id)
+        assert view.candidates()[0].machine_id == SOURCE
+        view.close()
+    channel.close()
+    door.accept().close()
+
+
+def address_of(machine: Machine, card: str = "eth0") -> Address:
+    return Address(link_local(machine, card), PORT, card)
+
+
+def plain_call(machines: tuple[Machine, Machine]) -> socket.socket:
+    """A caller that speaks TCP only."""
+    with machines[1].inside():
+        return pairing._connect(address_of(machines[0]))
+
+
+def test_garbage_silence_and_strangers_disturb_nobody(
+    machines: tuple[Machine, Machine],
+    site: Site,
+    other_site: Site,
+    door: Door,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pairing, "HANDSHAKE", 1.0)
+    silent, garbage, leaver = (plain_call(machines) for _ in range(3))
+    garbage.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" * 50)
+    leaver.close()
+    begun = time.monotonic()
+    with machines[1].inside():
+        with pytest.raises(PeerError, match="another site") as caught:
+            call([address_of(machines[0])], other_site.credentials(TARGET))
+        assert type(caught.value) is PeerError
+        channel = call([address_of(machines[0])], site.credentials(TARGET), SOURCE)
+        second = call([address_of(machines[0], "eth1")], site.credentials(TARGET), SOURCE)
+    assert time.monotonic() - begun < 1.0  # while the silent one still holds the line
+    called = [door.accept(), door.accept()]
+    for number, end in enumerate((channel, second)):
+        end.send(Stop(str(number)))
+    assert [one.receive(5) for one in called] == [Stop("0"), Stop("1")]
+    silent.settimeout(3)
+    assert silent.recv(1) == b""  # dropped
+    for sentence in ("no UGS-Failover machine", "another site", "did not answer within 1 seconds"):
+        wait_for(lambda words=sentence: words in door.notes)
+    for end in (silent, garbage, channel, second, *called):
+        end.close()
+
+
+def test_too_many_callers_are_turned_away_at_once(
+    machines: tuple[Machine, Machine],
+    site: Site,
+    door: Door,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pairing, "HANDSHAKE", 1.0)
+    crowd = [plain_call(machines) for _ in range(pairing.WAITING_LIMIT + 5)]
+    wait_for(lambda: threading.active_count() > pairing.WAITING_LIMIT)
+    wait_for(lambda: "did not answer" in door.notes)
+    with machines[1].inside():
+        wait_for(lambda: answers(machines, site))
+    door.accept().close()
+    for one in crowd:
+        one.close()
+
+
+def answers(machines: tuple[Machine, Machine], site: Site) -> bool:
+    try:
+        call([address_of(machines[0])], site.credentials(TARGET)).close()
+    except LinkError:
+        return False
+    return True
+
+
+def test_wrong_machine_and_no_machine_are_told_apart(
+    machines: tuple[Machine, Machine], site: Site, door: Door
+) -> None:
+    nobody = Address("fe80::dead", PORT, "eth0")
+    closed = replace(address_of(machines[0]), port=PORT + 1)
+    with machines[1].inside():
+        with pytest.raises(PeerError, match="55555555, not 99999999 as agreed") as caught:
+            call([address_of(machines[0])], site.credentials(TARGET), "9" * 32)
+        assert type(caught.value) is PeerError
+        with pytest.raises(LinkError, match=r"No answer from fe80::dead%eth0.*refused"):
+            call([nobody, closed], site.credentials(TARGET))
+        with pytest.raises(LinkError, match="not 99999999 as agreed"):  # may come back elsewhere
+            call([address_of(machines[0]), closed], site.credentials(TARGET), "9" * 32)
+        with pytest.raises(PeerError, match="very id of this one"):
+            call([address_of(machines[0])], site.credentials(SOURCE))
+        call([closed, address_of(machines[0])], site.credentials(TARGET), SOURCE).close()
+        with pytest.raises(LinkError, match="no address"):
+            call([], site.credentials(TARGET))
+
+
+def test_second_listener_on_the_port_is_told(
+    machines: tuple[Machine, Machine], site: Site, door: Door
+) -> None:
+    with machines[0].inside(), pytest.raises(SettingsError, match=r"failover\.port="):
+        Listener(site.credentials(SOURCE), PORT, door.events.append)
+
+
+def test_cut_is_noticed_on_both_ends_idle_or_busy_and_a_new_call_works(
+    machines: tuple[Machine, Machine], site: Site, door: Door
+) -> None:
+    """The cable is out in the middle of a chunk; after it is back the same call works again."""
+    source, target = machines
+    with target.inside():
+        ends = [call([address_of(source)], site.credentials(TARGET)) for _ in range(2)]
+    called = [door.accept() for _ in range(2)]
+    body = memoryview(bytearray(CHUNK_SIZE))
+    noticed: dict[str, float] = {}
+    begun = time.monotonic()
+
+    def stream() -> None:
+        while True:
+            called[0].send(Chunk(0, 0, CHUNK_SIZE, bytes(32), Encoding.RAW, body))
+
+    def until_cut(name: str, act: Callable[[], object]) -> None:
+        try:
+            while True:
+                act()
+        except LinkError:
+            noticed[name] = time.monotonic() - begun
+
+    acts: dict[str, Callable[[], object]] = {
+        "source sends": stream,
+        "target takes": ends[0].receive,
+        "source waits": called[1].receive,
+        "target waits": ends[1].receive,
+    }
+    threads = [threading.Thread(target=until_cut, args=item) for item in acts.items()]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    begun = time.monotonic()
+    target.unplug("eth0")
+    try:
+        for thread in threads:
+            thread.join(25)
+        assert sorted(noticed) == sorted(acts)
+        assert max(noticed.values()) < 20
+    finally:
+        target.plug("eth0")
+    for channel in (*ends, *called):
+        channel.close()
+    with target.inside():
+        wait_for(lambda: answers(machines, site))
+    door.accept().close()
+
+
+def test_short_cut_costs_nothing(machines: tuple[Machine, Machine], site: Site, door: Door) -> None:
+    source, target = machines
+    with target.inside():
+        channel = call([address_of(source)], site.credentials(TARGET))
+    called = door.accept()
+    target.unplug("eth0")
+    channel.send(Alive())
+    time.sleep(1)
+    target.plug("eth0")
+    assert called.receive(10) == Alive()
+    channel.close()
+    called.close()
