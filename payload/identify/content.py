@@ -1,0 +1,228 @@
+"""What lies on a disk: its partition table, its file systems, or the proof that it is blank.
+
+Everything is read from the whole disk, never from partition nodes: the kernel's idea of the
+partitions plays no part. Blank is a proof made of four parts, each of which alone would let
+something through: no partition table, no signature, zeros at both ends, and zeros at evenly
+spread places between.
+"""
+
+import json
+import mmap
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from payload.model.disk import (
+    MIB,
+    Content,
+    FileSystem,
+    Hardware,
+    Partition,
+    PartitionTable,
+    Unfinished,
+)
+from payload.model.errors import ToolError
+from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
+from payload.system.host import Host
+
+SAMPLES = 64  # places between the ends, one MiB each
+_ALIGNED = 4096  # bytes; O_DIRECT takes multiples of the sector size, at most this
+_ZEROS = bytes(MIB)
+_NO_TABLE = "does not contain a recognized partition table"  # sfdisk, with LC_ALL=C
+_NOTHING, _AMBIVALENT = 2, 8  # exit codes of blkid --probe
+
+# What holds other volumes, which this program does not look into.
+_CONTAINERS = {
+    "LVM2_member": "LVM",
+    "LVM1_member": "LVM",
+    "linux_raid_member": "MD RAID",
+    "ddf_raid_member": "DDF RAID",
+    "isw_raid_member": "Intel RAID",
+    "crypto_LUKS": "LUKS",
+    "zfs_member": "ZFS",
+    "bcache": "bcache",
+    "drbd": "DRBD",
+    "DM_snapshot_cow": "a snapshot",
+}
+
+
+def look_at(host: Host, hardware: Hardware) -> Content:
+    """Read what is on an eligible disk. Raises ToolError when that cannot be found out."""
+    table = read_table(host, hardware.node)
+    signatures = _signatures(host, hardware.node)
+    whole, words = (None, "") if table else _probe(host, hardware.node, 0, hardware.size)
+    hidden = [words] if words else []
+    if table:
+        table, more = _with_file_systems(host, hardware.node, table)
+        hidden += more
+    unfinished, evidence = _look_at_bytes(host, hardware)
+    hidden += [_CONTAINERS[kind] for kind in signatures if kind in _CONTAINERS]
+    is_blank = not (evidence or table or whole or signatures or unfinished or hidden)
+    content = Content(is_blank, "", table, whole, signatures, unfinished, _unique(hidden))
+    return replace(content, evidence=_evidence(content, evidence))
+
+
+def read_table(host: Host, node: str) -> PartitionTable | None:
+    """The partition table, None when there is none. Raises ToolError when sfdisk failed."""
+    done = host.run(["sfdisk", "--json", node], ok=(0, 1))
+    if done.code == 1 and _NO_TABLE in done.stderr:
+        return None
+    if done.code != 0:
+        raise ToolError(
+            f"The partition table of {node} could not be read by sfdisk: {done.stderr.strip()}."
+            " Nothing was written."
+        )
+    try:
+        return parse_table(json.loads(done.stdout, strict=False)["partitiontable"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise ToolError(
+            f"`sfdisk --json {node}` told what cannot be understood: {error!r}."
+        ) from error
+
+
+def parse_table(told: Mapping[str, Any]) -> PartitionTable:
+    """What `sfdisk --json` tells, in bytes. Raises LookupError, TypeError or ValueError."""
+    sector = int(told.get("sectorsize", 512))
+    return PartitionTable(
+        label=str(told["label"]),
+        id=_clean(told.get("id", "")),
+        partitions=tuple(_partition(told, part, sector) for part in told.get("partitions", [])),
+        first_lba=int(told.get("firstlba", 0)),
+        last_lba=int(told.get("lastlba", 0)),
+        table_length=int(told.get("table-length", 0)),
+    )
+
+
+def _partition(table: Mapping[str, Any], told: Mapping[str, Any], sector: int) -> Partition:
+    number = int(str(told["node"]).removeprefix(str(table["device"])).removeprefix("p"))
+    dos_id = str(table.get("id", "")).removeprefix("0x")
+    dos_uuid = f"{dos_id}-{number:02x}" if table["label"] == "dos" and dos_id else ""
+    return Partition(
+        number=number,
+        start=int(told["start"]) * sector,
+        size=int(told["size"]) * sector,
+        type_id=str(told["type"]).lower(),
+        uuid=_clean(told.get("uuid", dos_uuid)).lower(),
+        name=_clean(told.get("name", "")),
+        attributes=_clean(told.get("attrs", "")),
+        bootable=bool(told.get("bootable", False)),
+    )
+
+
+def _with_file_systems(
+    host: Host, node: str, table: PartitionTable
+) -> tuple[PartitionTable, list[str]]:
+    """The table with what is on each partition, and what there could not be looked into."""
+    partitions: list[Partition] = []
+    hidden = [] if table.label in ("dos", "gpt") else [f"a partition table of kind {table.label}"]
+    for partition in table.partitions:
+        found, words = None, ""
+        if not partition.is_extended:
+            found, words = _probe(host, node, partition.start, partition.size)
+        if words:
+            hidden.append(f"{words} on partition {partition.number}")
+        partitions.append(replace(partition, file_system=found))
+    return replace(table, partitions=tuple(partitions)), hidden
+
+
+def _probe(host: Host, node: str, start: int, size: int) -> tuple[FileSystem | None, str]:
+    """What libblkid finds in a range, and what speaks against looking into it."""
+    place = ["--offset", str(start), "--size", str(size)]
+    argv = ["blkid", "--probe", "--output", "export", *place, node]
+    done = host.run(argv, ok=(0, _NOTHING, _AMBIVALENT))
+    if done.code == _AMBIVALENT:
+        return None, "signatures of more than one file system"
+    told = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    kind = told.get("TYPE", "")
+    if not kind:
+        return None, ""
+    values = (_unescape(told.get(key, "")) for key in ("UUID", "LABEL"))
+    return FileSystem(_clean(kind), *values), _CONTAINERS.get(kind, "")
+
+
+def _signatures(host: Host, node: str) -> tuple[str, ...]:
+    """Every signature on the disk itself, the ones at its end included."""
+    text = host.run(["wipefs", "--no-act", "--json", node]).stdout
+    try:
+        found = json.loads(text, strict=False)["signatures"] if text.strip() else []
+        return _unique(_clean(signature["type"]) for signature in found)
+    except (ValueError, LookupError, TypeError) as error:
+        raise ToolError(
+            f"`wipefs --no-act --json {node}` told what cannot be understood: {error!r}."
+        ) from error
+
+
+def _look_at_bytes(host: Host, hardware: Hardware) -> tuple[Unfinished | None, str]:
+    """Our mark of an unfinished copy, and where the first byte was found that is not zero."""
+    memory = mmap.mmap(-1, MIB)  # aligned, as O_DIRECT wants it
+    descriptor = -1
+    try:
+        descriptor = host.blocks.open_to_read(hardware.node)
+        head = _read(descriptor, memory, 0)
+        mark = decode_mark(head[MARK_OFFSET : MARK_OFFSET + MARK_SIZE])
+        for offset in sample_offsets(hardware.size):
+            piece = _read(descriptor, memory, offset)
+            if piece != _ZEROS[: len(piece)] or not piece:
+                return mark, f"data at byte {offset + _first_set(piece)}"
+    except OSError as error:
+        return None, f"parts that cannot be read ({error.strerror})"
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+        memory.close()
+    return mark, ""
+
+
+def sample_offsets(size: int) -> list[int]:
+    """Where to look for zeros, one MiB each: the first, the last, and 64 evenly spread ones.
+
+    Offsets are aligned downwards, so the last MiB takes a second, shorter look at its very end.
+    """
+    last = max(size - MIB, 0)
+    spread = [last * number // (SAMPLES + 1) for number in range(SAMPLES + 2)]
+    ends = [*spread, max(size - _ALIGNED, 0)]
+    return sorted({offset // _ALIGNED * _ALIGNED for offset in ends})
+
+
+def _read(descriptor: int, memory: mmap.mmap, offset: int) -> bytes:
+    return memory[: os.preadv(descriptor, [memory], offset)]
+
+
+def _first_set(piece: bytes) -> int:
+    return len(piece) - len(piece.lstrip(b"\0"))
+
+
+def _evidence(content: Content, data: str) -> str:
+    """For people: what was seen, in a few words."""
+    if content.unfinished:
+        return "our mark of an unfinished copy"
+    words = [f"{kind} signature" for kind in content.signatures]
+    if content.table:
+        systems = [part.file_system for part in content.table.partitions]
+        kinds = ", ".join(system.kind for system in systems if system) or "no file systems"
+        count = len(content.table.partitions)
+        words = [f"a {content.table.label} partition table with {count} partitions ({kinds})"]
+    elif content.file_system:
+        words = [f"{content.file_system.kind} on the whole disk"]
+    words += [word for word in content.hidden if not content.table]
+    if not words and data:
+        words = [f"no known signature, but {data}"]
+    nothing = f"no partition table, no signature, zeros at both ends and {SAMPLES} places between"
+    return "; ".join(words) or nothing
+
+
+def _unique(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(words))
+
+
+def _clean(text: object) -> str:
+    """Without the stray bytes a damaged disk may hold: this goes to screens and into JSON."""
+    decoded = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "?" for letter in decoded)
+
+
+def _unescape(text: str) -> str:
+    """blkid's export format puts a backslash before what a shell would understand."""
+    return _clean(re.sub(r"\\(.)", r"\1", text))

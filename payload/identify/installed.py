@@ -1,0 +1,176 @@
+"""The systems installed on a disk: found by looking into its file systems, changing nothing.
+
+Whatever could not be looked into is told as such. A file system is looked at through a read-only
+view of its partition and mounted without replaying its journal, and links in it are followed as
+the system itself would follow them, never into the live system.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from payload.model.codec import DocumentError, from_json
+from payload.model.disk import Disk, FileSystem
+from payload.model.errors import ToolError
+from payload.model.inventory import InstalledSystem
+from payload.model.marker import MARKER_FORMAT, MARKER_PATH, CopyMarker
+from payload.system.files import inside, read_inside
+from payload.system.filesystems import read_needs_recovery, read_usage
+from payload.system.host import Host
+
+ROOT_KINDS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
+# These hold no root file system of a Linux server; what is neither here nor there is hidden.
+_OTHER_KINDS = frozenset({"swap", "swsuspend", "vfat", "exfat", "iso9660", "udf", "squashfs"})
+_SUBVOLUMES = ("@", "@rootfs", "root")  # where btrfs installations keep their root
+_LONGEST = 100  # characters of a name
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A place on a disk where a file system is. Bytes; number 0 is the whole disk."""
+
+    number: int
+    start: int
+    size: int
+    file_system: FileSystem
+
+    @property
+    def place(self) -> str:
+        return f"partition {self.number}" if self.number else "the whole disk"
+
+
+@dataclass
+class Findings:
+    """What was found on one disk."""
+
+    systems: list[InstalledSystem] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def find_systems(host: Host, disk: Disk) -> Findings:
+    """Look into every file system of a disk that may hold a root."""
+    findings = Findings()
+    for volume in volumes(disk):
+        kind = volume.file_system.kind
+        if kind in ROOT_KINDS:
+            _look_into(host, disk, volume, findings)
+        elif kind not in _OTHER_KINDS:
+            findings.hidden.append(f"{kind} on {volume.place}")
+    return findings
+
+
+def volumes(disk: Disk) -> Iterator[Volume]:
+    """The file systems of a disk, by place."""
+    content = disk.content
+    if content and content.file_system:
+        yield Volume(0, 0, disk.hardware.size, content.file_system)
+    for part in content.table.partitions if content and content.table else ():
+        if part.file_system:
+            yield Volume(part.number, part.start, part.size, part.file_system)
+
+
+def _look_into(host: Host, disk: Disk, volume: Volume, findings: Findings) -> None:
+    kind = volume.file_system.kind
+    where = f"{kind} on {volume.place}"
+    try:
+        with host.blocks.view(disk.hardware.node, volume.start, volume.size) as node:
+            if read_needs_recovery(node, kind):
+                findings.warnings.append(
+                    f"The {where} of {disk.hardware.label} was not unmounted cleanly. It is looked"
+                    " at as it is, and copied as it is."
+                )
+            _look_for_root(host, node, disk, volume, findings)
+    except (ToolError, OSError, DocumentError) as error:
+        findings.hidden.append(where)
+        findings.warnings.append(
+            f"The {where} of {disk.hardware.label} could not be looked into: {error}"
+        )
+
+
+def _look_for_root(host: Host, node: str, disk: Disk, volume: Volume, findings: Findings) -> None:
+    kind = volume.file_system.kind
+    for options, places in _candidates(kind):
+        with host.mounts.mount(node, kind, options=options) as mounted:
+            for place in places:
+                root = inside(mounted, place)
+                if is_root(root):
+                    system = describe_root(root, disk.id, volume.number, kind)
+                    marker, usage = read_marker(root), read_usage(node, kind)
+                    findings.systems.append(replace(system, marker=marker, usage=usage))
+                    return
+
+
+def _candidates(kind: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Mount options, and the directories below which to look for a root."""
+    yield (), ("",)
+    if kind == "btrfs":
+        yield ("subvolid=5",), _SUBVOLUMES
+
+
+def is_root(root: Path) -> bool:
+    """A root file system has a table of its mounts and says what it is an installation of."""
+    signs = ("etc/os-release", "usr/lib/os-release", "etc/debian_version", "etc/redhat-release")
+    return _is_file(root, "etc/fstab") and any(_is_file(root, sign) for sign in signs)
+
+
+def describe_root(root: Path, disk_id: str, partition: int, kind: str) -> InstalledSystem:
+    """What the system says of itself. Raises OSError."""
+    ucr = _assignments(_text(root, "etc/univention/base.conf"), ":")
+    release = _assignments(_text(root, "etc/os-release") or _text(root, "usr/lib/os-release"), "=")
+    debian = _first_line(_text(root, "etc/debian_version"))
+    name = release.get("PRETTY_NAME") or release.get("NAME", "")
+    return InstalledSystem(
+        disk=disk_id,
+        partition=partition,
+        file_system=kind,
+        os_name=_name(name or (f"Debian {debian}" if debian else "")),
+        host_name=_name(_first_line(_text(root, "etc/hostname")) or ucr.get("hostname", "")),
+        ucs_version=_name(_ucs_version(ucr)),
+    )
+
+
+def read_marker(root: Path) -> CopyMarker | None:
+    """Our marker, if this is a copy. Raises DocumentError when it is there but not readable: a
+    copy must never pass for an original."""
+    document = read_inside(root, MARKER_PATH)
+    if document is None:
+        return None
+    marker = from_json(CopyMarker, document)
+    if marker.format != MARKER_FORMAT:
+        raise DocumentError(f"/{MARKER_PATH} has the format {marker.format}, not {MARKER_FORMAT}.")
+    return marker
+
+
+def _ucs_version(ucr: dict[str, str]) -> str:
+    version, patch = ucr.get("version/version", ""), ucr.get("version/patchlevel", "")
+    return f"{version}-{patch}" if version and patch else version
+
+
+def _assignments(text: str, sign: str) -> dict[str, str]:
+    """`key=value` or `key: value` lines, quotes taken off."""
+    pairs = (line.split(sign, 1) for line in text.splitlines() if sign in line)
+    return {key.strip(): value.strip().strip("\"'") for key, value in pairs if key[:1] != "#"}
+
+
+def _is_file(root: Path, path: str) -> bool:
+    try:
+        return inside(root, path).is_file()
+    except OSError:
+        return False
+
+
+def _text(root: Path, path: str) -> str:
+    return (read_inside(root, path) or b"").decode("utf-8", "replace")
+
+
+def _first_line(text: str) -> str:
+    lines = (line.strip() for line in text.splitlines())
+    return next((line for line in lines if line and not line.startswith("#")), "")
+
+
+def _name(text: str) -> str:
+    """Fit for a screen: a file of the copied system must not control the console."""
+    printable = (letter for letter in re.sub(r"\s+", " ", text) if letter.isprintable())
+    return "".join(printable)[:_LONGEST].strip()

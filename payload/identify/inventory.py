@@ -1,0 +1,94 @@
+"""Everything this machine knows of itself, in one value."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from payload.identify.content import look_at
+from payload.identify.installed import Findings, find_systems
+from payload.model.disk import Content, Disk, Hardware
+from payload.model.errors import ToolError
+from payload.model.inventory import Inventory
+from payload.system.host import Host
+
+
+def take_inventory(host: Host, version: str, now: int) -> Inventory:
+    """Look at this machine, changing nothing. `now` is seconds since the epoch.
+
+    Raises ToolError when the disks or cards cannot be listed. A single disk that cannot be looked
+    at is a warning, and counts as holding something.
+    """
+    hardware, warnings = tell_apart(host.blocks.find())
+    cards = host.links.cards()
+    disks: list[Disk] = []
+    found: list[Findings] = []
+    for one in hardware:
+        disk, findings = _examine(host, one)
+        disks.append(disk)
+        found.append(findings)
+    return Inventory(
+        machine=host.board.identity(tuple(card.mac for card in cards)),
+        firmware=host.board.firmware(),
+        cards=cards,
+        disks=tuple(disks),
+        systems=tuple(system for findings in found for system in findings.systems),
+        warnings=(*warnings, *(word for findings in found for word in findings.warnings)),
+        memory=host.board.memory(),
+        clock=now,
+        version=version,
+    )
+
+
+def _examine(host: Host, hardware: Hardware) -> tuple[Disk, Findings]:
+    if hardware.ineligible:
+        return Disk(hardware), Findings()
+    try:
+        content = look_at(host, hardware)
+    except ToolError as error:
+        warning = f"{hardware.label} could not be looked at: {error}"
+        evidence = "something that could not be looked at"
+        unknown = Content(blank=False, evidence=evidence, hidden=(evidence,))
+        return Disk(hardware, unknown), Findings(warnings=[warning])
+    findings = find_systems(host, Disk(hardware, content))
+    hidden = tuple(dict.fromkeys((*content.hidden, *findings.hidden)))
+    findings.warnings += [
+        f"{hardware.label} holds {words}: whether there is a system in it was not looked at."
+        for words in content.hidden
+    ]
+    return Disk(hardware, replace(content, hidden=hidden)), findings
+
+
+def tell_apart(found: Sequence[Hardware]) -> tuple[tuple[Hardware, ...], tuple[str, ...]]:
+    """Make sure that no two disks have the same id, and say which are known by less than that.
+
+    A serial that two disks share (cheap controllers, virtual machines) is cleared, so that the
+    path counts. Equal WWNs are one disk seen twice: none of the two may be written to.
+    """
+    warnings: list[str] = []
+    serials = Counter(disk.serial for disk in found if disk.serial)
+    disks = [_without_shared_serial(disk, serials, warnings) for disk in found]
+    ids = Counter(disk.id for disk in disks)
+    disks = [_without_shared_id(disk, ids, warnings) for disk in disks]
+    for disk in disks:
+        if disk.id.startswith("path:") and not disk.ineligible:
+            warnings.append(
+                f"{disk.label} tells neither serial nor WWN of its own: it is known only by where"
+                f" it is plugged in ({disk.path})."
+            )
+    return tuple(disks), tuple(warnings)
+
+
+def _without_shared_serial(disk: Hardware, serials: Counter[str], warnings: list[str]) -> Hardware:
+    if serials[disk.serial] < 2:
+        return disk
+    warnings.append(f"{disk.label}: another disk has the same serial, so it counts for nothing.")
+    return replace(disk, serial="")
+
+
+def _without_shared_id(disk: Hardware, ids: Counter[str], warnings: list[str]) -> Hardware:
+    is_anonymous = not (disk.wwn or disk.serial or disk.path)
+    if disk.ineligible or (ids[disk.id] < 2 and not is_anonymous):
+        return disk
+    reason = "it cannot be told from another disk, or is the same disk seen twice"
+    warnings.append(f"{disk.label} is left alone: {reason} ({disk.id}).")
+    return replace(disk, ineligible=reason)
