@@ -50,7 +50,7 @@ def _details(report: Report, width: int) -> Iterator[str]:
 
 
 def _who(report: Report, width: int) -> Iterator[str]:
-    proof = "yes, every block was read back from the target" if report.verified else "no"
+    proof = "yes, read back from the target's disks" if report.verified else "no"
     facts = {
         "source": _machine(report.source),
         "target": _machine(report.target),
@@ -95,8 +95,8 @@ def _table(regions: tuple[RegionReport, ...]) -> Iterator[str]:
             size(region.used),
             size(region.sent),
             size(region.held),
-            f"{region.seconds:.0f}",
-            f"{region.used / region.seconds / 1e6:.1f}" if region.seconds > 0 else "-",
+            _figure(region.seconds, 0),
+            _figure(region.used / region.seconds / 1e6 if region.seconds > 0 else 0.0, 1),
         )
         kind = plain(region.file_system)[:5] or "-"
         digest = plain(region.target_digest)[:8] or "-"
@@ -104,6 +104,12 @@ def _table(regions: tuple[RegionReport, ...]) -> Iterator[str]:
             f"{plain(region.name):{names}} {kind:5} {' '.join(f'{cell:>6}' for cell in cells)} "
             f"{digest:8} {'yes' if region.verified else 'NO'}"
         )
+
+
+def _figure(value: float, digits: int) -> str:
+    """A number that fits its column, or a dash."""
+    text = f"{value:.{digits}f}"
+    return text if value > 0 and len(text) <= 6 else "-"
 
 
 def _holes(regions: tuple[RegionReport, ...], width: int) -> Iterator[str]:

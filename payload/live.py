@@ -1,0 +1,207 @@
+"""A whole run on the live system: settings from the medium, the real machine, what comes after.
+
+Whatever goes wrong here ends in a report on the screen with the machine left on, since nobody may
+be there to see it happen.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from payload.console.console import Console
+from payload.console.report_text import render_report
+from payload.model.codec import to_pretty_json
+from payload.model.errors import FailoverError
+from payload.model.event import Ended, Level, Note
+from payload.model.report import Report, Result
+from payload.model.settings import After, Settings, read_kernel_line, read_site_toml
+from payload.session import engine
+from payload.system.block import LinuxBlocks
+from payload.system.board import LinuxBoard
+from payload.system.command import run
+from payload.system.host import Host
+from payload.system.links import Links
+from payload.system.mdns import Mdns
+from payload.system.mounts import LinuxMounts
+from payload.system.power import LinuxPower
+from payload.wire.tls import load_site
+
+DEFAULT_SERIAL = "ttyS0"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the live system keeps things. Tests pass others."""
+
+    medium: Path = Path("/run/live/medium/ugs-failover")  # site.toml, site.key, site.crt
+    kernel_line: Path = Path("/proc/cmdline")
+    devices: Path = Path("/dev")
+    state: Path = Path("/run/ugs-failover")  # report.json, report.txt, console.log
+
+
+def linux_host() -> Host:
+    """The adapters of the machine this runs on."""
+    return Host(
+        run=run,
+        blocks=LinuxBlocks(),
+        mounts=LinuxMounts(),
+        board=LinuxBoard(),
+        power=LinuxPower(),
+        links=Links(run),
+        mdns=Mdns(),
+    )
+
+
+def run_live_system(version: str) -> int:
+    """What the live system starts. Returns the exit code of the report."""
+    signal.signal(signal.SIGTERM, _end_from_outside)
+    return LiveRun(version, linux_host(), Places()).run()
+
+
+def _end_from_outside(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def read_settings(places: Places) -> Settings:
+    """site.toml, then the kernel line, which wins. Raises SettingsError."""
+    settings = Settings()
+    site_toml = places.medium / "site.toml"
+    if site_toml.exists():
+        settings = read_site_toml(settings, site_toml.read_text(errors="replace"))
+    return read_kernel_line(settings, places.kernel_line.read_text(errors="replace"))
+
+
+def serial_lines(kernel_line: str) -> tuple[str, ...]:
+    """The serial lines that the kernel line names as consoles, else the first one."""
+    words = [word.removeprefix("console=") for word in kernel_line.split() if "console=" in word]
+    names = [word.split(",")[0] for word in words]
+    serial = dict.fromkeys(name for name in names if name[3:4].isalpha() and name[:3] == "tty")
+    return tuple(serial) or (DEFAULT_SERIAL,)
+
+
+def what_follows(report: Report, own_id: str, settings: Settings) -> After:
+    """Only a run that ended well switches off; all else stays for a person to see."""
+    if report.result is not Result.OK:
+        return After.STAY
+    is_source = report.source is not None and report.source.id == own_id
+    return settings.after_source if is_source else settings.after_target
+
+
+class LiveRun:
+    """One run, with a console around it."""
+
+    def __init__(self, version: str, host: Host, places: Places) -> None:
+        self._version = version
+        self._host = host
+        self._places = places
+        self._settings = Settings()
+        self._stop = threading.Event()
+
+    def run(self) -> int:
+        """To the report, and to what follows it."""
+        own_id, label = self._identity()
+        with _own_terminal() as screen:
+            console = Console(
+                self._version,
+                label,
+                self._stop.set,
+                screen=screen,
+                serials=self._serials(screen),
+                logs=[self._places.state / "console.log"],
+            )
+            with console:
+                report = self._to_report(console)
+                self._save(report, console)
+                following = what_follows(report, own_id, self._settings)
+                if following is After.STAY:
+                    self._hold()
+                else:
+                    word = "off" if following is After.POWEROFF else "off and on again"
+                    console(Note(f"This machine now switches itself {word}."))
+        if following is After.POWEROFF:
+            self._host.power.off()
+        elif following is After.REBOOT:
+            self._host.power.reboot()
+        return report.exit_code
+
+    def _identity(self) -> tuple[str, str]:
+        """Who we are, for the first line: even when the cards cannot be asked."""
+        try:
+            macs = tuple(card.mac for card in self._host.links.cards())
+            machine = self._host.board.identity(macs)
+        except FailoverError:
+            return "", "this machine"  # the run will say what is wrong
+        return machine.id, machine.label
+
+    def _serials(self, screen: int | None) -> Sequence[Path]:
+        try:
+            names = serial_lines(self._places.kernel_line.read_text(errors="replace"))
+        except OSError:
+            names = (DEFAULT_SERIAL,)
+        own = os.ttyname(screen) if screen is not None else ""
+        paths = [self._places.devices / name for name in names]
+        return [path for path in paths if str(path) != own]
+
+    def _to_report(self, console: Console) -> Report:
+        """The engine's report, or one about why it could not be started or broke."""
+        try:
+            self._settings = read_settings(self._places)
+            site = load_site(self._places.medium)
+            return engine.run(self._host, site, self._settings, console, self._stop, self._version)
+        except FailoverError as error:
+            report = self._failure(f"{error} Nothing was written.", error.exit_code)
+        except Exception as error:  # noqa: BLE001  nobody else would tell the person in front of it
+            report = self._mistake(error, console)
+        console(Ended(report))
+        return report
+
+    def _mistake(self, error: Exception, console: Console) -> Report:
+        """An error nobody foresaw. What it left on the disks is told by their marks."""
+        trace = self._places.state / "traceback.txt"
+        with contextlib.suppress(OSError):
+            trace.parent.mkdir(parents=True, exist_ok=True)
+            trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        console(Note(f"{type(error).__name__}: {error}", Level.ERROR))
+        return self._failure(
+            f"This is a mistake in UGS-Failover: {type(error).__name__}: {error}. The source was "
+            "not written to. If the copying had begun, the copy is unfinished and does not boot. "
+            f"Please report it with {trace} (Alt-F2 has a shell), and boot both machines again.",
+            FailoverError.exit_code,
+        )
+
+    def _failure(self, sentence: str, exit_code: int) -> Report:
+        return Report(Result.FAILED, sentence, exit_code, version=self._version)
+
+    def _save(self, report: Report, console: Console) -> None:
+        """For whoever comes with a shell or collects reports. A full RAM disk ends no run."""
+        try:
+            self._places.state.mkdir(parents=True, exist_ok=True)
+            (self._places.state / "report.json").write_bytes(to_pretty_json(report))
+            text = render_report(report)
+            (self._places.state / "report.txt").write_text(text, encoding="ascii")
+        except OSError as error:
+            console(Note(f"The report could not be saved: {error}.", Level.WARNING))
+
+    def _hold(self) -> None:
+        """Keep the picture on the screen until the service is stopped."""
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+@contextlib.contextmanager
+def _own_terminal() -> Iterator[int | None]:
+    """A descriptor of our own for the terminal we print to, None when it is no terminal."""
+    if not os.isatty(1):
+        yield None
+        return
+    descriptor = os.open(os.ttyname(1), os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
