@@ -91,10 +91,10 @@ def _used_chunks(host: Host, node: str, region: Region, sector: int) -> ChunkLis
 
 def _write_map(host: Host, device: str, kind: str, map_file: Path) -> None:
     log = map_file.with_name("log")
-    tool = f"partclone.{kind}"
-    host.run(
-        [tool, "-D", "-s", device, "-o", str(map_file), "-L", str(log)], timeout=MAPPING_TIMEOUT
-    )
+    # Without --quiet it waits two seconds for its own progress display to end.
+    tool = [f"partclone.{kind}", "--quiet", "--domain", "--logfile", str(log)]
+    places = ["--source", device, "--output", str(map_file)]
+    host.run([*tool, *places], timeout=MAPPING_TIMEOUT)
 
 
 def read_map(map_file: Path, size: int) -> Iterator[Run]:

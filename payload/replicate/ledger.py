@@ -13,7 +13,7 @@ from time import monotonic
 from blake3 import blake3
 
 from payload.model.errors import PeerError
-from payload.model.message import Chunk, MapAnswer
+from payload.model.message import Chunk, Encoding, MapAnswer
 from payload.model.plan import CHUNK_SIZE, Method, Region
 from payload.model.report import Hole, RegionReport
 from payload.replicate.chunk_list import ChunkList
@@ -116,13 +116,9 @@ class Ledger:
             self._states[item.index] = State.WRITTEN
             self._holes += chunk.holes
             self.sent += len(chunk.body)
+            self.held += item.length if chunk.encoding is Encoding.SAME else 0
             self.done += item.length
             self._touch()
-
-    def record_held(self, item: Item) -> None:
-        """The target's own bytes were right."""
-        with self._lock:
-            self.held += item.length
 
     def _touch(self) -> None:
         """Regions may be under way side by side: each counts from its first chunk to its last."""

@@ -74,7 +74,7 @@ def _describe_pair(plan: Plan, index: int) -> Iterator[str]:
         if region.pair == index and region.method is not Method.BOOT:
             what = region.file_system or "unknown content"
             name = f"partition {region.number}" if region.number else "whole disk"
-            yield f"  {name}: {what}, {region.size / 1e9:.1f} GB, {_WORDS[region.method]}"
+            yield f"  {name}: {what}, {_size(region.size)}, {_WORDS[region.method]}"
 
 
 _WORDS = {
@@ -127,9 +127,14 @@ def _place(disk: Disk) -> tuple[list[tuple[int, str]], str]:
     return [(int(word), "") if word.isdecimal() else (-1, word) for word in words], disk.id
 
 
+def _size(size: int) -> str:
+    """As the sticker counts: powers of ten."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
 def _label(hardware: Hardware) -> str:
     """What a person finds on the disk's sticker. Kernel names mean nothing on another boot."""
-    words = (hardware.model, hardware.serial or hardware.id, f"{hardware.size / 1e9:.1f} GB")
+    words = (hardware.model, hardware.serial or hardware.id, _size(hardware.size))
     return " ".join(word for word in words if word)
 
 

@@ -1,0 +1,518 @@
+"""A whole copy between image files: real file systems, real sfdisk and partclone, no wire."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from payload.model.errors import LinkError, TargetDiskError, VerifyError
+from payload.model.event import Event, Note, Progress
+from payload.model.inventory import Inventory
+from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
+from payload.model.message import ChunkRequest, MapAnswer, MapRequest, Message
+from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Plan
+from payload.replicate.receiver import Receiver
+from payload.replicate.sender import Sender
+from payload.system.command import run
+from payload.system.mounts import LinuxMounts
+from tests.integration.copy_images import (
+    SECTOR,
+    Images,
+    LoopBlocks,
+    look_at,
+    make_host,
+    make_source,
+    make_target,
+    plan_for,
+    sfdisk_json,
+)
+from tests.integration.server_image import MIB, make_image, tool
+from tests.memory_line import MemoryLine, serve_in_thread
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    return make_source(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Images]:
+    yield make_target(tmp_path / "target")
+    shutil.rmtree(tmp_path / "target")
+
+
+class CuttingLine:
+    """A near end that counts what is asked and may break after so many answers."""
+
+    def __init__(self, line: MemoryLine, copy: "Copy") -> None:
+        self._line, self._copy = line, copy
+
+    def send(self, message: Message) -> None:
+        if isinstance(message, ChunkRequest):
+            self._copy.asked.append((message.region, message.offset))
+        self._line.send(message)
+
+    def receive(self, timeout: float | None) -> Message:
+        self._copy.answers += 1
+        if self._copy.answers == self._copy.cut_at:
+            self._line.close()
+        return self._line.receive(timeout)
+
+    def close(self) -> None:
+        self._line.close()
+
+
+@dataclass
+class Copy:
+    """Both halves of a copy in one process."""
+
+    source: Images
+    target: Images
+    mode: CopyMode = CopyMode.USED
+    cut_at: int = -1
+    answers: int = 0
+    asked: list[tuple[int, int]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.source_inventory = look_at(self.source, "source")
+        self.target_inventory: Inventory = look_at(self.target, "target")
+        self.plan: Plan = plan_for(self.source_inventory, self.target_inventory, self.mode)
+        self.sender = Sender(self.source.host, self.plan, self.source_inventory)
+        self.receiver = Receiver(
+            self.target.host,
+            self.plan,
+            self.target_inventory,
+            copy_id="c" * 32,
+            connections=4,
+            monitor=self.events.append,
+            clock=lambda: 1234567890.0,
+        )
+
+    def open_data(self) -> CuttingLine:
+        return CuttingLine(serve_in_thread(self.sender.serve), self)
+
+    def _answer_maps(self, line: MemoryLine) -> None:
+        while True:
+            request = line.receive(None)
+            assert isinstance(request, MapRequest)
+            for part in self.sender.answer_map(request):
+                line.send(part)
+
+    def fetch_maps(self) -> None:
+        line = serve_in_thread(self._answer_maps)
+        self.receiver.fetch_maps(line)
+        line.close()
+
+    def prepare(self) -> None:
+        self.receiver.begin()
+        self.fetch_maps()
+
+    def run(self) -> None:
+        self.prepare()
+        self.receiver.fetch(self.open_data)
+        self.receiver.verify()
+        self.receiver.write_heads(self.open_data)
+        self.receiver.seal()
+        self.sender.close()
+
+    @property
+    def sent(self) -> int:
+        return sum(report.sent for report in self.receiver.reports())
+
+    def chunks(self, region: int) -> list[tuple[int, int]]:
+        """The chunks of a region, as the source maps them."""
+        numbers: list[int] = []
+        for part in self.sender.answer_map(MapRequest(region)):
+            assert isinstance(part, MapAnswer)
+            numbers += part.chunks
+        return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+    def places(self, region: int) -> tuple[Path, Path, int]:
+        """Source image, target image and start of a region."""
+        pair = self.plan.disks[self.plan.regions[region].pair]
+        return (
+            Path(self.source_inventory.disk(pair.source.id).hardware.node),
+            Path(self.target_inventory.disk(pair.target.id).hardware.node),
+            self.plan.regions[region].start,
+        )
+
+
+def hashes(images: Images) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in images.paths]
+
+
+def read(path: Path, start: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(size)
+
+
+def overwrite(path: Path, start: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(content)
+
+
+def tree_digests(images: Images, node: Path, start: int, size: int, kind: str) -> dict[str, str]:
+    with (
+        images.blocks.view(str(node), start, size) as device,
+        LinuxMounts().mount(device, kind) as root,
+    ):
+        return {
+            str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        }
+
+
+def assert_equal_content(copy: Copy) -> None:
+    """Every chunk of every partition, compared by reading both images."""
+    for region in copy.plan.regions:
+        if region.method is not Method.BOOT:
+            source, target, start = copy.places(region.index)
+            for offset, length in copy.chunks(region.index):
+                there = read(target, start + offset, length)
+                assert there == read(source, start + offset, length), (region, offset)
+
+
+def test_a_whole_copy_onto_larger_blank_disks(source: Images, target: Images) -> None:
+    before = hashes(source)
+    copy = Copy(source, target)
+    copy.run()
+    assert hashes(source) == before
+    assert source.blocks.opened_for_writing == []
+    assert target.blocks.writable == set()
+    assert_equal_content(copy)
+    for region in copy.plan.regions:
+        if region.file_system in ("ext3", "ext4", "xfs", "btrfs"):
+            here, there, start = copy.places(region.index)
+            wanted = tree_digests(source, here, start, region.size, region.file_system)
+            assert tree_digests(target, there, start, region.size, region.file_system) == wanted
+            assert "random" in wanted
+    for report in copy.receiver.reports():
+        assert report.verified and report.source_digest == report.target_digest
+        assert report.used < report.total or report.file_system in ("", "swap"), report
+
+
+def test_tables_and_boot_code_are_the_sources(source: Images, target: Images) -> None:
+    copy = Copy(source, target)
+    copy.run()
+    for mine, its in zip(source.paths[:2], target.paths[:2], strict=True):
+        wanted, found = sfdisk_json(mine), sfdisk_json(its)
+        if wanted["label"] == "gpt":  # the backup GPT lies at the real end of the larger disk
+            assert found.pop("lastlba") == its.stat().st_size // SECTOR - 34
+            wanted.pop("lastlba")
+        assert found == wanted
+    assert read(target.paths[0], 0, 440) == read(source.paths[0], 0, 440)
+    assert read(target.paths[0], SECTOR, 62 * SECTOR) == read(source.paths[0], SECTOR, 62 * SECTOR)
+    assert read(target.paths[1], 0, 440) == read(source.paths[1], 0, 440)
+    assert "No errors detected." in tool("sfdisk", "--verify", str(target.paths[1]))
+
+
+def test_file_systems_of_the_copy_are_clean(source: Images, target: Images) -> None:
+    copy = Copy(source, target)
+    copy.run()
+    checks = {
+        "ext3": ["e2fsck", "-fn"],
+        "ext4": ["e2fsck", "-fn"],
+        "xfs": ["xfs_repair", "-n"],
+        "btrfs": ["btrfs", "check", "--readonly"],
+    }
+    checked = []
+    for region in copy.plan.regions:
+        if region.file_system in checks:
+            _, node, start = copy.places(region.index)
+            with target.blocks.view(str(node), start, region.size) as device:
+                run([*checks[region.file_system], device])
+            checked.append(region.file_system)
+        elif region.file_system == "swap":
+            uuids = []
+            for images, path in zip((source, target), copy.places(region.index)[:2], strict=True):
+                with images.blocks.view(str(path), region.start, region.size) as device:
+                    uuids.append(run(["blkid", "-p", "-o", "value", "-s", "UUID", device]).stdout)
+            assert uuids[0] == uuids[1] != ""
+    assert sorted(checked) == ["btrfs", "ext3", "ext4", "ext4", "xfs"]
+
+
+def test_a_refresh_moves_only_what_changed(source: Images, target: Images, tmp_path: Path) -> None:
+    Copy(source, target).run()
+    changed = make_host([Path(shutil.copy(path, tmp_path)) for path in source.paths], "S")
+    copy = Copy(changed, target)
+    root = copy.plan.regions[copy.plan.root]
+    offset, length = copy.chunks(root.index)[3]
+    overwrite(changed.paths[0], root.start + offset + 512, os.urandom(512))
+    copy.run()
+    boot = sum(region.size for region in copy.plan.regions if region.method is Method.BOOT)
+    assert 0 < copy.sent - boot <= length
+    held = {report.name: (report.held, report.used) for report in copy.receiver.reports()}
+    assert held[root.name] == (held[root.name][1] - length, held[root.name][1])
+    assert_equal_content(copy)
+
+
+def test_exact_copies_every_block(source: Images, target: Images) -> None:
+    for path in target.paths:  # what the disk held before must not shine through
+        overwrite(path, 20 * MIB, os.urandom(4 * MIB))
+    copy = Copy(source, target, CopyMode.EXACT)
+    copy.run()
+    for region in copy.plan.regions:
+        if region.method is not Method.BOOT:
+            mine, its, start = copy.places(region.index)
+            assert read(its, start, region.size) == read(mine, start, region.size)
+
+
+def test_a_journal_in_need_of_replay_means_every_block(
+    source: Images, target: Images, tmp_path: Path
+) -> None:
+    dirty = make_host([Path(shutil.copy(path, tmp_path)) for path in source.paths], "S")
+    plan = Copy(dirty, target).plan
+    root = plan.regions[plan.root]
+    overwrite(dirty.paths[0], root.start + 1024 + 0x60, b"\xc6\x02\x00\x00")  # needs_recovery
+    before = hashes(dirty)
+    copy = Copy(dirty, target)
+    copy.run()
+    assert hashes(dirty) == before
+    notes = [event.text for event in copy.events if isinstance(event, Note)]
+    assert len(notes) == 1 and root.name in notes[0] and "unmounted cleanly" in notes[0]
+    assert copy.receiver.reports()[root.index].used == root.size
+    mine, its, start = copy.places(root.index)
+    assert read(its, start, root.size) == read(mine, start, root.size)
+
+
+def test_a_broken_copy_starts_nothing_and_is_known_as_ours(source: Images, target: Images) -> None:
+    old = os.urandom(MIB)
+    for path in target.paths:
+        overwrite(path, 63 * SECTOR, old)
+    copy = Copy(source, target)
+    copy.prepare()
+    copy.receiver.fetch(copy.open_data)
+    copy.receiver.verify()
+    copy.receiver.abandon()
+    for path, disk in zip(target.paths, copy.plan.disks, strict=True):
+        assert read(path, 0, SECTOR) == bytes(SECTOR)
+        mark = decode_mark(read(path, MARK_OFFSET, MARK_SIZE))
+        assert mark is not None
+        assert (mark.copy_id, mark.disk_id) == ("c" * 32, disk.target.id)
+        assert (mark.source_id, mark.started_at) == (copy.plan.source.id, 1234567890)
+    # The first partition of the old table begins at sector 63: its head is held back.
+    assert read(target.paths[0], 63 * SECTOR, MIB) == old
+    assert target.blocks.writable == set()
+
+
+def test_a_copy_that_never_began_leaves_no_trace(source: Images, target: Images) -> None:
+    for path in target.paths:
+        overwrite(path, 0, os.urandom(MIB))
+    before = hashes(target)
+    copy = Copy(source, target)
+    copy.prepare()
+    assert hashes(target) != before
+    copy.receiver.abandon()
+    assert hashes(target) == before
+    assert target.blocks.writable == set()
+
+
+def test_a_broken_link_costs_only_what_was_under_way(source: Images, target: Images) -> None:
+    copy = Copy(source, target, cut_at=40)
+    copy.prepare()
+    with pytest.raises(LinkError):
+        copy.receiver.fetch(copy.open_data)
+    first = set(copy.asked)
+    copy.asked.clear()
+    copy.receiver.fetch(copy.open_data)
+    everything = first | set(copy.asked)
+    wanted = {
+        (region.index, offset)
+        for region in copy.plan.regions
+        for offset, _ in copy.chunks(region.index)
+        if offset >= CHUNK_SIZE
+    }
+    assert everything == wanted
+    # 40 answers came on one line or another; four lines may each have had eight under way.
+    assert len(copy.asked) == len(set(copy.asked)) <= len(wanted) - 40 + 4
+    copy.receiver.verify()
+    copy.cut_at = copy.answers + 3
+    with pytest.raises(LinkError):
+        copy.receiver.write_heads(copy.open_data)
+    copy.receiver.write_heads(copy.open_data)
+    copy.receiver.seal()
+    assert_equal_content(copy)
+
+
+def test_progress_ends_at_the_total(source: Images, target: Images) -> None:
+    copy = Copy(source, target)
+    copy.prepare()
+    copy.receiver.fetch(copy.open_data)
+    copy.receiver.verify()
+    copy.receiver.write_heads(copy.open_data)
+    progress = [event for event in copy.events if isinstance(event, Progress)]
+    last = [event for event in progress if event.stage == "copy"][-1]
+    used = sum(report.used for report in copy.receiver.reports())
+    assert last.all_done == last.all_total == used
+    assert 0 < last.sent == copy.sent < used
+    assert {event.stage for event in progress} == {"copy", "verify"}
+
+
+class Faults:
+    """Makes the system calls of the stream fail, or lie, at chosen places of chosen files."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bad: list[tuple[Path, int, int, int]] = []  # path, first, end, errno
+        self._calls: dict[str, Callable[..., int]] = {
+            name: getattr(os, name) for name in ("preadv", "pwritev")
+        }
+        self.name = ""
+        for name in self._calls:
+            monkeypatch.setattr(os, name, self._wrap(name))
+
+    def _wrap(self, name: str) -> Callable[..., int]:
+        def call(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            for bad, first, end, code in self.bad:
+                inside = offset < end and first < offset + len(buffers[0])
+                if name == self.name and path == bad and inside:
+                    raise OSError(code, os.strerror(code))
+            return self._calls[name](descriptor, buffers, offset)
+
+        return call
+
+
+def test_bad_sectors_of_the_source_become_listed_holes(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Copy(source, target)
+    root = copy.plan.regions[copy.plan.root]
+    offset, length = copy.chunks(root.index)[2]
+    assert length > 20 * SECTOR
+    faults = Faults(monkeypatch)
+    faults.name = "preadv"
+    bad = root.start + offset + 5 * SECTOR
+    faults.bad = [(source.paths[0], bad, bad + 3 * SECTOR, errno.EIO)]
+    copy.run()
+    faults.bad = []
+    report = copy.receiver.reports()[root.index]
+    assert [(hole.offset, hole.length) for hole in report.holes] == [
+        (offset + 5 * SECTOR, 3 * SECTOR)
+    ]
+    assert report.verified
+    whole = read(source.paths[0], root.start + offset, length)
+    there = read(target.paths[0], root.start + offset, length)
+    assert there == whole[: 5 * SECTOR] + bytes(3 * SECTOR) + whole[8 * SECTOR :]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EPERM])
+def test_a_target_that_cannot_be_written_stops_at_once(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    copy = Copy(source, target)
+    copy.prepare()
+    root = copy.plan.regions[copy.plan.root]
+    offset, length = copy.chunks(root.index)[2]
+    faults = Faults(monkeypatch)
+    faults.name = "pwritev"
+    first = root.start + offset
+    faults.bad = [(target.paths[0], first, first + length, code)]
+    with pytest.raises(TargetDiskError, match=f"Image T0.* byte {first}: {os.strerror(code)}"):
+        copy.receiver.fetch(copy.open_data)
+    copy.receiver.abandon()
+    assert read(target.paths[0], 0, SECTOR) == bytes(SECTOR)
+    assert decode_mark(read(target.paths[0], MARK_OFFSET, MARK_SIZE)) is not None
+
+
+def test_a_target_that_does_not_keep_what_was_written_is_found_out(
+    source: Images, target: Images
+) -> None:
+    copy = Copy(source, target)
+    copy.prepare()
+    copy.receiver.fetch(copy.open_data)
+    root = copy.plan.regions[copy.plan.root]
+    offset, _ = copy.chunks(root.index)[-1]
+    kept = read(target.paths[0], root.start + offset, 1)
+    overwrite(target.paths[0], root.start + offset, bytes([kept[0] ^ 1]))
+    with pytest.raises(VerifyError, match=f"{root.name}, chunk at byte {offset}"):
+        copy.receiver.verify()
+    report = copy.receiver.reports()[root.index]
+    assert not report.verified and report.target_digest == ""
+    copy.receiver.abandon()
+    assert read(target.paths[0], 0, SECTOR) == bytes(SECTOR)
+
+
+def test_a_disk_that_was_exchanged_is_never_written(source: Images, target: Images) -> None:
+    copy = Copy(source, target)
+    path = target.paths[2]
+    path.rename(path.with_suffix(".old"))
+    make_image(path, path.with_suffix(".old").stat().st_size)
+    with pytest.raises(TargetDiskError):
+        copy.receiver.begin()
+    copy.receiver.abandon()
+    assert target.blocks.opened_for_writing == []
+
+
+def test_a_second_table_of_another_kind_leaves_nothing_behind(
+    source: Images, target: Images
+) -> None:
+    """The target's disks held GPTs, and a signature at their very end."""
+    for path in target.paths:
+        tool("sfdisk", "-q", str(path), stdin="label: gpt\n\nsize=8MiB\n")
+    copy = Copy(source, target)
+    copy.run()
+    with target.blocks.view(str(target.paths[0]), 0, target.paths[0].stat().st_size) as device:
+        found = run(["wipefs", "--noheadings", "--output", "TYPE", device]).stdout.split()
+    assert found == ["dos"]
+
+
+def test_the_target_may_not_be_larger_than_it_is(source: Images, target: Images) -> None:
+    """The plan holds places on the target that lie on it, down to the last sector."""
+    copy = Copy(source, target)
+    for region in copy.plan.regions:
+        assert region.start + region.size <= copy.plan.disks[region.pair].target.size
+
+
+def test_4096_byte_sectors_of_a_gpt(tmp_path: Path) -> None:
+    """Loop devices with large sectors on both sides, as disks that came after 512e."""
+    paths = [make_image(tmp_path / f"{name}.img", 48 * MIB) for name in ("source", "target")]
+    with LargeSectors(paths) as (mine, its):
+        tool("sfdisk", "-q", str(mine), stdin="label: gpt\n\nstart=256, size=8192\n")
+        tool("mke2fs", "-q", "-F", "-t", "ext4", "-E", "offset=1048576", str(mine), "32768k")
+        copy = Copy(
+            make_host([mine], "S", 4096, LoopBlocks), make_host([its], "T", 4096, LoopBlocks)
+        )
+        copy.run()
+        assert_equal_content(copy)
+        wanted, found = sfdisk_json(mine), sfdisk_json(its)
+        assert found == wanted
+
+
+class LargeSectors:
+    """Loop devices with sectors of 4096 bytes over the images."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+        self._devices: list[Path] = []
+
+    def __enter__(self) -> list[Path]:
+        for path in self._paths:
+            options = ["--find", "--show", "--sector-size", "4096"]
+            self._devices.append(Path(run(["losetup", *options, str(path)]).stdout.strip()))
+        return self._devices
+
+    def __exit__(self, *_: object) -> None:
+        for device in self._devices:
+            run(["losetup", "--detach", str(device)])
+
+
+def test_a_plan_of_one_run_is_the_plan_of_the_next(source: Images, target: Images) -> None:
+    """What the copy itself leaves on the target changes no pairing."""
+    copy = Copy(source, target)
+    copy.run()
+    again = Copy(source, target)
+    assert [(pair.source.id, pair.target.id) for pair in again.plan.disks] == [
+        (pair.source.id, pair.target.id) for pair in copy.plan.disks
+    ]
+    assert again.plan.regions == copy.plan.regions
