@@ -1,0 +1,409 @@
+"""The decision about one machine: each row of the table, and the rule no row may break."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from payload.identify.role import RULES, decide_role
+from payload.model.disk import Content, Disk, Hardware
+from payload.model.disk import Unfinished as Mark
+from payload.model.inventory import InstalledSystem, Inventory
+from payload.model.machine import Firmware, MachineIdentity
+from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
+from payload.model.role import Decision, Ground, Role
+from payload.model.settings import Settings
+from tests.unit.machines import (
+    BLANK,
+    DATA,
+    FINISHED_AT,
+    LVM,
+    UNTOUCHED,
+    blank,
+    copy,
+    disk,
+    machine,
+    server,
+    system,
+    unfinished,
+    with_table,
+)
+
+
+def decide(inventory: Inventory, **chosen: Any) -> Decision:
+    return decide_role(inventory, Settings(**chosen))
+
+
+def assert_undecided(decision: Decision, rule: str) -> None:
+    assert (decision.role, decision.rule, decision.permissions) == (Role.UNDECIDED, rule, ())
+    assert all(reason.endswith(".") for reason in decision.reasons)
+
+
+def permitted(decision: Decision) -> dict[str, Ground]:
+    return {permission.disk: permission.ground for permission in decision.permissions}
+
+
+def test_system_is_source() -> None:
+    decision = decide(server("A", disk("T", LVM), disk("U", BLANK)))
+    assert (decision.role, decision.rule) == (Role.SOURCE, "installed system")
+    assert decision.permissions == ()
+    assert "sd-SA SA 500.0 GB: the system groupware (Debian 12) on partition 1." in decision.reasons
+
+
+def test_blank_is_target() -> None:
+    decision = decide(blank("B", disk("T")))
+    assert (decision.role, decision.rule) == (Role.TARGET, "blank")
+    assert permitted(decision) == {"serial:SB": Ground.BLANK, "serial:T": Ground.BLANK}
+
+
+def test_our_unused_copy_is_target_with_all_its_disks() -> None:
+    decision = decide(copy())
+    assert (decision.role, decision.rule) == (Role.TARGET, "unused copy")
+    assert permitted(decision) == {"serial:SB": Ground.OUR_COPY, "serial:TB": Ground.OUR_COPY}
+    assert {permission.source_id for permission in decision.permissions} == {"A"}
+    assert (
+        decision.permissions[0].content == "our copy of groupware of 2026-03-01 10:00 UTC, unused"
+    )
+    assert decision.ready_since == FINISHED_AT
+
+
+@pytest.mark.parametrize(
+    ("made", "sign"),
+    [
+        (copy(used=True), "its own mark says so"),
+        (copy(now=replace(UNTOUCHED, counter=8)), "went from 7 to 8"),
+        (copy(now=replace(UNTOUCHED, time=FINISHED_AT + 86400)), "last on 2026-03-02 10:00 UTC"),
+        (copy(now=Usage("xfs")), "cannot be excluded"),
+        (copy(now=replace(UNTOUCHED, kind="btrfs")), "the counter"),
+    ],
+)
+def test_our_used_copy_is_undecided_and_tells_the_sign(made: Inventory, sign: str) -> None:
+    decision = decide(made)
+    assert_undecided(decision, "used copy")
+    assert sign in " ".join(decision.reasons)
+
+
+def test_a_copy_whose_file_system_counts_nothing_may_have_been_used() -> None:
+    made = copy(now=Usage("xfs"))
+    (root,) = made.systems
+    assert root.marker
+    silent = replace(root, marker=replace(root.marker, usage=Usage("xfs")))
+    assert_undecided(decide(replace(made, systems=(silent,))), "used copy")
+    named = decide(replace(made, systems=(silent,)), overwrite=("SB", "TB"))
+    assert permitted(named) == {"serial:SB": Ground.NAMED, "serial:TB": Ground.NAMED}
+
+
+def test_a_copy_made_for_another_machine_is_undecided() -> None:
+    assert_undecided(decide(copy(target="C")), "copy for another machine")
+
+
+def test_a_copy_made_for_another_disk_of_this_machine_is_undecided() -> None:
+    made = copy()
+    moved = replace(made, disks=(disk("X", with_table()), made.disks[1]))
+    moved = replace(moved, systems=(replace(made.systems[0], disk="serial:X"),))
+    assert_undecided(decide(moved), "copy for another machine")
+
+
+def test_a_data_disk_that_got_another_use_gets_no_permission() -> None:
+    made = copy()
+    other_use = replace(made, disks=(made.disks[0], disk("TB", DATA)))
+    assert permitted(decide(other_use)) == {"serial:SB": Ground.OUR_COPY}
+
+
+def test_a_data_disk_the_marker_tells_no_content_of_gets_no_permission() -> None:
+    made = copy()
+    (root,) = made.systems
+    assert root.marker
+    mappings = tuple(replace(mapping, content="") for mapping in root.marker.disks)
+    silent = replace(root, marker=replace(root.marker, disks=mappings))
+    decision = decide(replace(made, systems=(silent,)))
+    assert permitted(decision) == {"serial:SB": Ground.OUR_COPY}
+    blank_now = replace(made, disks=(made.disks[0], disk("TB")), systems=(silent,))
+    assert "serial:TB" not in permitted(decide(blank_now))
+
+
+def test_interrupted_copy_for_this_machine_is_target() -> None:
+    decision = decide(unfinished())
+    assert (decision.role, decision.rule) == (Role.TARGET, "unfinished copy")
+    assert permitted(decision) == {"serial:SB": Ground.OUR_COPY}
+    assert decision.permissions[0].source_id == "A"
+
+
+def test_interrupted_copy_for_another_machine_or_disk_is_undecided() -> None:
+    assert_undecided(decide(unfinished(target="C")), "unfinished copy for another machine")
+    (broken,) = unfinished().disks
+    moved = machine("B", replace(broken, hardware=replace(broken.hardware, serial="X")))
+    assert_undecided(decide(moved), "unfinished copy for another machine")
+
+
+def test_a_foreign_disk_beside_blank_ones_is_not_touched() -> None:
+    decision = decide(blank("B", disk("T", DATA)))
+    assert (decision.role, decision.rule) == (Role.TARGET, "blank beside foreign data")
+    assert permitted(decision) == {"serial:SB": Ground.BLANK}
+
+
+def test_foreign_data_alone_is_undecided() -> None:
+    assert_undecided(decide(machine("B", disk("SB", DATA))), "foreign data")
+
+
+def test_a_disk_that_may_hide_a_system_makes_the_machine_undecided() -> None:
+    hiding = blank("B", disk("T", LVM))
+    assert_undecided(decide(hiding), "not looked into")
+    assert permitted(decide(hiding, role=Role.TARGET)) == {"serial:SB": Ground.BLANK}
+
+
+def test_a_machine_without_eligible_disks_is_undecided_and_says_why() -> None:
+    usb = disk("U", None, ineligible="it is removable")
+    decision = decide(machine("B", usb))
+    assert_undecided(decision, "no disk")
+    assert "sd-U U 500.0 GB: it is removable." in decision.reasons
+
+
+def test_a_live_stick_beside_a_blank_disk_is_never_permitted() -> None:
+    stick = disk("U", None, name="sda", ineligible="it holds the live medium")
+    assert permitted(decide(blank("B", stick))) == {"serial:SB": Ground.BLANK}
+
+
+def test_a_system_beside_a_copy_is_undecided() -> None:
+    made = copy()
+    both = replace(
+        made,
+        disks=(*made.disks, disk("SA", with_table())),
+        systems=(*made.systems, system("SA")),
+    )
+    assert_undecided(decide(both), "system beside a copy")
+
+
+def test_a_system_on_a_disk_of_a_copy_is_undecided() -> None:
+    made = copy()
+    reinstalled = replace(made, systems=(*made.systems, system("TB", "other")))
+    assert_undecided(decide(reinstalled), "system beside a copy")
+    both_on_one = replace(made, systems=(*made.systems, replace(system("SB"), partition=2)))
+    assert_undecided(decide(both_on_one), "system beside a copy")
+
+
+def test_a_readable_system_under_our_mark_is_undecided() -> None:
+    assert_undecided(decide(replace(unfinished(), systems=(system("SB"),))), "system beside a copy")
+
+
+def test_a_source_with_an_unfinished_copy_in_it_is_undecided() -> None:
+    (broken,) = unfinished().disks
+    assert_undecided(decide(server("A", broken)), "system beside a copy")
+
+
+# What a person may ask for
+
+
+def test_asked_to_be_source_a_serving_copy_is_one() -> None:
+    decision = decide(copy(used=True), role=Role.SOURCE)
+    assert (decision.role, decision.rule, decision.permissions) == (
+        Role.SOURCE,
+        "asked source",
+        (),
+    )
+
+
+def test_asked_to_be_source_an_empty_or_broken_machine_is_none() -> None:
+    assert_undecided(decide(blank(), role=Role.SOURCE), "asked source, no system")
+    assert_undecided(decide(unfinished(), role=Role.SOURCE), "asked source, unfinished copy")
+    (broken,) = unfinished().disks
+    assert_undecided(decide(server("A", broken), role=Role.SOURCE), "asked source, unfinished copy")
+
+
+def test_asked_to_be_target_no_foreign_data_may_be_overwritten() -> None:
+    for inventory in (server(), copy(used=True), copy(target="C"), machine("B", disk("S", DATA))):
+        decision = decide(inventory, role=Role.TARGET)
+        assert_undecided(decision, "asked target, nothing to overwrite")
+    assert permitted(decide(server("A", disk("T")), role=Role.TARGET)) == {"serial:T": Ground.BLANK}
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "SB",
+        "serial:SB",
+        "wwn:0x5000c5",
+        "0x5000c5",
+        "wwn-0x5000c5",
+        "ata-DISK_SB",
+        "/dev/disk/by-id/ata-DISK_SB",
+        "/dev/disk/by-path/pci-1",
+        "path:pci-1",
+    ],
+)
+def test_a_person_names_a_disk_by_what_is_stable(word: str) -> None:
+    hardware: dict[str, Any] = {"wwn": "0x5000c5", "path": "pci-1", "aliases": ("ata-DISK_SB",)}
+    if word == "serial:SB":
+        del hardware["wwn"]
+    decision = decide(machine("B", disk("SB", DATA, **hardware)), overwrite=(word,))
+    assert (decision.role, decision.rule) == (Role.TARGET, "named disk")
+    (permission,) = decision.permissions
+    assert permission.ground is Ground.NAMED
+    assert permission.content == "named by a person; on it is ext4 on the whole disk"
+
+
+@pytest.mark.parametrize("word", ["sd-SB", "/dev/sd-SB", "sda", "S", "path:", "", "serial:"])
+def test_no_kernel_name_and_no_part_of_a_name_means_a_disk(word: str) -> None:
+    decision = decide(machine("B", disk("SB", DATA)), overwrite=(word,))
+    assert_undecided(decision, "foreign data")
+    assert f"failover.overwrite={word} means no disk here." in decision.reasons
+
+
+def test_a_name_that_means_two_disks_is_refused() -> None:
+    twins = machine("B", disk("S1", DATA, aliases=("ata-X",)), disk("S2", DATA, aliases=("ata-X",)))
+    decision = decide(twins, overwrite=("ata-X",))
+    assert_undecided(decision, "ambiguous name")
+    assert "failover.overwrite=ata-X means sd-S2 S2 500.0 GB." in decision.reasons
+
+
+def test_a_named_disk_that_is_not_eligible_stays_untouched() -> None:
+    usb = disk("U", None, ineligible="it is removable")
+    decision = decide(blank("B", usb), overwrite=("U",))
+    assert_undecided(decision, "ambiguous name")
+    assert "may not be written to: it is removable." in " ".join(decision.reasons)
+
+
+def test_a_name_for_the_other_machine_does_no_harm_here() -> None:
+    decision = decide(server(), overwrite=("SB",))
+    assert decision.role is Role.SOURCE
+    assert "failover.overwrite=SB means no disk here." in decision.reasons
+
+
+def test_a_named_disk_beside_a_system_needs_a_word_on_the_role() -> None:
+    both = server("A", disk("T", DATA))
+    assert_undecided(decide(both, overwrite=("T",)), "system beside a named disk")
+    assert permitted(decide(both, overwrite=("T",), role=Role.TARGET)) == {"serial:T": Ground.NAMED}
+
+
+def test_a_repaired_old_source_is_target_only_when_its_disk_is_named() -> None:
+    decision = decide(server(), overwrite=("SA",))
+    assert (decision.role, permitted(decision)) == (Role.TARGET, {"serial:SA": Ground.NAMED})
+
+
+def test_content_that_calls_itself_blank_against_the_evidence_is_not() -> None:
+    for odd in (
+        replace(BLANK, signatures=("ext4",)),
+        replace(BLANK, table=with_table().table),
+        replace(BLANK, hidden=("LVM",)),
+    ):
+        assert decide(machine("B", disk("SB", odd))).role is Role.UNDECIDED
+
+
+def test_an_impossible_time_is_no_crash() -> None:
+    made = copy(now=replace(UNTOUCHED, time=10**30))
+    assert "an impossible time" in " ".join(decide(made).reasons)
+
+
+def test_every_row_has_a_name_of_its_own_and_a_sentence() -> None:
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    assert all(rule.reason.endswith(".") for rule in RULES)
+
+
+# The rule itself, for whatever facts
+
+ids = st.sampled_from(["A", "B", "C"])
+serials = st.sampled_from(["S1", "S2", "S3"])
+usages = st.builds(
+    Usage, st.sampled_from(["ext4", "btrfs", "xfs"]), st.integers(-1, 2), st.integers(0, 2)
+)
+disk_ids = serials.map("serial:{}".format)
+contents = st.builds(
+    Content,
+    blank=st.booleans(),
+    evidence=st.just("what was seen"),
+    table=st.sampled_from([None, with_table().table]),
+    file_system=st.none(),
+    signatures=st.sampled_from([(), ("ext4",), ("LVM2_member",)]),
+    unfinished=st.none() | st.builds(Mark, st.just("c"), ids, ids, disk_ids, st.integers(0, 9)),
+    hidden=st.sampled_from([(), ("LVM",)]),
+)
+mappings = st.builds(
+    DiskMapping, disk_ids, disk_ids, st.sampled_from(["", "x", with_table().fingerprint])
+)
+markers = st.builds(
+    CopyMarker,
+    copy_id=st.just("c"),
+    source=st.builds(MachineReference, ids),
+    target=st.builds(MachineReference, ids),
+    disks=st.lists(mappings, max_size=3).map(tuple),
+    finished_at=st.integers(0, 2**63),
+    usage=usages,
+    used=st.booleans(),
+)
+systems = st.builds(
+    InstalledSystem,
+    disk=disk_ids,
+    partition=st.integers(0, 2),
+    file_system=st.just("ext4"),
+    host_name=st.sampled_from(["", "groupware"]),
+    marker=st.none() | markers,
+    usage=st.none() | usages,
+)
+
+
+@st.composite
+def inventories(draw: st.DrawFn) -> Inventory:
+    disks = []
+    for serial in draw(st.lists(serials, unique=True, max_size=3)):
+        reason = draw(st.sampled_from(["", "", "", "it is removable"]))
+        hardware = Hardware(serial, f"/dev/{serial}", 10**9, serial=serial, ineligible=reason)
+        disks.append(Disk(hardware, draw(st.none() | contents) if not reason else None))
+    return Inventory(
+        MachineIdentity(draw(ids)),
+        Firmware.BIOS,
+        disks=tuple(disks),
+        systems=tuple(draw(st.lists(systems, max_size=3))),
+    )
+
+
+choices = st.builds(
+    Settings,
+    role=st.sampled_from([None, Role.SOURCE, Role.TARGET]),
+    overwrite=st.lists(st.sampled_from(["S1", "serial:S2", "S3", "S9"]), max_size=2).map(tuple),
+)
+
+
+def _may_be_overwritten(inventory: Inventory, one: Disk, named: tuple[str, ...]) -> bool:
+    """The rule, written down a second time and as plainly as can be."""
+    content = one.content
+    if one.hardware.ineligible or content is None:
+        return bool(not one.hardware.ineligible and {one.hardware.serial, one.id} & set(named))
+    if {one.hardware.serial, one.id} & set(named):
+        return True
+    here = [found for found in inventory.systems if found.disk == one.id]
+    if any(found.marker is None for found in here):
+        return False
+    mark = content.unfinished
+    if mark:
+        return (mark.target_id, mark.disk_id) == (inventory.machine.id, one.id)
+    for found in inventory.systems:
+        made = found.marker
+        if made is None or made.target.id != inventory.machine.id or made.used:
+            continue
+        if found.usage != made.usage or made.usage.counter < 0:
+            continue
+        for mapping in made.disks:
+            if mapping.target == one.id and (
+                found.disk == one.id or mapping.content == content.fingerprint != ""
+            ):
+                return True
+    nothing = not (content.table or content.signatures or content.hidden or here)
+    return content.blank and nothing
+
+
+@settings(max_examples=500, deadline=None)
+@given(inventories(), choices)
+def test_no_facts_end_with_a_permission_the_rule_does_not_give(
+    inventory: Inventory, chosen: Settings
+) -> None:
+    decision = decide_role(inventory, chosen)
+    assert decision.reasons
+    if decision.role is not Role.TARGET:
+        assert decision.permissions == ()
+        return
+    assert decision.permissions
+    for permission in decision.permissions:
+        one = inventory.disk(permission.disk)
+        assert _may_be_overwritten(inventory, one, chosen.overwrite), permission
