@@ -1,0 +1,1 @@
+"""What a copy costs, measured on this machine."""

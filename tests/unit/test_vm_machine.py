@@ -1,0 +1,72 @@
+"""QEMU's command line, without QEMU."""
+
+from pathlib import Path
+
+import pytest
+
+from payload.model.machine import Firmware
+from tests.vm.machine import (
+    Bus,
+    Card,
+    Drive,
+    Hardware,
+    Medium,
+    MediumKind,
+    Wire,
+    plan_arguments,
+    plan_card,
+    plan_drives,
+    plan_medium,
+)
+
+DRIVES = (Drive(Path("/a.raw"), "raw", "A"), Drive(Path("/b.qcow2"), "qcow2", "B"))
+
+
+@pytest.mark.parametrize(
+    ("firmware", "bus", "places"),
+    [
+        (Firmware.BIOS, Bus.IDE, ("ide-hd,bus=ide.0,unit=0", "ide-hd,bus=ide.0,unit=1")),
+        (Firmware.BIOS, Bus.AHCI, ("ide-hd,bus=ahci.0", "ide-hd,bus=ahci.1")),
+        (Firmware.UEFI, Bus.AHCI, ("ide-hd,bus=ide.0", "ide-hd,bus=ide.1")),
+        (Firmware.UEFI, Bus.VIRTIO, ("virtio-blk-pci", "virtio-blk-pci")),
+        (Firmware.BIOS, Bus.SCSI, ("scsi-hd,bus=scsi.0,scsi-id=0", "scsi-hd,bus=scsi.0,scsi-id=1")),
+    ],
+)
+def test_disks_keep_their_order(firmware: Firmware, bus: Bus, places: tuple[str, ...]) -> None:
+    arguments = plan_drives(Hardware("m", firmware=firmware, bus=bus, drives=DRIVES))
+    devices = [word for word in arguments if "drive=disk" in word]
+    assert [word.split(",drive=")[0] for word in devices] == list(places)
+    assert ["serial=A" in devices[0], "serial=B" in devices[1]] == [True, True]
+
+
+def test_what_a_board_has_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="q35"):
+        plan_drives(Hardware("m", firmware=Firmware.UEFI, bus=Bus.IDE, drives=DRIVES))
+    with pytest.raises(ValueError, match="three disks"):
+        plan_drives(Hardware("m", bus=Bus.IDE, drives=DRIVES * 2))
+
+
+@pytest.mark.parametrize("kind", list(MediumKind))
+@pytest.mark.parametrize("firmware", list(Firmware))
+def test_the_medium_is_first_and_never_written(firmware: Firmware, kind: MediumKind) -> None:
+    hardware = Hardware("m", firmware=firmware, bus=Bus.AHCI, medium=Medium(Path("/x.iso"), kind))
+    line = " ".join(plan_medium(hardware))
+    assert "readonly=on" in line
+    assert "bootindex=0" in line
+    assert ("usb-storage" in line) == (kind is MediumKind.USB)
+
+
+def test_a_wire_has_one_listening_end() -> None:
+    ends = [
+        plan_card(Card("52:54:00:00:00:01", wire=Wire(Path("/w"), one)))[1] for one in (True, False)
+    ]
+    assert ["server=on" in ends[0], "server=off" in ends[1]] == [True, True]
+    assert "hubport" in plan_card(Card("52:54:00:00:00:01"))[1]
+
+
+def test_words_reach_the_machine() -> None:
+    hardware = Hardware("m", words={"opt/ugs/nonce": "abc"})
+    arguments = plan_arguments(hardware, Path("/s"), Path("/m.log"), Path("/v.fd"))
+    place = arguments.index("-fw_cfg")
+    assert arguments[place + 1] == "name=opt/ugs/nonce,string=abc"
+    assert "erms=off" in arguments[arguments.index("-cpu") + 1]

@@ -1,0 +1,51 @@
+"""The main job, once, as a person runs it: everything else is judged by its report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.vm.conftest import PROJECT
+from tests.vm.rehearse import main
+
+pytestmark = [pytest.mark.vm, pytest.mark.root]
+
+
+@pytest.fixture(scope="module")
+def report(iso: Path) -> dict[str, Any]:
+    output = PROJECT / "build" / "rehearsal"
+    main(["--iso", str(iso), "--output", str(output)])
+    document: dict[str, Any] = json.loads((output / "report.json").read_text())
+    return document
+
+
+def test_all_of_it_is_right(report: dict[str, Any]) -> None:
+    assert report["problems"] == []
+    assert report["result"] == "ok"
+
+
+def test_the_source_is_what_it_was(report: dict[str, Any]) -> None:
+    assert report["source_unchanged"] is True
+
+
+def test_every_region_was_verified(report: dict[str, Any]) -> None:
+    assert report["verified"] is True
+    systems = [one["file_system"] for one in report["partitions"] if one["file_system"]]
+    assert sorted(systems) == ["ext3", "ext4", "swap", "xfs"]
+    assert all(one["used"] > 0 and one["verified"] for one in report["partitions"])
+
+
+def test_only_listed_files_differ_and_nothing_was_left_out(report: dict[str, Any]) -> None:
+    changed = {path for one in report["comparisons"] for path in one["changed_files"]}
+    assert "etc/udev/rules.d/z25_persistent-net.rules" in changed
+    assert "var/lib/ugs-failover/copy.json" in changed
+    assert sum(one["files"] for one in report["comparisons"]) > 10000
+
+
+def test_the_copy_says_who_it_is(report: dict[str, Any]) -> None:
+    assert report["copy_booted"] is True
+    assert report["host_name"] == "groupware"
+    assert report["eth0_mac_is_target"] is True
+    assert report["files_failed"] == 0
+    assert report["files_ok"] > 10000
