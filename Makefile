@@ -9,13 +9,14 @@ ISO := build/ugs-failover-$(VERSION)-amd64.iso
 # What the build, the rehearsal and the tests need on a Debian 12 machine.
 PACKAGES := $(shell sed 's/\#.*//' .ci/packages)
 
-.PHONY: help setup iso rehearsal test check bench clean
+.PHONY: help setup iso rehearsal test check docs bench clean
 
 help:
 	@echo "make rehearsal   build the ISO, copy one virtual machine to another, boot the copy, report"
 	@echo "make test        every test, one rehearsal included"
 	@echo "make check       lint, types, layers, unit tests (under a minute)"
 	@echo "make iso         only the ISO: $(ISO)"
+	@echo "make docs        print the reference pages in docs/ from the code"
 	@echo "make bench       speed, side by side with the peer tools"
 	@echo "make clean       remove build/"
 
@@ -55,6 +56,9 @@ test: setup iso
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 	$(PYTHON) -m pytest tests/unit tests/integration tests/vm
+
+docs: setup
+	$(PYTHON) -m payload docs docs
 
 bench: setup
 	$(PYTHON) -m tests.bench --output build/bench/bench.json

@@ -157,7 +157,7 @@ def show_inventory(arguments: argparse.Namespace) -> int:
 
     from payload.console.inventory_text import render_inventory
     from payload.identify.inventory import take_inventory
-    from payload.live import linux_host
+    from payload.system.linux import linux_host
 
     inventory = take_inventory(linux_host(), __version__, int(time.time()))
     if arguments.json:

@@ -6,6 +6,7 @@ be there to see it happen.
 
 import contextlib
 import os
+import re
 import signal
 import threading
 import traceback
@@ -22,14 +23,8 @@ from payload.model.event import Ended, Level, Note
 from payload.model.report import Report, Result
 from payload.model.settings import After, Settings, read_kernel_line, read_site_toml
 from payload.session import engine
-from payload.system.block import LinuxBlocks
-from payload.system.board import LinuxBoard
-from payload.system.command import run
 from payload.system.host import Host
-from payload.system.links import Links
-from payload.system.mdns import Mdns
-from payload.system.mounts import LinuxMounts
-from payload.system.power import LinuxPower
+from payload.system.linux import linux_host
 from payload.wire.tls import load_site
 
 DEFAULT_SERIAL = "ttyS0"
@@ -43,19 +38,6 @@ class Places:
     kernel_line: Path = Path("/proc/cmdline")
     devices: Path = Path("/dev")
     state: Path = Path("/run/ugs-failover")  # report.json, report.txt, console.log
-
-
-def linux_host() -> Host:
-    """The adapters of the machine this runs on."""
-    return Host(
-        run=run,
-        blocks=LinuxBlocks(),
-        mounts=LinuxMounts(),
-        board=LinuxBoard(),
-        power=LinuxPower(),
-        links=Links(run),
-        mdns=Mdns(),
-    )
 
 
 def run_live_system(version: str) -> int:
@@ -79,10 +61,8 @@ def read_settings(places: Places) -> Settings:
 
 def serial_lines(kernel_line: str) -> tuple[str, ...]:
     """The serial lines that the kernel line names as consoles, else the first one."""
-    words = [word.removeprefix("console=") for word in kernel_line.split() if "console=" in word]
-    names = [word.split(",")[0] for word in words]
-    serial = dict.fromkeys(name for name in names if name[3:4].isalpha() and name[:3] == "tty")
-    return tuple(serial) or (DEFAULT_SERIAL,)
+    found = re.findall(r"(?<!\S)console=(tty[A-Z]+[0-9]+)(?=[,\s]|$)", kernel_line)
+    return tuple(dict.fromkeys(found)) or (DEFAULT_SERIAL,)
 
 
 def what_follows(report: Report, own_id: str, settings: Settings) -> After:
@@ -150,12 +130,15 @@ class LiveRun:
 
     def _to_report(self, console: Console) -> Report:
         """The engine's report, or one about why it could not be started or broke."""
+        begun = False
         try:
             self._settings = read_settings(self._places)
             site = load_site(self._places.medium)
+            begun = True
             return engine.run(self._host, site, self._settings, console, self._stop, self._version)
         except FailoverError as error:
-            report = self._failure(f"{error} Nothing was written.", error.exit_code)
+            sentence = str(error) if begun else f"{error} Nothing was written."
+            report = self._failure(sentence, error.exit_code)
         except Exception as error:  # noqa: BLE001  nobody else would tell the person in front of it
             report = self._mistake(error, console)
         console(Ended(report))

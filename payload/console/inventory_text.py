@@ -45,7 +45,8 @@ def _hang(line: str) -> tuple[str, ...]:
 
 
 def _card(card: Card) -> str:
-    link = f"link, {card.speed} Mbit/s" if card.carrier else "no link"
+    speed = f", {card.speed} Mbit/s" if card.speed else ""
+    link = f"link{speed}" if card.carrier else "no link"
     return f"{card.name} {card.mac} {card.driver or 'unknown driver'} ({link})"
 
 

@@ -1,0 +1,36 @@
+"""The reference pages in docs/ are what the code prints."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from payload.console.reference import PAGES
+from payload.model.errors import FailoverError, HoleError
+from payload.model.settings import KEYS
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_up_to_date(name: str) -> None:
+    assert (DOCS / name).read_text() == PAGES[name](), "run `make docs`"
+
+
+def test_every_code_has_one_meaning() -> None:
+    codes = re.findall(r"^\| (\d+) \|", PAGES["exit-codes.md"](), re.MULTILINE)
+    assert len(codes) == len(set(codes))
+    kinds = [FailoverError, *FailoverError.__subclasses__()]
+    assert {str(kind.exit_code) for kind in kinds} <= set(codes)
+    assert str(HoleError.exit_code) in codes
+
+
+def test_every_setting_is_listed() -> None:
+    page = PAGES["settings.md"]()
+    assert all(f"| `{key}` |" in page for key in KEYS)
+
+
+def test_tables_are_whole() -> None:
+    for page in PAGES.values():
+        for block in re.findall(r"(?:^\|.*\|\n)+", page(), re.MULTILINE):
+            assert len({line.count(" | ") for line in block.splitlines()}) == 1
