@@ -1,0 +1,195 @@
+"""See that a finished copy finds its way from the firmware to its root file system.
+
+The boot code was carried over byte by byte with all partitions at the same sectors, so it works
+on the copy as it did on the source. What can still be wrong (a core image that did not arrive, a
+kernel that is an empty file, a root that nothing here is called by) is found by walking the same
+way the loader walks, without running it. Where that way is broken, the person is told how to
+repair it: nothing is installed over the server's own loader.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from payload.finish.boot_code import BootCode, ReadDisk, read_boot_code
+from payload.finish.boot_menu import Entry, parse_grub_cfg, parse_menu_lst
+from payload.finish.volumes import Volume
+from payload.model.disk import PartitionTable
+from payload.model.errors import AdaptError
+from payload.model.machine import Firmware
+from payload.model.report import BootLoaderReport
+from payload.system.files import inside, read_inside
+
+CARRIED_OVER = "carried over"
+_ESP_TYPES = frozenset({"ef", "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"})
+_FALLBACKS = ("bootx64.efi", "bootia32.efi")
+_DIRECTORIES = ("/boot/grub", "/grub", "/boot/grub2", "/grub2", "/boot/boot/grub")
+_MENUS = {"GRUB 2": ("grub.cfg",), "GRUB legacy": ("menu.lst", "grub.conf")}
+
+
+@dataclass(frozen=True)
+class BootDisk:
+    """One disk of the copy; `name` is for people."""
+
+    name: str
+    read: ReadDisk
+    table: PartitionTable | None
+
+
+Trees = Mapping[Volume, Path]
+
+
+def check_boot(
+    disks: Sequence[BootDisk], volumes: Sequence[Volume], trees: Trees, firmware: Firmware
+) -> BootLoaderReport:
+    """Walk from the firmware to kernel, initrd and root. `trees` are the volumes that could be
+    mounted, `volumes` all of them. Raises AdaptError with what is broken and what to do."""
+    if firmware is Firmware.UEFI:
+        checks, code = _uefi(trees), BootCode("GRUB 2", ())
+        boot_disk = 0
+    else:
+        boot_disk, code = _bios(disks)
+        checks = code.checks
+    if code.loader not in _MENUS:
+        return BootLoaderReport(CARRIED_OVER, code.loader, checks)
+    place, text = _find_menu(code, boot_disk, trees)
+    if place is None:
+        if firmware is Firmware.UEFI:
+            return BootLoaderReport(CARRIED_OVER, "UEFI", checks)
+        raise AdaptError(
+            f"{code.loader} is on {disks[boot_disk].name}, but its menu"
+            f" ({' or '.join(_MENUS[code.loader])}) is on no file system of the copy. The copy"
+            " would stop at a bare prompt. Repair the boot loader of the source, then copy again."
+        )
+    entries = parse_grub_cfg(text) if code.loader == "GRUB 2" else parse_menu_lst(text)
+    menu_checks = _check_entries(entries, place, volumes, trees)
+    return BootLoaderReport(CARRIED_OVER, code.loader, (*checks, *menu_checks))
+
+
+# --- from the firmware to the loader
+
+
+def _bios(disks: Sequence[BootDisk]) -> tuple[int, BootCode]:
+    """The first disk with boot code: the one a BIOS starts when it is plugged in first."""
+    for index, disk in enumerate(disks):
+        code = read_boot_code(disk.read, disk.table, disk.name)
+        if code is not None:
+            return index, code
+    raise AdaptError(
+        "No disk of the copy has boot code, so a BIOS cannot start it. Was the source started by"
+        " UEFI, by the network, or from a medium? Start it as it is meant to be, then copy again."
+    )
+
+
+def _uefi(trees: Trees) -> tuple[str, ...]:
+    """The firmware of this machine has no boot entry for the copy: only the fallback starts it."""
+    seen: list[str] = []
+    for volume, tree in trees.items():
+        if volume.type_id in _ESP_TYPES:
+            for name in _efi_programs(tree):
+                if name.lower() in {f"boot/{fallback}" for fallback in _FALLBACKS}:
+                    return (f"EFI/{name} is on the EFI partition, {volume.name}",)
+                seen.append(f"EFI/{name}")
+    if seen:
+        raise AdaptError(
+            f"The copy's EFI partition has no EFI/BOOT/BOOTX64.EFI, and this machine's firmware"
+            f" does not know {seen[0]} yet. Add a boot entry for {seen[0]} in the firmware setup."
+        )
+    raise AdaptError(
+        "This machine starts by UEFI, and the copy has no EFI partition with a boot loader on it."
+        " Set the firmware to start by BIOS (CSM, legacy) if the source does, then copy again."
+    )
+
+
+def _efi_programs(tree: Path) -> Iterator[str]:
+    """`BOOT/BOOTX64.EFI` and the like, as they are spelled (FAT does not mind the case)."""
+    for top in sorted(tree.iterdir()):
+        if top.name.lower() == "efi" and top.is_dir():
+            for program in sorted(top.glob("*/*")):
+                if program.suffix.lower() == ".efi" and program.stat().st_size:
+                    yield f"{program.parent.name}/{program.name}"
+
+
+# --- from the loader to its menu
+
+
+def _find_menu(code: BootCode, disk: int, trees: Trees) -> tuple[Volume | None, str]:
+    """The file system with the menu, and the menu. As the loader says, else where it may be."""
+    for volume, tree in trees.items():
+        if not _is_meant(code, disk, volume):
+            continue
+        for directory in (code.directory,) if code.directory else _DIRECTORIES:
+            for name in _MENUS[code.loader]:
+                content = read_inside(tree, f"{directory}/{name}")
+                if content:
+                    return volume, content.decode("utf-8", "replace")
+    return None, ""
+
+
+def _is_meant(code: BootCode, disk: int, volume: Volume) -> bool:
+    if code.uuid:
+        return volume.is_called(f"UUID={code.uuid}")
+    if code.number is not None:
+        return (volume.disk, volume.number) == (disk, code.number)
+    return True
+
+
+# --- from the menu to kernel, initrd and root
+
+
+def _check_entries(
+    entries: Sequence[Entry], place: Volume, volumes: Sequence[Volume], trees: Trees
+) -> tuple[str, ...]:
+    """The first entry has to work; a broken one further down is broken at the source too."""
+    if not entries:
+        raise AdaptError(
+            f"The boot menu on {place.name} starts no Linux kernel, so the copy would stop at its"
+            " menu. Repair the boot menu of the source, then copy again."
+        )
+    faults = {entry.title: tuple(_faults(entry, place, volumes, trees)) for entry in entries}
+    first = entries[0]
+    if faults[first.title]:
+        raise AdaptError(
+            f"The boot menu entry {first.title!r} would not start: {'; '.join(faults[first.title])}."
+            " Repair it at the source and copy again, or choose another entry at the screen."
+        )
+    told = [first.kernel, *first.initrds]
+    checks = [f"the boot menu is on {place.name}", f"{', '.join(told)} there and not empty"]
+    if first.root:
+        checks.append(f"root={first.root} is a file system of the copy")
+    broken = [title for title, its in faults.items() if its]
+    if broken:
+        checks.append(f"{len(broken)} further entries do not start, at the source neither")
+    return tuple(checks)
+
+
+def _faults(entry: Entry, place: Volume, volumes: Sequence[Volume], trees: Trees) -> Iterator[str]:
+    on = _volumes_of(entry, place, trees)
+    if not on:
+        yield f"no file system of the copy has the UUID {entry.uuid}"
+        return
+    for path in (entry.kernel, *entry.initrds):
+        if "$" not in path and not any(_is_filled(trees[volume], path) for volume in on):
+            yield f"{path} is missing or empty"
+    if _is_partition(entry.root) and not any(volume.is_called(entry.root) for volume in volumes):
+        yield f"no file system of the copy is called {entry.root}"
+
+
+def _volumes_of(entry: Entry, place: Volume, trees: Trees) -> list[Volume]:
+    if entry.uuid and "$" not in entry.uuid:
+        return [volume for volume in trees if volume.is_called(f"UUID={entry.uuid}")]
+    if entry.number is not None:
+        return [volume for volume in trees if volume.number == entry.number]
+    return [place]
+
+
+def _is_filled(tree: Path, path: str) -> bool:
+    try:
+        return inside(tree, path).stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _is_partition(spec: str) -> bool:
+    """Names whose meaning can be told here; device names only hold for the copy's own kernel."""
+    return spec.split("=", maxsplit=1)[0] in ("UUID", "LABEL", "PARTUUID")

@@ -1,0 +1,176 @@
+"""Finish a proven copy, in order: names, marker, and at the very end the look at the boot loader.
+
+`finish_copy` runs while the partitions' content is in place and the table and boot code are not:
+if it fails, the disk still shows nothing bootable. `check_finished` runs after those were written.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from payload.finish.adapt import adapt_tree
+from payload.finish.bootloader import BootDisk, check_boot
+from payload.finish.marker import record_marker, write_marker
+from payload.finish.netnames import plan_names, read_names, warnings_of
+from payload.finish.volumes import (
+    Volume,
+    find_volumes,
+    mounted_at,
+    mounted_read_only,
+    parse_fstab,
+    target_node,
+)
+from payload.model.errors import AdaptError, ToolError
+from payload.model.event import Level, Monitor, Note
+from payload.model.inventory import Inventory
+from payload.model.marker import MARKER_PATH, Change, CopyMarker, DiskMapping, Usage
+from payload.model.plan import Plan, Region
+from payload.model.report import BootLoaderReport, CardName
+from payload.system.files import read_inside
+from payload.system.filesystems import read_needs_recovery
+from payload.system.host import Host
+
+
+@dataclass(frozen=True)
+class FinishResult:
+    """What the copy now calls its cards, every change beyond the bit copy, and the marker."""
+
+    cards: tuple[CardName, ...]
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+    marker: CopyMarker
+
+
+def finish_copy(
+    host: Host,
+    plan: Plan,
+    source: Inventory,
+    target: Inventory,
+    copy_id: str,
+    wire: Sequence[tuple[str, str]],
+    finished_at: int,
+    monitor: Monitor,
+    version: str = "",
+) -> FinishResult:
+    """Adapt the copy to this machine and mark it as ours.
+
+    `wire` holds the connection's cards as (MAC at the source, MAC here). Raises AdaptError; the
+    copied content is then proven and the copy not bootable.
+    """
+    region = plan.regions[plan.root]
+    with _as_adapt_error("adapted"), _view(host, plan, target, region) as device:
+        changes = [_mount_change(plan, region, device)]
+        with host.mounts.mount(device, region.file_system, writable=True) as root:
+            in_use = read_names(root)
+            cards = plan_names(in_use, source.cards, wire, target.cards)
+            for entry in cards:
+                monitor(Note(f"{entry.name}: {entry.mac or 'no card'} ({entry.why})"))
+            names = {entry.name: entry.mac for entry in cards if entry.mac}
+            adaptation = adapt_tree(root, target.cards, names)
+            fstab = parse_fstab((read_inside(root, "/etc/fstab") or b"").decode("latin-1"))
+        changes += adaptation.changes
+        changes.append(Change(f"/{MARKER_PATH}", "the marker of this copy"))
+        order = [disk.id for disk in source.eligible_disks]
+        own_var = mounted_at(find_volumes(plan, order), fstab, "/var")
+        if own_var is not None:
+            changes.append(_var_change(plan, own_var))
+        marker = CopyMarker(
+            copy_id=copy_id,
+            source=plan.source,
+            target=plan.target,
+            disks=tuple(DiskMapping(pair.source.id, pair.target.id) for pair in plan.disks),
+            finished_at=finished_at,
+            usage=Usage(region.file_system),
+            changes=tuple(changes),
+            version=version,
+        )
+        marker = record_marker(host.mounts, device, region.file_system, marker)
+    if own_var is not None:
+        _write_into_var(host, plan, target, own_var, marker)
+    warnings = (*warnings_of(cards, in_use), *adaptation.warnings)
+    for warning in warnings:
+        monitor(Note(warning, Level.WARNING))
+    return FinishResult(cards, tuple(changes), warnings, marker)
+
+
+def check_finished(host: Host, plan: Plan, target: Inventory) -> BootLoaderReport:
+    """See that the finished copy will find its boot loader, kernel and root, without writing.
+
+    Raises AdaptError with the reason and what a person can do.
+    """
+    volumes = find_volumes(plan)
+    with (
+        _as_adapt_error("checked"),
+        mounted_read_only(host, plan, target, volumes) as trees,
+        _boot_disks(host, plan, target) as disks,
+    ):
+        return check_boot(disks, volumes, trees, target.firmware)
+
+
+@contextmanager
+def _as_adapt_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ToolError, OSError) as error:
+        raise AdaptError(
+            f"The data was copied and verified, but the copy could not be {what}: {error}"
+        ) from error
+
+
+@contextmanager
+def _view(host: Host, plan: Plan, target: Inventory, region: Region) -> Iterator[str]:
+    node = target_node(plan, target, region.pair)
+    with host.blocks.view(node, region.start, region.size, writable=True) as device:
+        yield device
+
+
+def _byte_range(plan: Plan, pair: int, start: int, size: int) -> str:
+    return f"disk {plan.disks[pair].target.id} bytes {start}-{start + size - 1}"
+
+
+def _mount_change(plan: Plan, region: Region, device: str) -> Change:
+    """Mounting for writing leaves traces of its own, which no list of files tells."""
+    replayed = read_needs_recovery(device, region.file_system)
+    what = "superblock, journal and metadata: mounted here to make the changes listed"
+    if replayed:
+        what += "; its journal was replayed first, as it would have been at the server's next boot"
+    return Change(_byte_range(plan, region.pair, region.start, region.size), what)
+
+
+def _var_change(plan: Plan, volume: Volume) -> Change:
+    where = _byte_range(plan, volume.disk, volume.start, volume.size)
+    return Change(where, "a second copy of the marker: /var is a file system of its own")
+
+
+def _write_into_var(
+    host: Host, plan: Plan, target: Inventory, volume: Volume, marker: CopyMarker
+) -> None:
+    """The root file system's marker is what we go by; a running copy sees only its /var."""
+    node = target_node(plan, target, volume.disk)
+    with (
+        _as_adapt_error("marked in /var"),
+        host.blocks.view(node, volume.start, volume.size, writable=True) as device,
+        host.mounts.mount(device, volume.kind, writable=True) as tree,
+    ):
+        write_marker(tree, marker, MARKER_PATH.removeprefix("var/"))
+
+
+@contextmanager
+def _boot_disks(host: Host, plan: Plan, target: Inventory) -> Iterator[list[BootDisk]]:
+    """The target's disks, read past what was cached while they were written."""
+    with ExitStack() as stack:
+        disks = []
+        for index, pair in enumerate(plan.disks):
+            node = target_node(plan, target, index)
+            host.blocks.drop_cache(node)
+            file = stack.enter_context(Path(node).open("rb", buffering=0))
+            read = partial(_read, file.fileno())
+            disks.append(BootDisk(f"disk {pair.target.label}", read, pair.table))
+        yield disks
+
+
+def _read(descriptor: int, offset: int, length: int) -> bytes:
+    return os.pread(descriptor, length, offset)
