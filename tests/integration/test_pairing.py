@@ -20,6 +20,7 @@ from payload.model.message import Alive, Chunk, Encoding, Stop
 from payload.model.plan import CHUNK_SIZE
 from payload.model.settings import Settings
 from payload.system.mdns import SERVICE, Announcement, Mdns
+from payload.wire import channel as wire_channel
 from payload.wire.channel import Channel
 from payload.wire.tls import Site, load_site, make_site_key
 from tests.integration.namespaces import Machine, namespace_links, network
@@ -371,5 +372,36 @@ def test_short_cut_costs_nothing(machines: tuple[Machine, Machine], site: Site, 
     time.sleep(1)
     target.plug("eth0")
     assert called.receive(10) == Alive()
+    channel.close()
+    called.close()
+
+
+def test_busy_reader_is_not_taken_for_a_cut(
+    machines: tuple[Machine, Machine],
+    site: Site,
+    door: Door,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A target whose disk takes its time leaves the window shut; its kernel still answers."""
+    monkeypatch.setattr(wire_channel, "SILENCE", 1.0)
+    with machines[1].inside():
+        channel = call([address_of(machines[0])], site.credentials(TARGET))
+    called = door.accept()
+    chunk = Chunk(0, 0, CHUNK_SIZE, bytes(32), Encoding.RAW, bytes(CHUNK_SIZE))
+    sent: list[int] = []
+
+    def send() -> None:
+        for number in range(16):
+            called.send(chunk)
+            sent.append(number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    time.sleep(5)
+    assert len(sent) < 16 and thread.is_alive()  # stuck, but not given up
+    for _ in range(16):
+        assert isinstance(channel.receive(5), Chunk)
+    thread.join(5)
+    assert len(sent) == 16
     channel.close()
     called.close()
