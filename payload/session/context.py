@@ -42,6 +42,7 @@ class Context:
     wrote: bool = False  # from here on the target's disks are not what they were
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    _said: set[str] = field(default_factory=set)
 
     @contextmanager
     def stage(self, name: str, text: str) -> Iterator[None]:
@@ -56,6 +57,12 @@ class Context:
 
     def note(self, text: str) -> None:
         self.monitor(Note(text))
+
+    def note_once(self, text: str) -> None:
+        """What is found again in every round is said in the first."""
+        if text not in self._said:
+            self._said.add(text)
+            self.note(text)
 
     def warn(self, text: str) -> None:
         """A sentence that a person must see now and again in the report."""

@@ -31,8 +31,10 @@ class Line(Protocol):
 class Conversation:
     """Owns the channel: close the conversation, never the channel."""
 
-    def __init__(self, channel: Line) -> None:
+    def __init__(self, channel: Line, card: str = "") -> None:
+        """`card` is the permanent MAC of our end of the wire."""
         self.channel = channel
+        self.card = card
         self.peer_id = channel.peer_id
         self._inbox: queue.Queue[Message | PeerError] = queue.Queue(maxsize=256)
         self._closed = threading.Event()

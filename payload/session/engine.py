@@ -3,18 +3,26 @@
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Protocol
 
+from payload.connect.addressing import bring_up
+from payload.connect.discovery import Discovery
+from payload.connect.pairing import Listener
 from payload.identify.inventory import take_inventory
 from payload.identify.role import decide_role
 from payload.model.errors import FailoverError, StoppedError, UndecidedError
 from payload.model.event import Ended, Monitor
+from payload.model.message import PROTOCOL_VERSION
 from payload.model.report import Report, Result
 from payload.model.role import Role
 from payload.model.settings import Settings
 from payload.session.context import Context
+from payload.session.source import SourceSession
 from payload.session.states import Outcome, State, next_state
+from payload.session.target import TargetSession
 from payload.system.host import Host
+from payload.system.mdns import Announcement
 from payload.wire.tls import Site
 
 
@@ -102,7 +110,26 @@ class Engine:
         return self._session
 
     def _open_network(self) -> RoleSession:
-        raise NotImplementedError
+        """Cards up, our name on the wire, and the door open (source) or eyes open (target)."""
+        context = self._context
+        links, settings = context.host.links, context.settings
+        addressing = bring_up(links, settings, context.monitor)
+        self._resources.callback(addressing.close)
+        context.inventory = replace(context.own, cards=links.cards())  # carriers are known now
+        credentials = context.site.credentials(context.own.machine.id)
+        session: RoleSession
+        listener = None
+        if context.own_decision.role is Role.SOURCE:
+            listener = Listener(credentials, settings.port, context.monitor)
+        discovery = Discovery(
+            links, context.host.mdns, announcement(context), settings, context.monitor
+        )
+        self._resources.callback(discovery.close)
+        if listener is not None:
+            session = SourceSession(context, listener)
+        else:
+            session = TargetSession(context, discovery, credentials)
+        return session
 
     def _report(self) -> Outcome:
         """Give the run its report, tell the peer if it went wrong, and everybody who watches."""
@@ -117,6 +144,19 @@ class Engine:
             context.control.close()
         context.monitor(Ended(context.report))
         return Outcome.REPORTED
+
+
+def announcement(context: Context) -> Announcement:
+    """What everybody on the wire may know, and nobody believes."""
+    reference = context.own.reference
+    return Announcement(
+        machine_id=reference.id,
+        role=context.own_decision.role.value,
+        site=context.site.fingerprint,
+        name=reference.host_name or reference.label,
+        port=context.settings.port,
+        protocol=PROTOCOL_VERSION,
+    )
 
 
 def failure_report(context: Context, error: FailoverError) -> Report:

@@ -84,7 +84,7 @@ class TargetSession:
         try:
             conversation, hello = self._greet(candidate, resume="")
         except PeerError as error:
-            self._context.note(str(error))
+            self._context.note_once(str(error))
             return None
         try:
             return judge(self._context, conversation, hello)
@@ -96,9 +96,10 @@ class TargetSession:
 
     def _greet(self, candidate: Candidate, resume: str) -> tuple[Conversation, Hello]:
         channel = self._call(candidate)
+        self._discovery.recognise(channel.peer_id)
         card = local_card(channel, self._context.host.links)
         channel.send(own_hello(self._context, card, resume))
-        conversation = Conversation(channel)
+        conversation = Conversation(channel, card)
         answer = conversation.receive(GREETING)
         if isinstance(answer, Hello):
             return conversation, answer
@@ -254,19 +255,16 @@ class TargetSession:
                 context.other.inventory,
                 context.own,
                 self._copy_id,
-                ((context.other.card, self._own_card()),),
+                ((context.other.card, context.link.card),),
                 int(context.clock()),
                 context.monitor,
+                context.version,
             )
             self._receiver.seal()
             self._boot_loader = check_finished(context.host, context.agreed, context.own)
         context.report = self._make_report()
         self._say_farewell(context.report)
         return Outcome.FINISHED
-
-    def _own_card(self) -> str:
-        channel = self._context.link.channel
-        return local_card(channel, self._context.host.links)
 
     def _make_report(self) -> Report:
         context = self._context

@@ -1,0 +1,328 @@
+"""The whole run, twice: two payload processes in two namespaces, image files as disks.
+
+Real links, real mDNS, real TLS, real stream, real loop devices and mounts. What is on paper is
+the mainboard and the disks' names; nothing is booted (`tests/vm` does that).
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from payload.model.codec import from_json
+from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
+from payload.model.marker import CopyMarker
+from payload.model.report import Report, Result
+from payload.system import device
+from payload.system.command import run
+from payload.system.mounts import LinuxMounts
+from payload.wire.tls import make_site_key
+from tests.integration.namespaces import Machine, network
+from tests.integration.server_image import MIB, make_image, make_server
+
+pytestmark = pytest.mark.root
+SOURCE_ID, TARGET_ID, THIRD_ID = "5" * 32, "7" * 32, "9" * 32
+DEADLINE = 120.0  # seconds for a run that takes about twelve
+ROOT_START, ROOT_SIZE = 55296 * 512, 131072 * 512
+NO_COUNTDOWN = "failover.countdown=0"
+
+
+@dataclass
+class Process:
+    """A machine's process and what it says."""
+
+    process: "subprocess.Popen[str]"
+    directory: Path
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "console.log").read_text()
+
+    def wait_for(self, pattern: str) -> str:
+        """The first console line that matches; fails with the whole log after DEADLINE."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            found = re.search(pattern, self.log, re.MULTILINE)
+            if found:
+                return found.group()
+            if self.process.poll() is not None and not re.search(pattern, self.log, re.MULTILINE):
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"{pattern!r} was never said:\n{self.log}")
+
+    def report(self) -> Report:
+        """The report it ended with."""
+        try:
+            self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end:\n{self.log}") from None
+        path = self.directory / "report.json"
+        assert path.exists(), self.log
+        report = from_json(Report, path.read_bytes())
+        assert report.exit_code == self.process.returncode
+        return report
+
+
+@dataclass
+class Bench:
+    """Starts machines and ends whatever is still running."""
+
+    directory: Path
+    site: Path
+    stack: contextlib.ExitStack
+
+    def start(
+        self,
+        machine: Machine,
+        machine_id: str,
+        disks: list[Path],
+        kernel_line: str = NO_COUNTDOWN,
+        *,
+        site: Path | None = None,
+        press_key: bool = False,
+        name: str = "",
+    ) -> Process:
+        directory = self.directory / (name or f"{machine_id[0]}-{time.monotonic_ns()}")
+        directory.mkdir()
+        document = directory / "machine.json"
+        document.write_text(
+            json.dumps(
+                {
+                    "id": machine_id,
+                    "disks": [(str(path), f"{machine_id[0]}-{path.name}") for path in disks],
+                    "kernel_line": kernel_line,
+                    "site": str(site or self.site),
+                    "report": str(directory / "report.json"),
+                    "press_key": press_key,
+                }
+            )
+        )
+        console = self.stack.enter_context((directory / "console.log").open("w"))
+        process = machine.start(
+            [sys.executable, "-u", "-m", "tests.integration.machine", str(document)],
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.stack.callback(end, process)
+        return Process(process, directory)
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def bench(tmp_path) -> Iterator[Bench]:
+    make_site_key(tmp_path / "site")
+    with contextlib.ExitStack() as stack:
+        yield Bench(tmp_path, tmp_path / "site", stack)
+
+
+@pytest.fixture
+def server(tmp_path) -> list[Path]:
+    (tmp_path / "server").mkdir()
+    images = make_server(tmp_path / "server")
+    return [images.system, images.data]
+
+
+@pytest.fixture
+def blanks(tmp_path) -> list[Path]:
+    return [make_image(tmp_path / "t0.img", 120 * MIB), make_image(tmp_path / "t1.img", 32 * MIB)]
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def is_blank(path: Path) -> bool:
+    return not path.read_bytes().strip(b"\0")
+
+
+def read_in_copy(image: Path, name: str) -> bytes:
+    mounts = LinuxMounts(run)
+    with (
+        device.view(run, str(image), ROOT_START, ROOT_SIZE, writable=False) as node,
+        mounts.mount(node, "ext4") as root,
+    ):
+        return (root / name).read_bytes()
+
+
+def copy_once(bench: Bench, server: list[Path], targets: list[Path]) -> tuple[Report, Report]:
+    with network(2) as (first, second):
+        source = bench.start(first, SOURCE_ID, server)
+        target = bench.start(second, TARGET_ID, targets)
+        return source.report(), target.report()
+
+
+def test_a_blank_machine_becomes_a_proven_copy(bench, server, blanks):
+    before = [sha256(path) for path in server]
+    with network(2) as (first, second):
+        target_mac = json.loads(second.ip("-j", "link", "show", "eth0"))[0]["address"]
+        source = bench.start(first, SOURCE_ID, server)
+        target = bench.start(second, TARGET_ID, blanks)
+        theirs, ours = source.report(), target.report()
+    assert ours.result is Result.OK, ours.sentence
+    assert theirs == ours, "both machines hold the same report"
+    assert [sha256(path) for path in server] == before
+    assert ours.verified
+    for region in ours.regions:
+        assert region.verified and region.source_digest == region.target_digest
+    tables = [run(["sfdisk", "--dump", str(path)]).stdout for path in (server[0], blanks[0])]
+    assert re.findall("start=.*", tables[0]) == re.findall("start=.*", tables[1])
+    assert blanks[0].read_bytes()[:440] == server[0].read_bytes()[:440]
+    rules = read_in_copy(blanks[0], "etc/udev/rules.d/z25_persistent-net.rules").decode()
+    assert f'ATTRS{{address}}=="{target_mac}", NAME="eth0"' in rules
+    assert '#SUBSYSTEM=="net", DRIVERS=="?*", ATTRS{address}=="02:00:00:00:00:01"' in rules
+    marker = from_json(CopyMarker, read_in_copy(blanks[0], "var/lib/ugs-failover/copy.json"))
+    assert (marker.source.id, marker.target.id) == (SOURCE_ID, TARGET_ID)
+
+
+def test_a_refresh_moves_what_changed_and_no_more(bench, server, blanks, tmp_path):
+    _, first = copy_once(bench, server, blanks)
+    assert first.result is Result.OK, first.sentence
+    with (
+        device.view(run, str(server[1]), 1 * MIB, 31 * MIB, writable=True) as node,
+        LinuxMounts(run).mount(node, "ext4", writable=True) as tree,
+    ):
+        (tree / "mail/0007").write_text("a newer message\n")
+    _, second = copy_once(bench, server, blanks)
+    assert second.result is Result.OK, second.sentence
+    assert sum(region.sent for region in second.regions) < sum(r.sent for r in first.regions) / 3
+    with (
+        device.view(run, str(blanks[1]), 1 * MIB, 31 * MIB, writable=False) as node,
+        LinuxMounts(run).mount(node, "ext4") as tree,
+    ):
+        assert (tree / "mail/0007").read_text() == "a newer message\n"
+
+
+def test_a_key_stops_the_countdown_and_nothing_is_written(bench, server, blanks):
+    with network(2) as (first, second):
+        source = bench.start(first, SOURCE_ID, server, "failover.countdown=20")
+        target = bench.start(second, TARGET_ID, blanks, "failover.countdown=20", press_key=True)
+        assert target.report().result is Result.STOPPED
+        assert source.report().result is Result.STOPPED
+    assert all(is_blank(path) for path in blanks)
+
+
+def test_a_look_ends_where_the_writing_would_begin(bench, server, blanks):
+    with network(2) as (first, second):
+        source = bench.start(first, SOURCE_ID, server)
+        target = bench.start(second, TARGET_ID, blanks, f"{NO_COUNTDOWN} failover.dry-run=1")
+        assert target.report().result is Result.DRY_RUN
+        assert source.report().result is Result.DRY_RUN
+    assert all(is_blank(path) for path in blanks)
+
+
+def test_a_disk_with_foreign_data_is_not_touched(bench, server, tmp_path):
+    foreign = make_image(tmp_path / "foreign.img", 120 * MIB)
+    run(["mke2fs", "-q", "-F", "-t", "ext4", str(foreign)])
+    before = sha256(foreign)
+    with network(1) as (only,):
+        report = bench.start(only, TARGET_ID, [foreign]).report()
+    assert report.result is Result.FAILED and report.exit_code == 3
+    assert sha256(foreign) == before
+
+
+def test_a_target_too_small_by_a_sector_is_a_clear_no_on_both_sides(bench, server, tmp_path):
+    end_of_table = (36862 + 155650) * 512
+    small = [
+        make_image(tmp_path / "s0.img", end_of_table - 512),
+        make_image(tmp_path / "s1.img", 32 * MIB),
+    ]
+    source, target = copy_once(bench, server, small)
+    for report in (source, target):
+        assert report.exit_code == 4
+        assert "1 sectors" in report.sentence or "sector" in report.sentence
+    assert all(is_blank(path) for path in small)
+
+
+def test_machines_of_different_sites_never_pair(bench, server, blanks, tmp_path):
+    make_site_key(tmp_path / "elsewhere")
+    with network(2) as (first, second):
+        bench.start(first, SOURCE_ID, server)
+        target = bench.start(second, TARGET_ID, blanks, site=tmp_path / "elsewhere")
+        target.wait_for("belongs to another site")
+        time.sleep(6)
+        assert "[plan]" not in target.log
+    assert all(is_blank(path) for path in blanks)
+
+
+def test_two_targets_are_shown_and_not_chosen_from(bench, server, blanks, tmp_path):
+    other = [make_image(tmp_path / "o0.img", 120 * MIB), make_image(tmp_path / "o1.img", 32 * MIB)]
+    with network(3) as (first, second, third):
+        targets = [
+            bench.start(second, TARGET_ID, blanks),
+            bench.start(third, THIRD_ID, other),
+        ]
+        for target in targets:
+            target.wait_for(r"^\[wait\]")
+        source = bench.start(first, SOURCE_ID, server)
+        source.wait_for("2 machines would fit")
+        assert all(is_blank(path) for path in (*blanks, *other))
+        end(targets[1].process)
+        assert targets[0].report().result is Result.OK
+        assert source.report().result is Result.OK
+    assert all(is_blank(path) for path in other)
+
+
+def test_a_cut_link_carries_on_when_it_is_back(bench, tmp_path, blanks):
+    (tmp_path / "server").mkdir()
+    images = make_server(tmp_path / "server", files=1500)
+    with network(2) as (first, second):
+        slow_down(second, "eth0")
+        source = bench.start(first, SOURCE_ID, [images.system, images.data])
+        target = bench.start(second, TARGET_ID, blanks, f"{NO_COUNTDOWN} failover.connections=2")
+        target.wait_for(r"^\[copy\].*\d+%")
+        second.unplug("eth0")
+        target.wait_for("calling the source again")
+        source.wait_for("Waiting for the target to come back")
+        second.plug("eth0")
+        ours, theirs = target.report(), source.report()
+    assert ours.result is Result.OK, ours.sentence
+    assert theirs.result is Result.OK
+    assert ours.verified
+
+
+def slow_down(machine: Machine, card: str) -> None:
+    """A wire of 24 Mbit/s, so that there is a middle to cut the copy in."""
+    shape = ["qdisc", "add", "dev", card, "root", "tbf", "rate", "24mbit", "burst", "64kb"]
+    tc = [*shape, "latency", "50ms"]
+    subprocess.run(["tc", "-n", machine.name, *tc], check=True)
+    port = machine._port(card)
+    tc[3] = port
+    subprocess.run(["tc", "-n", machine.switch, *tc], check=True)
+
+
+def test_a_link_that_stays_away_ends_clearly_and_the_next_boot_carries_on(bench, tmp_path, blanks):
+    (tmp_path / "server").mkdir()
+    images = make_server(tmp_path / "server", files=1500)
+    server = [images.system, images.data]
+    short = f"{NO_COUNTDOWN} failover.connections=2 failover.reconnect=1"
+    with network(2) as (first, second):
+        slow_down(second, "eth0")
+        source = bench.start(first, SOURCE_ID, server, short)
+        target = bench.start(second, TARGET_ID, blanks, short)
+        target.wait_for(r"^\[copy\].*\d+%")
+        second.unplug("eth0")
+        ours, theirs = target.report(), source.report()
+    assert ours.result is Result.FAILED and theirs.result is Result.FAILED
+    assert "does not boot" in ours.sentence
+    content = blanks[0].read_bytes()
+    assert not content[:512].strip(b"\0"), "nothing bootable"
+    mark = decode_mark(content[MARK_OFFSET : MARK_OFFSET + MARK_SIZE])
+    assert mark is not None and mark.source_id == SOURCE_ID
+    _, again = copy_once(bench, server, blanks)
+    assert again.result is Result.OK, again.sentence
+    assert sum(region.held for region in again.regions) > 0, "what was there is not sent again"
