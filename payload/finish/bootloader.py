@@ -13,7 +13,7 @@ from pathlib import Path
 
 from payload.finish.boot_code import BootCode, ReadDisk, read_boot_code
 from payload.finish.boot_menu import Entry, parse_grub_cfg, parse_menu_lst
-from payload.finish.volumes import Volume
+from payload.finish.volumes import Volume, device_number
 from payload.model.disk import PartitionTable
 from payload.model.errors import AdaptError
 from payload.model.machine import Firmware
@@ -150,8 +150,9 @@ def _check_entries(
     first = entries[0]
     if faults[first.title]:
         raise AdaptError(
-            f"The boot menu entry {first.title!r} would not start: {'; '.join(faults[first.title])}."
-            " Repair it at the source and copy again, or choose another entry at the screen."
+            f"The boot menu entry {first.title!r} would not start:"
+            f" {'; '.join(faults[first.title])}. Repair it at the source and copy again,"
+            " or choose another entry at the screen."
         )
     told = [first.kernel, *first.initrds]
     checks = [f"the boot menu is on {place.name}", f"{', '.join(told)} there and not empty"]
@@ -171,7 +172,7 @@ def _faults(entry: Entry, place: Volume, volumes: Sequence[Volume], trees: Trees
     for path in (entry.kernel, *entry.initrds):
         if "$" not in path and not any(_is_filled(trees[volume], path) for volume in on):
             yield f"{path} is missing or empty"
-    if _is_partition(entry.root) and not any(volume.is_called(entry.root) for volume in volumes):
+    if not _is_there(entry.root, volumes):
         yield f"no file system of the copy is called {entry.root}"
 
 
@@ -190,6 +191,10 @@ def _is_filled(tree: Path, path: str) -> bool:
         return False
 
 
-def _is_partition(spec: str) -> bool:
-    """Names whose meaning can be told here; device names only hold for the copy's own kernel."""
-    return spec.split("=", maxsplit=1)[0] in ("UUID", "LABEL", "PARTUUID")
+def _is_there(root: str, volumes: Sequence[Volume]) -> bool:
+    """A device name holds only for the copy's own kernel, which may count the disks otherwise:
+    there it is enough that one disk has a partition of that number. LVM and the like: unknown."""
+    if root.split("=", maxsplit=1)[0] in ("UUID", "LABEL", "PARTUUID"):
+        return any(volume.is_called(root) for volume in volumes)
+    number = device_number(root)
+    return number is None or any(volume.number == number for volume in volumes)

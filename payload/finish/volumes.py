@@ -18,7 +18,7 @@ from payload.system.host import Host
 MOUNTABLE = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs", "jfs", "vfat"})
 _DEVICE = re.compile(
     r"/dev/(?:(?:[shv]d|xvd)(?P<letter>[a-z])(?P<number>\d*)"
-    r"|(?:cciss/|ida/)?[a-z]+\d+[dn](?P<unit>\d+)(?:p(?P<part>\d+))?)"
+    r"|(?:cciss/c|ida/c|nvme|mmcblk)(?P<drive>\d+)(?:d(?P<unit>\d+)|n\d+)?(?:p(?P<part>\d+))?)"
 )
 
 
@@ -57,15 +57,24 @@ class Volume:
         return self._is_device(spec)
 
     def _is_device(self, spec: str) -> bool:
-        found = _DEVICE.fullmatch(spec)
-        if found is None:
-            return False
-        if found["letter"]:
-            place, number = ord(found["letter"]) - ord("a"), found["number"]
-        else:
-            unit = int(found["unit"])
-            place, number = (unit - 1 if "nvme" in spec else unit), found["part"]
-        return (place, int(number or 0)) == (self.place, self.number)
+        found = _parse_device(spec)
+        return found is not None and found == (self.place, self.number)
+
+
+def _parse_device(spec: str) -> tuple[int, int] | None:
+    """(which disk, from 0; partition number or 0) of names such as /dev/sda1, /dev/nvme0n1p2."""
+    found = _DEVICE.fullmatch(spec)
+    if found is None:
+        return None
+    if found["letter"]:
+        return ord(found["letter"]) - ord("a"), int(found["number"] or 0)
+    return int(found["unit"] or found["drive"]), int(found["part"] or 0)
+
+
+def device_number(spec: str) -> int | None:
+    """The partition number a device name means (0: the whole disk), None for other names."""
+    found = _parse_device(spec)
+    return None if found is None else found[1]
 
 
 def find_volumes(plan: Plan, order: Sequence[str] = ()) -> tuple[Volume, ...]:
