@@ -25,14 +25,19 @@ _BEGIN = "\x1b[9;0]\x1b[14;0]\x1b[?25l\x1b[2J"  # no screen saver, no power down
 _END = "\x1b[0m\x1b[?25h"
 
 
-def encode(line: Text) -> str:
-    """One line with its colours as escape sequences of a plain 8-colour terminal."""
+def encode(line: Text, width: int) -> str:
+    """One whole line with its colours as escape sequences of a plain 8-colour terminal.
+
+    Filled up with blanks: to erase the rest of a line would take the last character of a full one.
+    """
     stream = StringIO()
+    line = line.copy()
+    line.pad_right(width - len(line.plain))
     console = RichConsole(
         file=stream,
         force_terminal=True,
         color_system="standard",
-        width=max(1, len(line.plain)),
+        width=width,
         legacy_windows=False,
         _environ={},
     )
@@ -45,7 +50,7 @@ def changed_rows(before: Sequence[str], after: Sequence[str]) -> str:
     rows = []
     for index, line in enumerate(after):
         if index >= len(before) or before[index] != line:
-            rows.append(f"\x1b[{index + 1};1H{line}\x1b[0m\x1b[K")
+            rows.append(f"\x1b[{index + 1};1H{line}\x1b[0m")
     return "".join(rows)
 
 
@@ -94,7 +99,8 @@ class Painter:
         if size != self._size or now - self._shown_at >= ANEW:
             self._shown, self._shown_at, self._size = [], now, size
         page = int((now - self._begun) / PAGE)
-        lines = [encode(line) for line in render_screen(self._view(), *size, page)]
+        picture = render_screen(self._view(), *size, page)
+        lines = [encode(line, max(size[0], SMALLEST[0])) for line in picture]
         self._write(changed_rows(self._shown, lines))
         self._shown = lines
 

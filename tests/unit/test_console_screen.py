@@ -1,5 +1,6 @@
 """The picture on the screen, in the two sizes a server's console usually has."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -177,10 +178,16 @@ def test_any_events_make_a_whole_picture_of_harmless_characters(
 
 
 def test_only_changed_rows_are_written() -> None:
-    assert changed_rows(["a", "b"], ["a", "c"]) == "\x1b[2;1Hc\x1b[0m\x1b[K"
+    assert changed_rows(["a", "b"], ["a", "c"]) == "\x1b[2;1Hc\x1b[0m"
     assert changed_rows(["a", "b"], ["a", "b"]) == ""
 
 
 def test_colours_are_those_of_a_plain_terminal() -> None:
     title = render_screen(START, 80, 25)[0]
-    assert encode(title).startswith("\x1b[1;37;44m")
+    assert encode(title, 80).startswith("\x1b[1;37;44m")
+
+
+def test_lines_are_written_over_their_whole_width() -> None:
+    written = re.sub(r"\x1b\[[0-9;]*m", "", encode(render_screen(START, 80, 25)[1], 80))
+    assert len(written) == 80
+    assert written.startswith("  identify ")
