@@ -27,7 +27,7 @@ from payload.model.errors import AdaptError, ToolError
 from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
 from payload.model.marker import MARKER_PATH, Change, CopyMarker, DiskMapping, Usage
-from payload.model.plan import Plan, Region
+from payload.model.plan import DiskPair, Plan, Region
 from payload.model.report import BootLoaderReport, CardName
 from payload.system.files import read_inside
 from payload.system.filesystems import read_needs_recovery
@@ -81,7 +81,7 @@ def finish_copy(
             copy_id=copy_id,
             source=plan.source,
             target=plan.target,
-            disks=tuple(DiskMapping(pair.source.id, pair.target.id) for pair in plan.disks),
+            disks=tuple(_mapping(pair, source) for pair in plan.disks),
             finished_at=finished_at,
             usage=Usage(region.file_system),
             changes=tuple(changes),
@@ -94,6 +94,12 @@ def finish_copy(
     for warning in warnings:
         monitor(Note(warning, Level.WARNING))
     return FinishResult(cards, tuple(changes), warnings, marker)
+
+
+def _mapping(pair: DiskPair, source: Inventory) -> DiskMapping:
+    """With what was copied: by it a data disk is known again as part of this copy."""
+    content = source.disk(pair.source.id).content
+    return DiskMapping(pair.source.id, pair.target.id, content.fingerprint if content else "")
 
 
 def check_finished(host: Host, plan: Plan, target: Inventory) -> BootLoaderReport:
