@@ -28,6 +28,7 @@ from payload.system.linux import linux_host
 from payload.wire.tls import load_site
 
 DEFAULT_SERIAL = "ttyS0"
+LAST_LOOK = 10.0  # seconds between the report on the screen and switching off
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,10 @@ class LiveRun:
                     self._hold()
                 else:
                     word = "off" if following is After.POWEROFF else "off and on again"
-                    console(Note(f"This machine now switches itself {word}."))
+                    console(
+                        Note(f"In {LAST_LOOK:.0f} seconds this machine switches itself {word}.")
+                    )
+                    threading.Event().wait(LAST_LOOK)
         if following is After.POWEROFF:
             self._host.power.off()
         elif following is After.REBOOT:

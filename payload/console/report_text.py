@@ -52,15 +52,17 @@ def _details(report: Report, width: int) -> Iterator[str]:
 def _who(report: Report, width: int) -> Iterator[str]:
     proof = "yes, read back from the target's disks" if report.verified else "no"
     facts = {
-        "source": _machine(report.source),
-        "target": _machine(report.target),
-        "started": _moment(report.started_at),
+        "source": _machine(report.source) if report.source else "",
+        "target": _machine(report.target) if report.target else "",
+        "started": _moment(report.started_at) if report.started_at else "",
         "verified": proof,
         "result": f"{report.result.value}, exit code {report.exit_code}",
         "program": f"UGS-Failover {report.version}",
-        "plan": report.plan_digest or "none was agreed on",
+        "plan": report.plan_digest,
     }
     for label, fact in facts.items():
+        if not fact:
+            continue
         first, *more = wrap(fact, width - 10)
         yield f"{label:9} {first}"
         yield from (" " * 10 + line for line in more)
@@ -74,23 +76,22 @@ def _moment(seconds: int) -> str:
         return f"{seconds} seconds after 1970"
 
 
-def _machine(machine: MachineReference | None) -> str:
-    if machine is None:
-        return "none was found"
+def _machine(machine: MachineReference) -> str:
     name = f"{machine.host_name} on " if machine.host_name else ""
     return f"{name}{machine.label or machine.id}"
 
 
-_COLUMNS = ("total", "used", "wire", "held", "secs", "MB/s")
+_NAME = 21  # characters: "disk 12 partition 128"
+_COLUMNS = (("total", 5), ("used", 5), ("wire", 5), ("held", 5), ("secs", 6), ("MB/s", 6))
 
 
 def _table(regions: tuple[RegionReport, ...]) -> Iterator[str]:
     """Bytes in powers of ten; MB/s is content (used), not wire, per second."""
-    names = max(len("region"), *(len(plain(region.name)) for region in regions))
-    figures = " ".join(f"{title:>6}" for title in _COLUMNS)
-    yield f"{'region':{names}} {'fs':5} {figures} {'digest':8} ok"
+    yield _row("region", "fs", tuple(title for title, _ in _COLUMNS), "digest", "ok")
     for region in regions:
-        cells = (
+        *lines, name = wrap(region.name, _NAME)
+        yield from lines
+        figures = (
             size(region.total),
             size(region.used),
             size(region.sent),
@@ -100,10 +101,12 @@ def _table(regions: tuple[RegionReport, ...]) -> Iterator[str]:
         )
         kind = plain(region.file_system)[:5] or "-"
         digest = plain(region.target_digest)[:8] or "-"
-        yield (
-            f"{plain(region.name):{names}} {kind:5} {' '.join(f'{cell:>6}' for cell in cells)} "
-            f"{digest:8} {'yes' if region.verified else 'NO'}"
-        )
+        yield _row(name, kind, figures, digest, "yes" if region.verified else "NO")
+
+
+def _row(name: str, kind: str, figures: tuple[str, ...], digest: str, verified: str) -> str:
+    cells = (f"{cell:>{width}}" for cell, (_, width) in zip(figures, _COLUMNS, strict=True))
+    return f"{name:{_NAME}} {kind:5} {' '.join(cells)} {digest:8} {verified}"
 
 
 def _figure(value: float, digits: int) -> str:

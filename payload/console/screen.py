@@ -130,10 +130,10 @@ def _flowing(view: View, width: int, room: int) -> list[Text]:
     lines: list[Text] = []
     if view.waiting is not None:
         lines += _waiting(view, width)
-    elif view.agreement:
-        lines += _agreement(view, width)
     elif view.doing:
-        lines += _paragraph(view.doing, width, "bold")
+        lines += [*_paragraph(view.doing, width, "bold"), Text()]
+    if view.agreement and view.waiting is None:
+        lines += _agreement(view, width)
     if view.reasons and not view.agreement:
         lines += [Text(), *_paragraph(f"Role: {view.role}, because:", width, "bold")]
         for reason in view.reasons:
@@ -172,7 +172,8 @@ def _countdown(seconds: int, width: int) -> list[Text]:
         "   ".join("".join("██" if dot == "#" else "  " for dot in glyph[row]) for glyph in glyphs)
         for row in range(5)
     ]
-    words = f"The copy starts in {seconds} seconds. Press any key to stop."
+    unit = "second" if seconds == 1 else "seconds"
+    words = f"The copy starts in {seconds} {unit}. Press any key to stop."
     return [
         Text(),
         *(Text(row.center(width).rstrip(), "bold yellow") for row in rows),
@@ -186,10 +187,10 @@ def _countdown(seconds: int, width: int) -> list[Text]:
 
 
 def _total(progress: Progress, width: int) -> list[Text]:
+    wire = f"{size(progress.sent)}B over the wire, " if progress.sent else ""
     figures = (
         f" {size(progress.all_done)}B of {size(progress.all_total)}B, "
-        f"{megabytes_per_second(progress.rate)}, {size(progress.sent)}B over the wire, "
-        f"{duration(progress.remaining)} left"
+        f"{megabytes_per_second(progress.rate)}, {wire}{duration(progress.remaining)} left"
     )
     label = f" {'all together':22}"
     return [

@@ -62,7 +62,7 @@ def observe(view: View, event: Event) -> View:
             agreement = view.agreement if view.latest else ()
             after = replace(view, waiting=event, countdown=None, agreement=agreement)
         case Agreement(lines):
-            after = replace(view, stage="plan", agreement=lines, waiting=None)
+            after = replace(view, stage="plan", doing="", agreement=lines, waiting=None)
         case Countdown(seconds):
             after = replace(view, countdown=seconds, waiting=None)
         case Progress():
@@ -74,12 +74,16 @@ def observe(view: View, event: Event) -> View:
 
 
 def _progressed(view: View, event: Progress) -> View:
-    """Regions keep the order in which they were first seen; a new stage starts a new list."""
+    """Regions keep the order in which they were first seen; a new stage starts a new list. A
+    stage may do some of an earlier one's work: that is no step back."""
     same = view.latest is not None and view.latest.stage == event.stage
     progress = {**(view.progress if same else {}), event.region: event}
-    return replace(
-        view, progress=progress, latest=event, stage=event.stage, waiting=None, countdown=None
-    )
+    stage = max(view.stage, event.stage, key=_place)
+    return replace(view, progress=progress, latest=event, stage=stage, waiting=None, countdown=None)
+
+
+def _place(stage: str) -> int:
+    return STAGES.index(stage) if stage in STAGES else -1
 
 
 def loud(view: View) -> tuple[Note, ...]:

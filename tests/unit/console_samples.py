@@ -93,7 +93,7 @@ _REFERENCE = st.none() | st.builds(MachineReference, _TEXT, _TEXT, _TEXT)
 _HOLES = st.lists(st.builds(Hole, _COUNT, st.integers(1, 1 << 40)), max_size=3).map(tuple)
 _REGIONS = st.builds(
     RegionReport,
-    name=st.from_regex(r"disk [1-9] (partition [1-9][0-9]?|boot area|whole disk)", fullmatch=True),
+    name=_TEXT,
     disk=_TEXT,
     file_system=_TEXT,
     total=_COUNT,

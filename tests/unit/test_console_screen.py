@@ -117,6 +117,21 @@ def test_a_new_stage_starts_new_bars() -> None:
     assert "[VERIFY]" in picture(view)[1]
 
 
+def test_work_of_an_earlier_stage_is_no_step_back() -> None:
+    view = view_after(Stage("verify", "writing the held back heads"), PROGRESS)
+    assert "[VERIFY]" in picture(view)[1]
+
+
+def test_what_is_done_stands_above_the_agreement() -> None:
+    view = view_after(TARGET, Agreement(("one onto two",)), Stage("finish", "making it boot"))
+    lines = picture(view)
+    assert lines[3:6] == [" making it boot", "", " one onto two"]
+
+
+def test_one_second_is_singular() -> None:
+    assert any("starts in 1 second." in line for line in picture(view_after(Countdown(1))))
+
+
 def test_warnings_stay_when_notes_follow() -> None:
     notes = [Note(f"note {number}") for number in range(30)]
     view = view_after(Note("The battery is low.", Level.WARNING), *notes)

@@ -61,6 +61,7 @@ class Machine:
         self.held = 0
         self._monkeypatch = monkeypatch
         monkeypatch.setattr(LiveRun, "_hold", lambda _: self._hold())
+        monkeypatch.setattr("payload.live.LAST_LOOK", 0.0)
 
     def _hold(self) -> None:
         self.held += 1
@@ -112,7 +113,7 @@ def test_a_good_end_switches_off_with_the_report_kept(machine: Machine) -> None:
     assert (machine.places.state / "report.txt").read_text().startswith("DONE: ")
     assert machine.log[0] == "UGS-Failover 0.1.0 on HP DL bbbbbbbb"
     assert sum(line.startswith("report.json: ") for line in machine.log) == 1
-    assert machine.log[-1] == "[note] This machine now switches itself off."
+    assert machine.log[-1] == "[note] In 0 seconds this machine switches itself off."
 
 
 def test_settings_of_the_medium_and_the_kernel_line_count(machine: Machine) -> None:

@@ -1,0 +1,78 @@
+"""The report as people read it."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+
+from payload.console.report_text import WIDTH, render_report, totals
+from payload.model.report import Hole, Report, Result
+from tests.unit.console_samples import REPORT, REPORTS
+
+WHOLE = """\
+DONE: the copy is finished and verified
+The target is now a verified copy of groupware and starts as that server.
+
+source    groupware on Dell PowerEdge aaaaaaaa
+target    HP ProLiant bbbbbbbb
+started   2026-11-06 21:20:00 UTC
+verified  yes, read back from the target's disks
+result    ok, exit code 0
+program   UGS-Failover 0.1.0
+plan      4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f
+
+region                fs    total  used  wire  held   secs   MB/s digest   ok
+disk 1 boot area      -     1.05M 1.05M  900K     0      0    2.1 cccccccc yes
+disk 1 partition 5    ext4   500G 37.0G 12.0G 1.00G    353  104.8 dddddddd yes
+
+Boot loader:
+- GRUB 2, carried over
+- checked: boot code names sector 1
+
+Network cards:
+- eth0 is now 00:16:3e:00:00:02 (the copy came over this card)
+
+Warnings:
+- The journal of the root file system was not empty.
+
+Changed beyond the bit copy:
+- /etc/udev/rules.d/z25_persistent-net.rules: eth0 renamed
+
+Seconds:
+- identify 1.5, copy 353.0
+"""
+
+
+def test_the_whole_report() -> None:
+    assert render_report(REPORT) == WHOLE
+
+
+def test_holes_and_what_is_not_proven_are_told() -> None:
+    region = replace(REPORT.regions[1], verified=False, holes=(Hole(512, 1024),))
+    report = replace(REPORT, result=Result.HOLES, regions=(region,), verified=False)
+    text = " ".join(render_report(report).split())
+    assert text.startswith("DONE, BUT WITH HOLES")
+    assert "disk 1 partition 5: bytes 512 to 1535 of the source could not be read" in text
+    assert "dddddddd NO" in text
+    assert "verified no" in text
+
+
+def test_an_early_end_says_only_what_is_known() -> None:
+    report = Report(Result.FAILED, "No disk was found.", 11, version="0.1.0")
+    assert render_report(report) == (
+        "FAILED: this run made no usable copy\nNo disk was found.\n\n"
+        "verified  no\nresult    failed, exit code 11\nprogram   UGS-Failover 0.1.0\n"
+    )
+
+
+def test_totals() -> None:
+    assert totals(REPORT) == (
+        "37.0GB of content, 12.0GB over the wire, 1.00GB already there, 05:54 in all"
+    )
+
+
+@settings(max_examples=50)
+@given(REPORTS)
+def test_any_report_stays_on_its_lines(report: Report) -> None:
+    for line in render_report(report).split("\n"):
+        assert len(line) <= WIDTH
+        assert all(" " <= character <= "~" for character in line)
