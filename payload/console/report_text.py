@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from payload.console.text import duration, plain, size, wrap
+from payload.console.text import amount, duration, plain, size, wrap
 from payload.model.marker import MachineReference
 from payload.model.report import RegionReport, Report, Result
 
@@ -151,6 +151,6 @@ def totals(report: Report) -> str:
     held = sum(region.held for region in report.regions)
     taken = sum(report.seconds.values())
     return (
-        f"{size(used)}B of content, {size(sent)}B over the wire, "
-        f"{size(held)}B already there, {duration(taken)} in all"
+        f"{amount(used)} of content, {amount(sent)} over the wire, "
+        f"{amount(held)} already there, {duration(taken)} in all"
     )

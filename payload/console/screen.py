@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from rich.text import Text
 
 from payload.console.report_text import headline, render_details, totals
-from payload.console.text import duration, megabytes_per_second, percent, plain, size, wrap
+from payload.console.text import amount, duration, megabytes_per_second, percent, plain, wrap
 from payload.console.view import STAGES, View, loud
 from payload.model.event import Level, Note, Progress
 from payload.model.report import Report, Result
@@ -187,9 +187,9 @@ def _countdown(seconds: int, width: int) -> list[Text]:
 
 
 def _total(progress: Progress, width: int) -> list[Text]:
-    wire = f"{size(progress.sent)}B over the wire, " if progress.sent else ""
+    wire = f"{amount(progress.sent)} over the wire, " if progress.sent else ""
     figures = (
-        f" {size(progress.all_done)}B of {size(progress.all_total)}B, "
+        f" {amount(progress.all_done)} of {amount(progress.all_total)}, "
         f"{megabytes_per_second(progress.rate)}, {wire}{duration(progress.remaining)} left"
     )
     label = f" {'all together':22}"

@@ -44,6 +44,12 @@ def size(number: int) -> str:
     return f"{value:.{digits}f}{_UNITS[unit]}"
 
 
+def amount(number: int) -> str:
+    """Bytes in a sentence: "512 B", "37.1 GB"."""
+    short = size(number)
+    return f"{short} B" if short[-1].isdigit() else f"{short[:-1]} {short[-1]}B"
+
+
 def duration(seconds: float) -> str:
     """ "01:20", "2:03:04", "3 d 04:05", or "--:--" when nobody can know (a year is no guess)."""
     if not 0 <= seconds < 365 * 86400:

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.console.text import duration, megabytes_per_second, percent, plain, size, wrap
+from payload.console.text import amount, duration, megabytes_per_second, percent, plain, size, wrap
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=300)
 
@@ -41,6 +41,10 @@ def test_sizes() -> None:
         "37.0G",
         "1.00M",
     ]
+
+
+def test_amounts() -> None:
+    assert [amount(number) for number in (0, 512, 37 * 10**9)] == ["0 B", "512 B", "37.0 GB"]
 
 
 @given(st.integers(0, 1 << 64))

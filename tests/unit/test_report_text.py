@@ -66,7 +66,7 @@ def test_an_early_end_says_only_what_is_known() -> None:
 
 def test_totals() -> None:
     assert totals(REPORT) == (
-        "37.0GB of content, 12.0GB over the wire, 1.00GB already there, 05:54 in all"
+        "37.0 GB of content, 12.0 GB over the wire, 1.00 GB already there, 05:54 in all"
     )
 
 
