@@ -91,8 +91,8 @@ def _used_chunks(host: Host, node: str, region: Region, sector: int) -> ChunkLis
 
 def _write_map(host: Host, device: str, kind: str, map_file: Path) -> None:
     log = map_file.with_name("log")
-    # Without --quiet it waits two seconds for its own progress display to end.
-    tool = [f"partclone.{kind}", "--quiet", "--domain", "--logfile", str(log)]
+    # Its progress display would make it sleep for seconds, even when it is quiet.
+    tool = [f"partclone.{kind}", "--quiet", "--UI-fresh=0", "--domain", "--logfile", str(log)]
     places = ["--source", device, "--output", str(map_file)]
     host.run([*tool, *places], timeout=MAPPING_TIMEOUT)
 

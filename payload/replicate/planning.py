@@ -138,6 +138,10 @@ def _label(hardware: Hardware) -> str:
     return " ".join(word for word in words if word)
 
 
+def _labels(disks: Sequence[Disk]) -> str:
+    return ", ".join(_label(disk.hardware) for disk in disks)
+
+
 def _permitted_disks(source: Inventory, target: Inventory, decision: Decision) -> tuple[Disk, ...]:
     """The target's disks that this source may overwrite, in the order of their places."""
     permitted = {
@@ -197,9 +201,9 @@ def _match(
         earlier, matched = {}, _in_order(disks, permitted) or _smallest_fit(disks, permitted)
     if matched is None:
         raise PlanError(
-            f"The disks of the source {source.machine.label} do not all fit at once on the "
-            f"permitted disks of the target {target.machine.label}. {UNTOUCHED} Put larger disks "
-            "into the target."
+            f"The disks of the source {source.machine.label} ({_labels(disks)}) do not all fit at "
+            f"once on those of the target {target.machine.label} ({_labels(permitted)}). "
+            f"{UNTOUCHED} Put larger disks into the target."
         )
     return earlier | matched
 

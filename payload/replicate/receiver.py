@@ -30,6 +30,7 @@ from payload.replicate.fetching import Fetcher
 from payload.replicate.ledger import Item, Ledger, State, in_disk_order
 from payload.replicate.meter import Meter
 from payload.replicate.sender import Line
+from payload.replicate.tables import rehearse_table
 from payload.replicate.target_disk import TargetDisk
 from payload.system.host import Host
 
@@ -63,6 +64,7 @@ class Receiver:
         monitor: Monitor,
         clock: Callable[[], float] = time,
     ) -> None:
+        self._host = host
         self._plan = plan
         self._copy_id = copy_id
         self._connections = connections
@@ -81,7 +83,11 @@ class Receiver:
     # --- begin
 
     def begin(self) -> None:
-        """Look at every disk a last time, then mark each. Raises TargetDiskError."""
+        """Look at every disk a last time, then mark each. Raises TargetDiskError, and PlanError
+        when a partition table could not be made; in both cases nothing was written yet."""
+        for pair in self._plan.disks:
+            if pair.table is not None:
+                rehearse_table(self._host, pair.table, pair.target)
         for disk in self._disks:
             disk.recheck()
         self._open = True

@@ -7,10 +7,12 @@ half on a disk of another size.
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from payload.model.disk import Partition, PartitionTable
-from payload.model.errors import TargetDiskError, ToolError
+from payload.model.errors import PlanError, TargetDiskError, ToolError
+from payload.model.plan import PlannedDisk
 from payload.system.host import Host
 
 SFDISK = [
@@ -81,6 +83,25 @@ def write_table(host: Host, node: str, table: PartitionTable, sector_size: int) 
             f"The partition table could not be written to {node}: {error}. The copy is "
             "unfinished and does not boot. Check the disk and start both machines again."
         ) from error
+
+
+def rehearse_table(host: Host, table: PartitionTable, disk: PlannedDisk) -> None:
+    """Raise PlanError when sfdisk cannot make this very table on a disk of that size, as with
+    logical partitions that other tools chained in an unusual way. Better known before the first
+    write than hours later. Tried on an empty file, whose sectors always have 512 bytes."""
+    if disk.sector_size != 512:
+        return
+    with NamedTemporaryFile(prefix="ugs-failover-") as file:
+        file.truncate(disk.size)
+        try:
+            write_table(host, file.name, table, disk.sector_size)
+            check_table(host, file.name, table, disk.sector_size)
+        except TargetDiskError as error:
+            raise PlanError(
+                f"The partition table of the source cannot be made again on disk {disk.label}: "
+                f"{error.__cause__ or error} No disk was written. Lay out the source's partitions "
+                "anew, or copy this machine by hand."
+            ) from error
 
 
 def check_table(host: Host, node: str, wanted: PartitionTable, sector_size: int) -> None:

@@ -235,6 +235,6 @@ def plan_for(source: Inventory, target: Inventory, mode: CopyMode = CopyMode.USE
 def sfdisk_json(path: Path) -> dict[str, object]:
     table = json.loads(tool("sfdisk", "--json", str(path)))["partitiontable"]
     table.pop("device")
-    for partition in table["partitions"]:
+    for partition in table.get("partitions", ()):
         partition["node"] = partition["node"].removeprefix(str(path))
     return dict(table)

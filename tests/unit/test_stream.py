@@ -1,0 +1,310 @@
+"""Both halves of the stream against peers that break the rules; no disks, no wire."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payload.model.errors import LinkError, PeerError, SourceDiskError, TargetDiskError
+from payload.model.event import Event, Progress
+from payload.model.message import Alive, Chunk, ChunkRequest, Encoding, MapAnswer, Message, Stop
+from payload.model.plan import CHUNK_SIZE, Method, Region
+from payload.model.report import Hole
+from payload.replicate.chunks import digest_of, zero_digest
+from payload.replicate.crew import Shared, work_together
+from payload.replicate.fetching import WINDOW, Fetcher
+from payload.replicate.ledger import Item, Ledger, State, in_disk_order
+from payload.replicate.meter import Meter
+from tests.memory_line import line_pair, serve_in_thread
+
+SECTOR = 512
+REGION = Region(0, 0, 1, 1 << 20, 8 * CHUNK_SIZE, Method.ALL)
+CONTENT = os.urandom(CHUNK_SIZE)
+
+
+def ledger_of(region: Region = REGION, length: int = CHUNK_SIZE) -> Ledger:
+    ledger = Ledger(region, SECTOR)
+    numbers: list[int] = []
+    for offset in range(0, region.size, CHUNK_SIZE):
+        numbers += (offset, min(length, region.size - offset))
+    ledger.add(MapAnswer(region.index, tuple(numbers), last=True))
+    return ledger
+
+
+def honest(request: Message) -> Chunk:
+    assert isinstance(request, ChunkRequest)
+    content = CONTENT[: request.length]
+    digest = digest_of(content)
+    if request.held == digest:
+        return Chunk(request.region, request.offset, request.length, digest, Encoding.SAME)
+    return Chunk(request.region, request.offset, request.length, digest, Encoding.RAW, content)
+
+
+class Desk:
+    """A target without a disk: remembers what it was told to write."""
+
+    def __init__(self, held: bytes = b"") -> None:
+        self.held = held
+        self.stored: dict[int, bytes] = {}
+        self.done: list[Chunk] = []
+
+    def fetch(
+        self, answer: Callable[[ChunkRequest], Message], ledger: Ledger | None = None
+    ) -> None:
+        def serve(line) -> None:  # type: ignore[no-untyped-def]
+            while True:
+                line.send(answer(line.receive(None)))
+
+        line = serve_in_thread(serve)
+        ledger = ledger or ledger_of()
+
+        def done(item: Item, chunk: Chunk) -> None:
+            item.ledger.record(item, chunk)
+            self.done.append(chunk)
+
+        try:
+            items = Shared(ledger.items(State.MISSING, head=False))
+            Fetcher(line, lambda item, buffer: self.held, self.store, done).work(items)
+        finally:
+            line.close()
+
+    def store(self, item: Item, content: memoryview) -> None:
+        self.stored[item.offset] = bytes(content)
+
+
+def test_an_honest_source() -> None:
+    desk = Desk()
+    desk.fetch(honest)
+    assert desk.stored == {n * CHUNK_SIZE: CONTENT for n in range(1, 8)}
+
+
+def test_what_is_held_is_not_written_again() -> None:
+    desk, ledger = Desk(digest_of(CONTENT)), ledger_of()
+    desk.fetch(honest, ledger)
+    assert desk.stored == {}
+    assert (ledger.held, ledger.sent, ledger.done) == (7 * CHUNK_SIZE, 0, 7 * CHUNK_SIZE)
+
+
+def test_several_requests_are_under_way_but_not_more() -> None:
+    near, far = line_pair()
+    fetcher = Fetcher(near, lambda *_: b"", lambda *_: None, lambda *_: None)
+    items = Shared(
+        ledger_of(replace(REGION, size=40 * CHUNK_SIZE)).items(State.MISSING, head=False)
+    )
+
+    def work() -> None:
+        with pytest.raises(LinkError):
+            fetcher.work(items)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    requests = [far.receive(5.0) for _ in range(WINDOW)]
+    with pytest.raises(LinkError, match="in time"):
+        far.receive(0.2)
+    far.send(honest(requests[0]))
+    assert isinstance(far.receive(5.0), ChunkRequest)
+    far.close()
+    thread.join(5.0)
+    assert not thread.is_alive()
+
+
+LIES: dict[str, Callable[[Chunk], Message]] = {
+    "wrong digest": lambda chunk: replace(chunk, digest=bytes(32)),
+    "digest of another chunk": lambda chunk: replace(chunk, digest=zero_digest(CHUNK_SIZE)),
+    "wrong region": lambda chunk: replace(chunk, region=1),
+    "wrong offset": lambda chunk: replace(chunk, offset=chunk.offset + CHUNK_SIZE),
+    "offset past the end": lambda chunk: replace(chunk, offset=1 << 50),
+    "shorter": lambda chunk: replace(chunk, length=SECTOR, body=CONTENT[:SECTOR]),
+    "longer": lambda chunk: replace(chunk, length=2 * CHUNK_SIZE, body=CONTENT + CONTENT),
+    "body too short": lambda chunk: replace(chunk, body=CONTENT[:-1]),
+    "body too long": lambda chunk: replace(chunk, body=CONTENT + b"x"),
+    "bomb": lambda chunk: replace(
+        chunk, encoding=Encoding.ZSTD, body=zstandard.ZstdCompressor().compress(bytes(1 << 27))
+    ),
+    "same, but nothing is held": lambda chunk: replace(chunk, encoding=Encoding.SAME, body=b""),
+    "zero, but the digest is not": lambda chunk: replace(chunk, encoding=Encoding.ZERO, body=b""),
+    "hole outside": lambda chunk: replace(chunk, holes=(Hole(chunk.offset - SECTOR, SECTOR),)),
+    "hole too long": lambda chunk: replace(chunk, holes=(Hole(chunk.offset, CHUNK_SIZE + 1),)),
+    "empty hole": lambda chunk: replace(chunk, holes=(Hole(chunk.offset, 0),)),
+    "no chunk at all": lambda chunk: Alive(),
+    "stop": lambda chunk: Stop("the disk is gone"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_nothing_of_a_lie_reaches_the_disk(name: str) -> None:
+    """Two honest chunks, then the lie: it ends the connection, and only the two are there."""
+    desk, seen = Desk(), []
+
+    def answer(request: ChunkRequest) -> Message:
+        seen.append(request)
+        chunk = honest(request)
+        return chunk if len(seen) < 3 else LIES[name](chunk)
+
+    with pytest.raises(PeerError) as caught:
+        desk.fetch(answer)
+    assert not isinstance(caught.value, LinkError)
+    assert desk.stored == {n * CHUNK_SIZE: CONTENT for n in (1, 2)}
+    assert len(desk.done) == 2
+
+
+def test_a_same_that_is_not_what_was_held() -> None:
+    desk = Desk(held=digest_of(CONTENT))
+    with pytest.raises(PeerError, match="the same, and it is not"):
+        desk.fetch(lambda request: replace(honest(request), digest=bytes(32)))
+    assert desk.done == []
+
+
+def test_answers_out_of_order_are_refused() -> None:
+    """Two right answers, exchanged."""
+    kept: list[ChunkRequest] = []
+
+    def answer(request: ChunkRequest) -> Message:
+        kept.append(request)
+        return honest(replace(request, offset=request.offset + CHUNK_SIZE))
+
+    desk = Desk()
+    with pytest.raises(PeerError, match="instead of"):
+        desk.fetch(answer)
+    assert desk.stored == {}
+
+
+# --- maps
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        (0, CHUNK_SIZE, 0, CHUNK_SIZE),  # twice
+        (0, SECTOR, SECTOR, SECTOR),  # two in one place
+        (CHUNK_SIZE, SECTOR, 0, SECTOR),  # backwards
+        (0, CHUNK_SIZE + SECTOR),
+        (0, SECTOR, REGION.size, SECTOR),
+        (0, SECTOR, 1 << 62, SECTOR),
+        (0, 100),
+        (0, 0),
+        (0, -SECTOR),
+        (-CHUNK_SIZE, SECTOR),
+        (0,),
+        (),
+        (SECTOR, SECTOR),  # not from the begin
+    ],
+)
+def test_a_map_that_cannot_be(chunks: tuple[int, ...]) -> None:
+    with pytest.raises(PeerError, match="disk 1 partition 1"):
+        Ledger(REGION, SECTOR).add(MapAnswer(0, chunks, last=True))
+
+
+def test_a_map_of_another_region() -> None:
+    with pytest.raises(PeerError):
+        Ledger(REGION, SECTOR).add(MapAnswer(1, (0, SECTOR), last=True))
+
+
+def test_a_map_must_be_of_whole_sectors_of_this_disk() -> None:
+    with pytest.raises(PeerError, match="not sectors"):
+        Ledger(REGION, 4096).add(MapAnswer(0, (0, SECTOR), last=True))
+
+
+@given(st.lists(st.integers(-(1 << 63), 1 << 63), max_size=20), st.booleans())
+def test_random_maps_are_taken_or_refused(numbers: list[int], last: bool) -> None:
+    ledger = Ledger(REGION, SECTOR)
+    try:
+        ledger.add(MapAnswer(0, tuple(numbers), last))
+    except PeerError:
+        return
+    end = 0
+    for item in (*ledger.items(State.MISSING, head=True), *ledger.items(State.MISSING, head=False)):
+        assert end <= item.offset and item.offset + item.length <= REGION.size
+        end = item.offset + item.length
+
+
+# --- order and figures
+
+
+def test_disks_take_turns_and_each_is_in_order() -> None:
+    ledgers = [ledger_of(replace(REGION, index=n, pair=n % 2)) for n in range(3)]
+    order = [
+        (item.ledger.region.pair, item.ledger.region.index, item.offset)
+        for item in in_disk_order(ledgers, State.MISSING)
+    ]
+    assert [pair for pair, _, _ in order[:14]] == [0, 1] * 7
+    first_disk = [(index, offset) for pair, index, offset in order if pair == 0]
+    assert first_disk == sorted(first_disk) and len(first_disk) == 14
+    assert all(offset >= CHUNK_SIZE for _, _, offset in order)
+
+
+def test_a_region_is_proven_only_when_every_chunk_is() -> None:
+    ledger = ledger_of()
+    items = [*ledger.items(State.MISSING, head=True), *ledger.items(State.MISSING, head=False)]
+    for item in items:
+        ledger.record(item, honest(ChunkRequest(0, item.offset, item.length)))
+    for item in items:
+        assert not ledger.proven and ledger.report("disk").target_digest == ""
+        ledger.prove(item)
+    report = ledger.report("disk")
+    assert report.verified and report.source_digest == report.target_digest != ""
+    assert report.sent == report.used == REGION.size
+
+
+def test_progress_is_steady_and_never_floods() -> None:
+    events: list[Event] = []
+    now = [0.0]
+    meter = Meter("copy", 1000, 0, events.append, lambda: now[0])
+    for step in range(1000):
+        now[0] = step / 100
+        meter.add("disk 1", step + 1, 1000, 1, 1)
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert 15 <= len(progress) <= 21  # ten seconds, twice a second, and the last
+    assert progress[-1].all_done == 1000 and progress[-1].remaining == 0
+    assert all(95 < one.rate < 105 for one in progress)
+    assert all(abs(one.remaining - (1000 - one.all_done) / 100) < 1 for one in progress)
+
+
+# --- threads
+
+
+def test_the_error_that_says_most_is_raised_and_all_have_ended() -> None:
+    stop = threading.Event()
+    ended: list[str] = []
+
+    def disk() -> None:
+        raise TargetDiskError("the disk")
+
+    def link() -> None:
+        stop.wait(5.0)
+        ended.append("link")
+        raise LinkError("the others closed it")
+
+    with pytest.raises(TargetDiskError):
+        work_together([link, disk, link], stop.set)
+    assert ended == ["link", "link"]
+
+
+def test_shared_items_come_once_and_end_when_stopped() -> None:
+    items = Shared(range(10_000))
+    seen: list[int] = []
+
+    def work() -> None:
+        for item in items:
+            seen.append(item)
+
+    work_together([work] * 4, items.stop)
+    assert sorted(seen) == list(range(10_000))
+    endless = Shared(iter(int, 1))
+    endless.stop()
+    assert list(endless) == []
+
+
+def test_an_iterator_that_fails_ends_the_work() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise SourceDiskError("gone")
+
+    items = Shared(broken())
+    with pytest.raises(SourceDiskError):
+        work_together([lambda: list(items) and None] * 2, items.stop)
