@@ -29,9 +29,10 @@ from payload.model.errors import ToolError
 
 SERVICE = "_ugs-failover._tcp.local."
 LIFETIME = 60  # seconds a word is good for when its speaker is not heard again
-QUESTION = 1500  # milliseconds an announced machine has to tell its addresses
+QUESTION = 1000  # milliseconds an announced machine has to tell its addresses
+PERIOD = 2.0  # seconds until it is asked again
 TEXT_LIMIT = 100  # characters of a hostile word that may reach a screen
-SIGHTINGS_LIMIT = 64  # per card; a flood of names is no reason to run out of memory
+NAMES_LIMIT = 64  # per card; a flood of names is no reason to run out of memory
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ class Neighbourhood(ServiceListener):
     def __init__(self, card: str, addresses: tuple[str, ...], announcement: Announcement) -> None:
         self.card = card
         self._guard = threading.Lock()
+        self._names: dict[str, bool] = {}  # heard of; True: its addresses are to be found out
         self._sightings: dict[str, Sighting] = {}
+        self._news = threading.Event()
+        self._closed = False
         self._own = _describe(card, addresses, announcement)
         try:
             self._zeroconf = _open(card, addresses)
@@ -91,6 +95,7 @@ class Neighbourhood(ServiceListener):
         except (OSError, RuntimeError, ZeroconfError) as error:
             self.close()
             raise ToolError(f"No multicast DNS on {card}: {error}.") from error
+        threading.Thread(target=self._find_out, name=f"mdns {card}", daemon=True).start()
 
     def sightings(self) -> tuple[Sighting, ...]:
         """Who is there now, ourselves left out."""
@@ -99,26 +104,79 @@ class Neighbourhood(ServiceListener):
 
     def close(self) -> None:
         """Say goodbye and stop listening."""
+        self._closed = True
+        self._news.set()
         with contextlib.suppress(OSError, RuntimeError, ZeroconfError):
             self._zeroconf.close()
 
     def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        """Called by zeroconf, in a thread of its own."""
-        if name == self._own.name:
-            return
-        info = zc.get_service_info(type_, name, timeout=QUESTION)
-        sighting = _believe_nothing(self.card, info) if info else None
+        """Called by zeroconf: a name was heard, or something new about it."""
         with self._guard:
-            self._sightings.pop(name, None)
-            if sighting and len(self._sightings) < SIGHTINGS_LIMIT:
-                self._sightings[name] = sighting
+            known = name in self._names or len(self._names) < NAMES_LIMIT
+            if known and name != self._own.name:
+                self._names[name] = True
+        self._news.set()
 
     update_service = add_service
 
     def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
         """Called by zeroconf: it said goodbye, or was not heard for LIFETIME."""
         with self._guard:
+            self._names.pop(name, None)
             self._sightings.pop(name, None)
+
+    def _find_out(self) -> None:
+        """Ask for the addresses behind the names, again and again: a word may get lost. Those
+        that told everything at once do not have to wait for those that do not answer."""
+        while not self._closed:
+            self._news.wait(PERIOD)
+            self._news.clear()
+            with self._guard:
+                unknown = [name for name, is_open in self._names.items() if is_open]
+            told = [name for name in unknown if self._is_cached(name)]
+            for name in told:
+                self._look_up(name)
+            for name in unknown:
+                if self._closed or self._news.is_set():
+                    break
+                if name not in told:
+                    self._look_up(name)
+
+    def _is_cached(self, name: str) -> bool:
+        try:
+            return ServiceInfo(SERVICE, name).load_from_cache(self._zeroconf)
+        except ZeroconfError:  # not a name at all
+            return False
+
+    def _look_up(self, name: str) -> None:
+        try:
+            info = self._zeroconf.get_service_info(SERVICE, name, timeout=QUESTION)
+        except (OSError, RuntimeError, ZeroconfError):
+            return
+        sighting = _believe_nothing(self.card, info) if info else None
+        with self._guard:
+            if sighting and name in self._names:
+                self._names[name] = False
+                self._sightings[name] = sighting
+
+
+class _CardZeroconf(Zeroconf):
+    """An instance that neither hears nor speaks on any other card."""
+
+    def __init__(self, card: str, interfaces: list[str | int], version: IPVersion) -> None:
+        self._card = card
+        super().__init__(interfaces, ip_version=version)
+
+    def start(self) -> None:
+        """Called when the sockets are open and nothing was read yet; what came in by then may
+        be of another card, and once read it would stay in the cache."""
+        for one in (self.engine._listen_socket, *self.engine._respond_sockets):
+            if one is not None:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._card.encode())
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        one.recv(1, socket.MSG_DONTWAIT)
+        super().start()
 
 
 def _open(card: str, addresses: tuple[str, ...]) -> Zeroconf:
@@ -126,15 +184,7 @@ def _open(card: str, addresses: tuple[str, ...]) -> Zeroconf:
     ipv6 = [socket.if_nametoindex(card)] if len(ipv4) < len(addresses) else []
     versions = {(True, False): IPVersion.V4Only, (False, True): IPVersion.V6Only}
     version = versions.get((bool(ipv4), bool(ipv6)), IPVersion.All)
-    zeroconf = Zeroconf([*ipv6, *ipv4], ip_version=version)
-    try:
-        for transport in (*zeroconf.engine.readers, *zeroconf.engine.senders):
-            name = card.encode()
-            transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
-    except OSError:
-        zeroconf.close()
-        raise
-    return zeroconf
+    return _CardZeroconf(card, [*ipv6, *ipv4], version)
 
 
 def _describe(card: str, addresses: tuple[str, ...], announcement: Announcement) -> ServiceInfo:

@@ -1,6 +1,7 @@
 """Two machines, two cards each: seen by mDNS, called over IPv6 link-local, proven by TLS."""
 
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -195,6 +196,39 @@ def test_hostile_announcements_are_cut_to_size(
         assert len(seen.machine_id) <= 100 and seen.machine_id.endswith("A")
         assert (seen.role, seen.name, seen.site_matches) == ("]0;owned", "", False)
         assert len(seen.addresses) == 1
+
+
+def encode_name(name: str) -> bytes:
+    labels = [label.encode() for label in name.strip(".").split(".")]
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+def pointer(name: str) -> bytes:
+    """An mDNS answer that says only: there is a service of that name."""
+    target = encode_name(name)
+    record = encode_name(SERVICE) + struct.pack("!HHIH", 12, 1, 60, len(target)) + target
+    return struct.pack("!6H", 0, 0x8400, 0, 1, 0, 0) + record
+
+
+def test_names_without_addresses_do_not_hide_the_source(
+    machines: tuple[Machine, Machine], site: Site
+) -> None:
+    source, target = machines
+    with ExitStack() as stack:
+        view = discovery(stack, target, announcement(TARGET, "target", site))
+        wait_for(lambda: len(view._wires) == 2)
+        with source.inside():
+            liar = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+            group = ("ff02::fb", 5353, 0, socket.if_nametoindex("eth0"))
+            liar.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            liar.bind(("::", 5353))
+            for number in range(20):
+                liar.sendto(pointer(f"nobody{number}.{SERVICE}"), group)
+            for noise in (pointer("elsewhere.local."), b"\xff" * 80, pointer("x.y.z.")[:-4]):
+                liar.sendto(noise, group)
+        discovery(stack, source, announcement(SOURCE, "source", site))
+        wait_for(lambda: candidate(view, SOURCE))
+        assert [one.machine_id for one in view.candidates()] == [SOURCE]
 
 
 def test_named_peer_needs_no_announcement_and_stands_alone(
