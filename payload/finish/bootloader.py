@@ -13,6 +13,7 @@ from pathlib import Path
 
 from payload.finish.boot_code import BootCode, ReadDisk, read_boot_code
 from payload.finish.boot_menu import Entry, parse_grub_cfg, parse_menu_lst
+from payload.finish.uefi import ESP_TYPES, efi_files, fallback_program
 from payload.finish.volumes import Volume, device_number
 from payload.model.disk import PartitionTable
 from payload.model.errors import AdaptError
@@ -21,8 +22,6 @@ from payload.model.report import BootLoaderReport
 from payload.system.files import inside, read_inside
 
 CARRIED_OVER = "carried over"
-_ESP_TYPES = frozenset({"ef", "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"})
-_FALLBACKS = ("bootx64.efi", "bootia32.efi")
 _DIRECTORIES = ("/boot/grub", "/grub", "/boot/grub2", "/grub2", "/boot/boot/grub")
 _MENUS = {"GRUB 2": ("grub.cfg",), "GRUB legacy": ("menu.lst", "grub.conf")}
 
@@ -83,31 +82,23 @@ def _bios(disks: Sequence[BootDisk]) -> tuple[int, BootCode]:
 
 def _uefi(trees: Trees) -> tuple[str, ...]:
     """The firmware of this machine has no boot entry for the copy: only the fallback starts it."""
-    seen: list[str] = []
+    programs = []
     for volume, tree in trees.items():
-        if volume.type_id in _ESP_TYPES:
-            for name in _efi_programs(tree):
-                if name.lower() in {f"boot/{fallback}" for fallback in _FALLBACKS}:
-                    return (f"EFI/{name} is on the EFI partition, {volume.name}",)
-                seen.append(f"EFI/{name}")
-    if seen:
+        if volume.type_id in ESP_TYPES:
+            fallback = fallback_program(tree)
+            if fallback is not None:
+                return (f"{fallback.relative_to(tree)} is on the EFI partition, {volume.name}",)
+            programs += [path for path in efi_files(tree) if path.suffix.lower() == ".efi"]
+    if programs:
+        name = "/".join(programs[0].parts[-3:])
         raise AdaptError(
             f"The copy's EFI partition has no EFI/BOOT/BOOTX64.EFI, and this machine's firmware"
-            f" does not know {seen[0]} yet. Add a boot entry for {seen[0]} in the firmware setup."
+            f" does not know {name} yet. Add a boot entry for {name} in the firmware setup."
         )
     raise AdaptError(
         "This machine starts by UEFI, and the copy has no EFI partition with a boot loader on it."
         " Set the firmware to start by BIOS (CSM, legacy) if the source does, then copy again."
     )
-
-
-def _efi_programs(tree: Path) -> Iterator[str]:
-    """`BOOT/BOOTX64.EFI` and the like, as they are spelled (FAT does not mind the case)."""
-    for top in sorted(tree.iterdir()):
-        if top.name.lower() == "efi" and top.is_dir():
-            for program in sorted(top.glob("*/*")):
-                if program.suffix.lower() == ".efi" and program.stat().st_size:
-                    yield f"{program.parent.name}/{program.name}"
 
 
 # --- from the loader to its menu
@@ -146,21 +137,21 @@ def _check_entries(
             f"The boot menu on {place.name} starts no Linux kernel, so the copy would stop at its"
             " menu. Repair the boot menu of the source, then copy again."
         )
-    faults = {entry.title: tuple(_faults(entry, place, volumes, trees)) for entry in entries}
-    first = entries[0]
-    if faults[first.title]:
+    first, *others = entries
+    faults = tuple(_faults(first, place, volumes, trees))
+    if faults:
         raise AdaptError(
             f"The boot menu entry {first.title!r} would not start:"
-            f" {'; '.join(faults[first.title])}. Repair it at the source and copy again,"
+            f" {'; '.join(faults)}. Repair it at the source and copy again,"
             " or choose another entry at the screen."
         )
     told = [first.kernel, *first.initrds]
     checks = [f"the boot menu is on {place.name}", f"{', '.join(told)} there and not empty"]
     if first.root:
         checks.append(f"root={first.root} is a file system of the copy")
-    broken = [title for title, its in faults.items() if its]
+    broken = sum(1 for entry in others if any(_faults(entry, place, volumes, trees)))
     if broken:
-        checks.append(f"{len(broken)} further entries do not start, at the source neither")
+        checks.append(f"{broken} further entries do not start, at the source neither")
     return tuple(checks)
 
 

@@ -7,7 +7,7 @@ if it fails, the disk still shows nothing bootable. `check_finished` runs after 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from payload.finish.adapt import adapt_tree
 from payload.finish.bootloader import BootDisk, check_boot
 from payload.finish.marker import record_marker, write_marker
 from payload.finish.netnames import plan_names, read_names, warnings_of
+from payload.finish.uefi import ESP_TYPES, add_fallback
 from payload.finish.volumes import (
     Volume,
     find_volumes,
@@ -26,6 +27,7 @@ from payload.finish.volumes import (
 from payload.model.errors import AdaptError, ToolError
 from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
+from payload.model.machine import Firmware
 from payload.model.marker import MARKER_PATH, Change, CopyMarker, DiskMapping, Usage
 from payload.model.plan import DiskPair, Plan, Region
 from payload.model.report import BootLoaderReport, CardName
@@ -61,8 +63,12 @@ def finish_copy(
     copied content is then proven and the copy not bootable.
     """
     region = plan.regions[plan.root]
+    order = [disk.id for disk in source.eligible_disks]
+    volumes = find_volumes(plan, order)
     with _as_adapt_error("adapted"), _view(host, plan, target, region) as device:
         changes = [_mount_change(plan, region, device)]
+        if target.firmware is Firmware.UEFI:
+            changes += _add_fallback(host, plan, target, volumes)
         with host.mounts.mount(device, region.file_system, writable=True) as root:
             in_use = read_names(root)
             cards = plan_names(in_use, source.cards, wire, target.cards)
@@ -73,8 +79,7 @@ def finish_copy(
             fstab = parse_fstab((read_inside(root, "/etc/fstab") or b"").decode("latin-1"))
         changes += adaptation.changes
         changes.append(Change(f"/{MARKER_PATH}", "the marker of this copy"))
-        order = [disk.id for disk in source.eligible_disks]
-        own_var = mounted_at(find_volumes(plan, order), fstab, "/var")
+        own_var = mounted_at(volumes, fstab, "/var")
         if own_var is not None:
             changes.append(_var_change(plan, own_var))
         marker = CopyMarker(
@@ -108,12 +113,14 @@ def check_finished(host: Host, plan: Plan, target: Inventory) -> BootLoaderRepor
     Raises AdaptError with the reason and what a person can do.
     """
     volumes = find_volumes(plan)
+    unseen: list[str] = []
     with (
         _as_adapt_error("checked"),
-        mounted_read_only(host, plan, target, volumes) as trees,
+        mounted_read_only(host, plan, target, volumes, unseen.append) as trees,
         _boot_disks(host, plan, target) as disks,
     ):
-        return check_boot(disks, volumes, trees, target.firmware)
+        report = check_boot(disks, volumes, trees, target.firmware)
+    return replace(report, checks=(*report.checks, *unseen))
 
 
 @contextmanager
@@ -144,6 +151,20 @@ def _mount_change(plan: Plan, region: Region, device: str) -> Change:
     if replayed:
         what += "; its journal was replayed first, as it would have been at the server's next boot"
     return Change(_byte_range(plan, region.pair, region.start, region.size), what)
+
+
+def _add_fallback(
+    host: Host, plan: Plan, target: Inventory, volumes: Sequence[Volume]
+) -> Iterator[Change]:
+    """This board has no boot entry for the server; its own loader goes where firmware looks."""
+    for volume in volumes:
+        if volume.type_id in ESP_TYPES and volume.kind == "vfat":
+            node = target_node(plan, target, volume.disk)
+            with (
+                host.blocks.view(node, volume.start, volume.size, writable=True) as device,
+                host.mounts.mount(device, volume.kind, writable=True) as tree,
+            ):
+                yield from add_fallback(tree)
 
 
 def _var_change(plan: Plan, volume: Volume) -> Change:

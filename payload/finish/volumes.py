@@ -5,12 +5,13 @@ the copied system's kernel, on whose disks the same partitions lie in the same o
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from payload.model.disk import FileSystem
+from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
 from payload.model.plan import Method, Plan, Region
 from payload.system.host import Host
@@ -138,11 +139,16 @@ def target_node(plan: Plan, target: Inventory, pair: int) -> str:
 
 @contextmanager
 def mounted_read_only(
-    host: Host, plan: Plan, target: Inventory, volumes: Iterable[Volume]
+    host: Host,
+    plan: Plan,
+    target: Inventory,
+    volumes: Iterable[Volume],
+    tell: Callable[[str], None],
 ) -> Iterator[dict[Volume, Path]]:
     """Look into volumes of the finished copy, all at once; those of unknown kind are left out.
 
-    Raises ToolError when one cannot be mounted.
+    One that cannot be mounted is left out too, and `tell` hears of it: a damaged file system of
+    data hinders no boot, and a damaged one that is needed is missed by whoever needs it.
     """
     with ExitStack() as stack:
         trees: dict[Volume, Path] = {}
@@ -150,5 +156,8 @@ def mounted_read_only(
             if volume.kind in MOUNTABLE:
                 node = target_node(plan, target, volume.disk)
                 device = stack.enter_context(host.blocks.view(node, volume.start, volume.size))
-                trees[volume] = stack.enter_context(host.mounts.mount(device, volume.kind))
+                try:
+                    trees[volume] = stack.enter_context(host.mounts.mount(device, volume.kind))
+                except ToolError as error:
+                    tell(f"{volume.name} of the copy cannot be looked into: {error}")
         yield trees

@@ -1,0 +1,315 @@
+"""A bit copy on image files becomes the server of this machine, and proves that it would boot."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payload.finish.marker import read_marker, record_marker
+from payload.finish.sequence import FinishResult, check_finished, finish_copy
+from payload.model.disk import Disk, FileSystem, Hardware, Partition, PartitionTable
+from payload.model.errors import AdaptError
+from payload.model.event import Event
+from payload.model.inventory import Inventory
+from payload.model.machine import Card, Firmware, MachineIdentity
+from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
+from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
+from payload.system import device
+from payload.system.command import run
+from payload.system.filesystems import read_usage
+from payload.system.host import Host
+from payload.system.mounts import LinuxMounts
+from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.integration.server_image import (
+    BOOT_UUID,
+    DATA_UUID,
+    MIB,
+    ROOT_UUID,
+    SOURCE_MAC,
+    ServerImages,
+    make_image,
+    make_server,
+    tool,
+    write_tree,
+)
+
+pytestmark = pytest.mark.root
+HERE, SPARE = "02:00:00:00:00:11", "02:00:00:00:00:12"
+SECTOR = 512
+BOOT_START, ROOT_START = 2048 * SECTOR, 55296 * SECTOR
+UNUSED: Any = None  # what a finish never asks for
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> ServerImages:
+    return make_server(tmp_path_factory.mktemp("server"), files=4)
+
+
+class Copy:
+    """Both disks on the target, all partitions in place: what is there when FINISH begins."""
+
+    def __init__(self, directory: Path, server: ServerImages) -> None:
+        self.disks = [directory / "target0.img", directory / "target1.img"]
+        shutil.copyfile(server.system, self.disks[0])
+        shutil.copyfile(server.data, self.disks[1])
+        blocks = ImageBlocks([ImageDisk(path, serial=path.name) for path in self.disks])
+        for path in self.disks:
+            blocks.set_writable(str(path))
+        self.host = Host(run, blocks, LinuxMounts(), UNUSED, UNUSED, UNUSED, UNUSED)
+        self.source = _inventory([Card("eth0", SOURCE_MAC, carrier=True)], "source", ["S0", "S1"])
+        self.target = replace(
+            _inventory(
+                [
+                    Card("eth0", SPARE, bus="0000:01:00.0"),
+                    Card("eth1", HERE, "e1000", "0x8086:0x100f"),
+                ],
+                "target",
+                [],
+            ),
+            disks=tuple(Disk(found) for found in blocks.find()),
+        )
+        self.plan = _plan(self.target)
+        self.events: list[Event] = []
+
+    def finish(self) -> FinishResult:
+        wire = [(SOURCE_MAC, HERE)]
+        return finish_copy(
+            self.host, self.plan, self.source, self.target, "copy-1", wire, 1234, self.events.append
+        )
+
+    def check(self) -> tuple[str, ...]:
+        report = check_finished(self.host, self.plan, self.target)
+        assert (report.strategy, report.loader) == ("carried over", "GRUB 2")
+        return report.checks
+
+    def write(self, place: int, content: bytes) -> None:
+        with self.disks[0].open("r+b") as disk:
+            disk.seek(place)
+            disk.write(content)
+
+    def root(self, *, writable: bool = False) -> Any:
+        return _Mounted(self.host, self.disks[0], ROOT_START, 131072 * SECTOR, writable)
+
+    def boot(self) -> Any:
+        return _Mounted(self.host, self.disks[0], BOOT_START, 32768 * SECTOR, True)
+
+    def usage(self) -> Usage:
+        with self.host.blocks.view(str(self.disks[0]), ROOT_START, 131072 * SECTOR) as node:
+            return read_usage(node, "ext4")
+
+
+class _Mounted:
+    def __init__(self, host: Host, disk: Path, start: int, size: int, writable: bool) -> None:
+        self._view = host.blocks.view(str(disk), start, size, writable=writable)
+        self._host, self._writable = host, writable
+
+    def __enter__(self) -> Path:
+        self._mount = self._host.mounts.mount(
+            self._view.__enter__(), "ext4", writable=self._writable
+        )
+        return self._mount.__enter__()
+
+    def __exit__(self, *problem: Any) -> None:
+        self._mount.__exit__(*problem)
+        self._view.__exit__(*problem)
+
+
+def _inventory(cards: list[Card], name: str, serials: list[str]) -> Inventory:
+    disks = tuple(
+        Disk(Hardware(f"sd{'ab'[n]}", f"/dev/sd{'ab'[n]}", 96 * MIB, serial=serial))
+        for n, serial in enumerate(serials)
+    )
+    return Inventory(MachineIdentity(name), Firmware.BIOS, tuple(cards), disks)
+
+
+def _ext4(uuid: str) -> FileSystem:
+    return FileSystem("ext4", uuid)
+
+
+def _plan(target: Inventory) -> Plan:
+    system = PartitionTable(
+        "dos",
+        "0xfa110e55",
+        (
+            Partition(
+                1, BOOT_START, 32768 * SECTOR, "83", file_system=FileSystem("ext4", BOOT_UUID)
+            ),
+            Partition(2, 36862 * SECTOR, 155650 * SECTOR, "5"),
+            Partition(5, 36864 * SECTOR, 16384 * SECTOR, "82", file_system=FileSystem("swap")),
+            Partition(
+                6, ROOT_START, 131072 * SECTOR, "83", file_system=FileSystem("ext4", ROOT_UUID)
+            ),
+        ),
+    )
+    data = PartitionTable(
+        "dos",
+        "0xda7a0001",
+        (Partition(1, MIB, 63488 * SECTOR, "83", file_system=_ext4(DATA_UUID)),),
+    )
+    regions = (
+        Region(0, 0, 0, 0, MIB, Method.BOOT),
+        Region(1, 0, 1, BOOT_START, 32768 * SECTOR, Method.USED, "ext4"),
+        Region(2, 0, 5, 36864 * SECTOR, 16384 * SECTOR, Method.HEADER, "swap"),
+        Region(3, 0, 6, ROOT_START, 131072 * SECTOR, Method.USED, "ext4"),
+        Region(4, 1, 1, MIB, 63488 * SECTOR, Method.USED, "ext4"),
+    )
+    pairs = tuple(
+        DiskPair(
+            PlannedDisk(f"serial:S{n}", f"S{n}", 96 * MIB, SECTOR),
+            PlannedDisk(disk.id, disk.hardware.label, disk.hardware.size, SECTOR),
+            "",
+            table,
+        )
+        for n, (disk, table) in enumerate(zip(target.disks, (system, data), strict=True))
+    )
+    source = MachineReference("a" * 32, "Paper source", "groupware")
+    here = MachineReference("b" * 32, "Paper target")
+    return Plan(source, here, CopyMode.USED, pairs, regions, root=3)
+
+
+@pytest.fixture
+def copy(tmp_path: Path, server: ServerImages) -> Iterator[Copy]:
+    yield Copy(tmp_path, server)
+
+
+def test_a_finished_copy_has_its_name_its_marker_and_a_way_to_boot(copy: Copy) -> None:
+    done = copy.finish()
+    assert {entry.name: entry.mac for entry in done.cards} == {"eth0": HERE, "eth1": SPARE}
+    with copy.root() as root:
+        rules = (root / "etc/udev/rules.d/z25_persistent-net.rules").read_text()
+        marker = read_marker(root)
+        mode = (root / "var/lib/ugs-failover/copy.json").stat().st_mode & 0o7777
+    assert f'\n#SUBSYSTEM=="net", DRIVERS=="?*", ATTRS{{address}}=="{SOURCE_MAC}"' in rules
+    assert f'\nSUBSYSTEM=="net", DRIVERS=="?*", ATTRS{{address}}=="{HERE}", NAME="eth0"' in rules
+    assert marker == done.marker
+    assert (marker.copy_id, marker.finished_at, mode) == ("copy-1", 1234, 0o600)
+    assert [change.where for change in marker.changes] == [
+        f"disk {copy.plan.disks[0].target.id} bytes {ROOT_START}-{ROOT_START + 67108864 - 1}",
+        "/etc/udev/rules.d/z25_persistent-net.rules",
+        "/var/lib/ugs-failover/copy.json",
+    ]
+    checks = " / ".join(copy.check())
+    assert "in the gap before the first partition" in checks
+    assert "/vmlinuz-6.1, /initrd.img-6.1 there and not empty" in checks
+    assert f"root=UUID={ROOT_UUID}" in checks
+
+
+def test_looking_is_no_use_and_mounting_is(copy: Copy) -> None:
+    written = copy.finish().marker.usage
+    assert written == copy.usage()
+    with copy.root() as root:
+        assert (root / "etc/hostname").read_text() == "groupware\n"
+    copy.check()
+    assert copy.usage() == written
+    with copy.root(writable=True):
+        pass
+    assert copy.usage() != written
+
+
+def test_finishing_again_changes_the_marker_alone(copy: Copy) -> None:
+    copy.finish()
+    done = copy.finish()
+    assert [change.where for change in done.changes][1:] == ["/var/lib/ugs-failover/copy.json"]
+    assert done.marker.usage == copy.usage()
+
+
+def test_a_full_root_file_system_is_told(copy: Copy) -> None:
+    with copy.root(writable=True) as root:
+        for size in (MIB, 4096, 1024):
+            with (root / f"filler{size}").open("wb", buffering=0) as filler:
+                _fill(filler, size)
+    with pytest.raises(AdaptError, match="No space left on device"):
+        copy.finish()
+
+
+def _fill(file: FileIO, size: int) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(size))
+
+
+def test_a_root_that_is_no_file_system_is_told(copy: Copy) -> None:
+    copy.write(ROOT_START, bytes(8 * MIB))
+    with pytest.raises(AdaptError, match="copied and verified, but the copy could not be adapted"):
+        copy.finish()
+
+
+@pytest.mark.parametrize(
+    ("place", "content", "sentence"),
+    [
+        (0, bytes(446), "No disk of the copy has boot code"),
+        (510, bytes(2), "55 AA"),
+        (512, bytes(512), "sector 1, where GRUB's core is not"),
+        (1024, bytes(512 * 400), "should go on in sectors 2"),
+    ],
+)
+def test_a_gap_in_the_chain_is_found(copy: Copy, place: int, content: bytes, sentence: str) -> None:
+    copy.write(place, content)
+    with pytest.raises(AdaptError, match=sentence):
+        copy.check()
+
+
+def test_an_empty_kernel_is_found(copy: Copy) -> None:
+    with copy.boot() as boot:
+        (boot / "vmlinuz-6.1").write_bytes(b"")
+    with pytest.raises(AdaptError, match=r"/vmlinuz-6\.1 is missing or empty"):
+        copy.check()
+
+
+def test_a_missing_menu_is_found_where_grub_looks_not_anywhere(copy: Copy) -> None:
+    with copy.boot() as boot:
+        (boot / "grub").rename(boot / "grub-old")
+        write_tree(boot, {"boot/grub/grub.cfg": "menuentry x {\n linux /vmlinuz-6.1\n}\n"})
+    with pytest.raises(AdaptError, match=r"menu \(grub\.cfg\) is on no file system"):
+        copy.check()
+
+
+def test_a_root_nobody_is_called_by_is_found(copy: Copy) -> None:
+    with copy.boot() as boot:
+        menu = boot / "grub/grub.cfg"
+        menu.write_text(menu.read_text().replace(ROOT_UUID, DATA_UUID.replace("3", "4")))
+    with pytest.raises(AdaptError, match="no file system of the copy is called UUID=44444444"):
+        copy.check()
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4", "btrfs", "xfs"])
+def test_the_marker_records_the_use_that_holds_afterwards(tmp_path: Path, kind: str) -> None:
+    image = make_image(tmp_path / "root.img", (320 if kind == "xfs" else 120) * MIB)
+    tool(f"mkfs.{kind}", "-q", str(image))
+    machine = MachineReference("a" * 32)
+    marker = CopyMarker("c", machine, machine, (DiskMapping("s", "t"),), 1, Usage(kind))
+    mounts = LinuxMounts()
+    with device.view(run, str(image), 0, image.stat().st_size, writable=True) as node:
+        written = record_marker(mounts, node, kind, marker)
+        assert written.usage == read_usage(node, kind)
+        assert (written.usage.counter >= 0) is (kind != "xfs")
+        with mounts.mount(node, kind) as root:
+            assert read_marker(root) == written
+        assert written.usage == read_usage(node, kind)
+        with mounts.mount(node, kind, writable=True) as root:
+            (root / "mail").write_text("new")
+        assert (written.usage != read_usage(node, kind)) is (kind != "xfs")
+
+
+def test_a_separate_var_gets_the_marker_too(copy: Copy) -> None:
+    with copy.root(writable=True) as root:
+        fstab = root / "etc/fstab"
+        fstab.write_text(fstab.read_text() + "/dev/sdb1 /var ext4 defaults 0 2\n")
+    done = copy.finish()
+    view = copy.host.blocks.view(str(copy.disks[1]), MIB, 63488 * SECTOR)
+    with view as node, copy.host.mounts.mount(node, "ext4") as var:
+        assert (var / "lib/ugs-failover/copy.json").is_file()
+    with copy.root() as root:
+        assert read_marker(root) == done.marker
+    assert done.marker.usage == copy.usage()
+
+
+def test_a_damaged_file_system_of_data_hinders_no_boot(copy: Copy) -> None:
+    with copy.disks[1].open("r+b") as disk:
+        disk.seek(MIB)
+        disk.write(bytes(4096))
+    assert "partition 1 of disk 2 of the copy cannot be looked into" in copy.check()[-1]
