@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from payload.model.machine import Firmware
+from tests.vm.conftest import PROJECT
 from tests.vm.images import MIB, make_blank
 from tests.vm.machine import Bus, Card, Drive, Hardware, Machine, Medium, MediumKind
 from tests.vm.serial_lines import BANNER
@@ -16,19 +17,23 @@ from tests.vm.serial_lines import BANNER
 pytestmark = pytest.mark.vm
 
 BOOT_SECONDS = 400.0
-ROLE_SECONDS = 200.0
+READY_SECONDS = 200.0
+READY = r"^\[wait\] This machine is the target\."  # identified itself, and has a network
 
 
 @pytest.mark.parametrize("firmware", list(Firmware))
-def test_cd_and_usb_boot_to_the_payload(firmware: Firmware, iso: Path, tmp_path: Path) -> None:
+def test_cd_and_usb_boot_to_the_payload(firmware: Firmware, iso: Path) -> None:
+    directory = PROJECT / "build" / "media"
+    directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         machines = [
-            stack.enter_context(Machine(_machine(firmware, kind, iso, tmp_path), tmp_path))
+            stack.enter_context(Machine(_machine(firmware, kind, iso, directory), directory))
             for kind in MediumKind
         ]
         for machine in machines:
             machine.wait_for(BANNER, BOOT_SECONDS)
-            machine.wait_for(r"^\[role\] target: ", ROLE_SECONDS)
+            machine.wait_for(READY, READY_SECONDS)
+            machine.take_picture()
         for machine in machines:
             disk = machine.hardware.drives[0].image
             assert disk.stat().st_blocks == 0, f"{machine.name} wrote to its disk, alone"
