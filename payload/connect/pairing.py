@@ -27,7 +27,7 @@ class Listener:
     """
 
     def __init__(self, credentials: Credentials, port: int, monitor: Monitor) -> None:
-        """Listen on all addresses, present and future. Raises SettingsError if the port is taken."""
+        """Listen on all addresses, also later ones. Raises SettingsError if the port is taken."""
         self._credentials = credentials
         self._monitor = monitor
         self._callers: queue.Queue[Channel] = queue.Queue()
