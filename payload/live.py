@@ -67,8 +67,8 @@ def serial_lines(kernel_line: str) -> tuple[str, ...]:
 
 
 def what_follows(report: Report, own_id: str, settings: Settings) -> After:
-    """Only a run that ended well switches off; all else stays for a person to see."""
-    if report.result is not Result.OK:
+    """Only a run that ended as wanted switches off; all else stays for a person to see."""
+    if report.result not in (Result.OK, Result.DRY_RUN):
         return After.STAY
     is_source = report.source is not None and report.source.id == own_id
     return settings.after_source if is_source else settings.after_target

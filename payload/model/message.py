@@ -32,9 +32,11 @@ class Hello:
 
 @dataclass(frozen=True)
 class PlanOffer:
-    """Both ways: what each computed. Anything but equality ends the run, unwritten."""
+    """Both ways: what each computed, or why no plan is possible. Anything but equality ends the
+    run, unwritten."""
 
     digest: str
+    refusal: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ The same code runs on both sides; only who speaks first differs. Until both have
 side can end the run with a word, a key, or by vanishing.
 """
 
+import contextlib
 import time
+from collections.abc import Callable
 from typing import TypeVar
 
 from payload.model.errors import LinkError, PeerError, PlanError, StoppedError, UndecidedError
@@ -49,12 +51,24 @@ def exchange_plans(context: Context, plan: Plan, answer: float | None = ANSWER) 
     """Raise PlanError unless the peer computed the same. `answer` None: wait while it is there."""
     context.link.send(PlanOffer(plan.digest))
     offer = expect(context, PlanOffer, answer)
+    if offer.refusal:
+        raise PlanError(offer.refusal)
     if offer.digest != plan.digest:
         raise PlanError(
             f"The two machines computed different plans ({plan.digest[:12]} here, "
             f"{offer.digest[:12]} there). Nothing was written. Boot both from the same medium; "
             "if it happens again, save `python3 -m payload inventory --json` of both and report it."
         )
+
+
+def offer_refusal(context: Context, compute: Callable[[Context], Plan]) -> Plan:
+    """The plan; that there can be none is told to the peer, who may stand before its screen."""
+    try:
+        return compute(context)
+    except (PlanError, UndecidedError) as error:
+        with contextlib.suppress(PeerError):  # it computes the same, and may be gone for it
+            context.link.send(PlanOffer("", str(error)))
+        raise
 
 
 def expect(context: Context, kind: type[T], timeout: float | None) -> T:
@@ -70,7 +84,7 @@ def expect(context: Context, kind: type[T], timeout: float | None) -> T:
 def agree(context: Context) -> Outcome:
     """From equal plans to both having said Go. Losing the peer here costs nothing."""
     try:
-        plan = compute_plan(context)
+        plan = offer_refusal(context, compute_plan)
         exchange_plans(context, plan)
         context.plan = plan
         context.monitor(Agreement(describe(plan)))

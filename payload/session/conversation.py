@@ -95,16 +95,15 @@ class Conversation:
 
     @property
     def waiting(self) -> bool:
-        """True when something was said (or the end was noticed) that nobody has read yet."""
-        return not self._inbox.empty() or self._end is not None
+        """True when a message waits to be read, whatever came after it."""
+        with self._inbox.mutex:
+            return bool(self._inbox.queue) and not _is_end(self._inbox.queue[0])
 
     @property
     def ended(self) -> bool:
         """True when the peer is gone or said Stop, even if that was not read yet."""
-        if self._end is not None:
-            return True
         with self._inbox.mutex:
-            return any(isinstance(item, PeerError | Stop) for item in self._inbox.queue)
+            return self._end is not None or any(map(_is_end, self._inbox.queue))
 
     def say_stop(self, sentence: str, *, by_person: bool = False) -> None:
         """Tell the peer why we end; that it cannot hear any more is no further error."""
@@ -114,3 +113,7 @@ class Conversation:
     def close(self) -> None:
         self._closed.set()
         self.channel.close()
+
+
+def _is_end(item: Message | PeerError) -> bool:
+    return isinstance(item, PeerError | Stop)

@@ -12,7 +12,7 @@ from payload.connect.pairing import Listener
 from payload.identify.inventory import take_inventory
 from payload.identify.role import decide_role
 from payload.model.errors import FailoverError, StoppedError, UndecidedError
-from payload.model.event import Ended, Monitor
+from payload.model.event import Decided, Ended, Monitor
 from payload.model.message import PROTOCOL_VERSION
 from payload.model.report import Report, Result
 from payload.model.role import Role
@@ -96,8 +96,7 @@ class Engine:
             context.decision = decide_role(context.inventory, context.settings)
         for warning in context.inventory.warnings:
             context.warn(warning)
-        for reason in context.decision.reasons:
-            context.note(reason)
+        context.monitor(Decided(context.decision))
         if context.decision.role is Role.UNDECIDED:
             raise UndecidedError(" ".join(context.decision.reasons))
         return Outcome.DECIDED
@@ -107,7 +106,13 @@ class Engine:
             with self._context.stage("connect", "bringing the network up"):
                 self._session = self._open_network()
                 self._resources.callback(self._session.close)
+                self._resources.callback(self._hang_up)
         return self._session
+
+    def _hang_up(self) -> None:
+        """Also after a mistake of ours: a peer that hears heartbeats waits for ever."""
+        if self._context.control is not None:
+            self._context.control.close()
 
     def _open_network(self) -> RoleSession:
         """Cards up, our name on the wire, and the door open (source) or eyes open (target)."""
@@ -140,8 +145,7 @@ class Engine:
             context.report = failure_report(context, context.error)
         elif context.report is None:
             context.report = dry_run_report(context)
-        if context.control is not None:
-            context.control.close()
+        self._hang_up()
         context.monitor(Ended(context.report))
         return Outcome.REPORTED
 

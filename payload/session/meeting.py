@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from payload.identify.role import decide_pair
-from payload.model.errors import PeerError
+from payload.model.errors import PeerError, StoppedError
 from payload.model.event import Waiting
 from payload.model.message import PROTOCOL_VERSION, Hello
 from payload.model.plan import CopyMode
@@ -31,11 +31,14 @@ class Acquaintance:
     verdict: Decision
 
     @property
+    def name(self) -> str:
+        reference = self.hello.inventory.reference
+        return f"{reference.host_name or 'no system'} on {reference.label}"
+
+    @property
     def line(self) -> str:
         """For people: who it is, and whether it fits or why not."""
-        reference = self.hello.inventory.reference
-        name = f"{reference.host_name or 'no system'} on {reference.label}"
-        return f"{name}: {' '.join(self.verdict.reasons)}"
+        return f"{self.name}: {' '.join(self.verdict.reasons)}"
 
 
 def own_hello(context: Context, card: str, resume: str = "") -> Hello:
@@ -116,8 +119,8 @@ class Meeting:
     def _look_around(self) -> None:
         before = {key for key, one in self._known.items() if one in self._fitting()}
         for key, one in list(self._known.items()):
-            if one.conversation.ended:
-                one.conversation.close()
+            if one.conversation.ended and not one.conversation.waiting:
+                self._say_goodbye(one)
                 del self._known[key]
         for newcomer in self._newcomers(frozenset(self._known)):
             replaced = self._known.pop(newcomer.conversation.peer_id, None)
@@ -126,6 +129,13 @@ class Meeting:
             self._known[newcomer.conversation.peer_id] = newcomer
         if {key for key, one in self._known.items() if one in self._fitting()} != before:
             self._alone_since = time.monotonic()
+
+    def _say_goodbye(self, one: Acquaintance) -> None:
+        try:
+            one.conversation.poll(0)
+        except (PeerError, StoppedError) as error:
+            self._context.note_once(f"{one.name} left. {error}")
+        one.conversation.close()
 
     def _fitting(self) -> list[Acquaintance]:
         role = self._context.own_decision.role

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 
 from payload.connect.pairing import Listener, local_card
 from payload.model.errors import FailoverError, LinkError, PeerError
-from payload.model.event import Progress
+from payload.model.event import Progress, Stage
 from payload.model.message import (
     Attach,
     Doing,
@@ -165,6 +165,8 @@ class SourceSession:
         if isinstance(message, MapRequest):
             for part in self._sender.answer_map(message):
                 context.link.send(part)
+        elif isinstance(message, Doing) and not message.total:
+            context.monitor(Stage(message.stage, message.text))
         elif isinstance(message, Doing):
             context.monitor(
                 Progress(

@@ -272,12 +272,13 @@ class TargetSession:
         regions = self._receiver.reports()
         holes = sum(len(region.holes) for region in regions)
         host_name = context.agreed.source.host_name or "the server"
-        sentence = f"This machine is now a verified copy of {host_name} and starts as that server."
+        label = context.agreed.target.label
+        sentence = f"The target ({label}) is now a verified copy of {host_name}, ready to start."
         if holes:
             sentence = (
-                f"This machine is now a copy of {host_name}, but {holes} ranges of the source's "
-                "disks could not be read and are zeros in the copy: replace the source's disk, "
-                "and restore the files in those ranges."
+                f"The target ({label}) is now a copy of {host_name}, but {holes} ranges of the "
+                "source's disks could not be read and are zeros in the copy: replace the "
+                "source's disk, and restore the files in those ranges."
             )
         return Report(
             result=Result.HOLES if holes else Result.OK,

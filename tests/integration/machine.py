@@ -64,7 +64,9 @@ def main(document: str) -> int:
 
     host = Host(
         run=run_command,
-        blocks=ImageBlocks([ImageDisk(Path(path), serial=serial) for path, serial in machine["disks"]]),
+        blocks=ImageBlocks(
+            [ImageDisk(Path(path), serial=serial) for path, serial in machine["disks"]]
+        ),
         mounts=LinuxMounts(run_command),
         board=PaperBoard(machine["id"]),
         power=NoPower(),

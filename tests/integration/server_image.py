@@ -4,6 +4,7 @@ MBR with GRUB 2, a separate /boot, swap and root in logical partitions; a second
 Big enough for every step of a copy to be real, small enough to be made in a second.
 """
 
+import random
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,11 @@ def tool(*argv: str, stdin: str = "") -> str:
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+def prose(seed: int) -> str:
+    """200 kB that nothing compresses to less than half, the same for the same seed."""
+    return random.Random(seed).randbytes(100_000).hex()
+
+
 def make_image(path: Path, size: int) -> Path:
     with path.open("wb") as file:
         file.truncate(size)
@@ -82,7 +88,7 @@ def make_server(directory: Path, files: int = 40) -> ServerImages:
     _make_root(directory, images.system, files)
     _make_swap(directory, images.system)
     data = directory / "data"
-    write_tree(data, {f"mail/{n:04}": f"message {n}\n" * 500 for n in range(files)})
+    write_tree(data, {f"mail/{n:04}": prose(n) for n in range(files)})
     make_ext4(images.data, data, DATA_UUID, 2048 * 512, 63488 * 512)
     install_grub(directory, images.system)
     return images
@@ -125,7 +131,7 @@ def _make_root(directory: Path, image: Path, files: int) -> None:
     )
     for empty in ("boot", "dev", "proc", "sys", "srv", "run", "tmp"):
         (tree / empty).mkdir(exist_ok=True)
-    write_tree(tree, {f"usr/share/doc/{n:04}": f"text {n}\n" * 900 for n in range(files)})
+    write_tree(tree, {f"usr/share/doc/{n:04}": prose(n + files) for n in range(files)})
     make_ext4(image, tree, ROOT_UUID, 55296 * 512, 131072 * 512)
 
 

@@ -95,3 +95,12 @@ def test_saying_stop_to_a_dead_link_is_no_error(wire, conversation):
     wire.closed = True
     conversation.say_stop("enough")
     assert wire.sent == []
+
+
+def test_an_offer_that_was_made_before_the_end_is_still_there_to_be_read(wire, conversation):
+    wire.incoming.put(PlanOffer("", refusal="too small"))
+    wire.incoming.put(LinkError("gone"))
+    wait_until(lambda: conversation.ended)
+    assert conversation.waiting
+    assert conversation.receive(5) == PlanOffer("", refusal="too small")
+    assert conversation.ended and not conversation.waiting

@@ -130,7 +130,13 @@ def test_settings_of_the_medium_and_the_kernel_line_count(machine: Machine) -> N
     assert machine.power.asked == ["reboot"]
 
 
-@pytest.mark.parametrize("result", [result for result in Result if result is not Result.OK])
+def test_a_look_that_ended_as_wanted_switches_off_too(machine: Machine) -> None:
+    report = replace(REPORT, result=Result.DRY_RUN, exit_code=0)
+    assert machine.run(ending_with(report)) == 0
+    assert machine.power.asked == ["off"]
+
+
+@pytest.mark.parametrize("result", [Result.HOLES, Result.STOPPED, Result.FAILED])
 def test_any_other_end_stays_on(result: Result, machine: Machine) -> None:
     report = replace(REPORT, result=result, exit_code=5)
     assert machine.run(ending_with(report)) == 5
