@@ -55,7 +55,8 @@ test: setup iso
 	.venv/bin/ruff check payload tests
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
-	$(PYTHON) -m pytest tests/unit tests/integration tests/vm
+	$(PYTHON) -m pytest -q -n 4 tests/unit tests/integration
+	$(PYTHON) -m pytest tests/vm
 
 docs: setup
 	$(PYTHON) -m payload docs docs
