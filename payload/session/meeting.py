@@ -145,7 +145,9 @@ class Meeting:
 
     def _show(self, fitting: list[Acquaintance]) -> None:
         text = self._waiting_text
-        if len(fitting) > 1:
+        if len(fitting) == 1:
+            text = f"Found {fitting[0].name}. Making sure that it is the only one that fits."
+        elif len(fitting) > 1:
             text = (
                 f"{len(fitting)} machines would fit as the other side and this one does not guess. "
                 "Switch off all but one, or name the source's address with failover.peer=."
