@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.compare import BLOCK, STRETCH, Blocks, Place, compare_blocks, is_made_for, read_tree
+from tests.vm.compare import (
+    BLOCK,
+    STRETCH,
+    Blocks,
+    Place,
+    compare_blocks,
+    is_made_for,
+    listed_ranges,
+    read_tree,
+)
 
 SIZE = STRETCH + 3 * BLOCK + 512
 
@@ -61,3 +70,8 @@ def test_directories_made_for_a_change() -> None:
     changes = ("/var/lib/ugs-failover/copy.json",)
     assert is_made_for("var/lib/ugs-failover", changes)
     assert not is_made_for("var/lib/ugs", changes)
+
+
+def test_ranges_are_told_from_files() -> None:
+    changes = ("disk serial:A B bytes 512-31743", "/etc/disk bytes 1-2", "disk x bytes none")
+    assert listed_ranges(changes) == [(512, 31743)]

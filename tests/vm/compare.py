@@ -7,6 +7,7 @@ mounts at an offset, journals not replayed. Needs root.
 import hashlib
 import json
 import os
+import re
 import stat
 import subprocess
 import tempfile
@@ -107,10 +108,10 @@ def _compare_boot_area(
         problems.append("the partition tables differ")
     if there is None or there["id"] != table["id"]:
         problems.append("the disk signatures differ")
-    if any(change.startswith("disk ") for change in changes):
-        # The boot loader was installed anew, which the payload lists as ranges of bytes.
-        return Comparison(f"{name} boot area", "", 0, 0, 0, (), tuple(problems))
     first = min((entry["start"] for entry in table["partitions"]), default=1) * SECTOR
+    if any(begin < first for begin, _ in listed_ranges(changes)):
+        # The boot loader was installed anew, and the payload says so.
+        return Comparison(f"{name} boot area", "", 0, 0, 0, (), tuple(problems))
     if _read(source, 0, 440) != _read(copy, 0, 440):
         problems.append("the boot code differs")
     # The GPT itself lies in its first 34 sectors and rightly knows the size of its own disk.
@@ -167,6 +168,12 @@ def _compare_files(
         problems.append("e2fsck finds errors in the copy")
     return Comparison(name, kind, blocks.changed, blocks.left_out, len(old),
                       tuple(differing), tuple(problems))  # fmt: skip
+
+
+def listed_ranges(changes: Iterable[str]) -> list[tuple[int, int]]:
+    """First and last byte of every range in a list of changes ("disk ID bytes FIRST-LAST")."""
+    found = (re.fullmatch(r"disk .* bytes (\d+)-(\d+)", change) for change in changes)
+    return [(int(match[1]), int(match[2])) for match in found if match]
 
 
 def is_listed(path: str, changes: Iterable[str]) -> bool:

@@ -268,7 +268,7 @@ def _check_copy(rehearsal: Rehearsal) -> None:
                 facts.copy_booted = facts.evidence is not None
             else:
                 facts.copy_booted = _reaches_login(copy)
-        copy.take_picture("booted" if facts.copy_booted else "unclear")
+                copy.take_picture("booted" if facts.copy_booted else "unclear")
 
 
 def _compare(rehearsal: Rehearsal) -> list[Comparison]:
@@ -286,6 +286,7 @@ def _compare(rehearsal: Rehearsal) -> list[Comparison]:
 def _collect_evidence(copy: Machine, nonce: str) -> Evidence | None:
     copy.wait_for(rf"^EVIDENCE {nonce} end \d+$", COPY_SECONDS)
     evidence = read_evidence(copy.text, nonce)
+    copy.take_picture("booted")
     copy.wait_for_power_off(COPY_SECONDS)
     return evidence
 
