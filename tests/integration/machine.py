@@ -17,6 +17,7 @@ from payload.model.event import Countdown, Event
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.settings import Settings, read_kernel_line
 from payload.session.engine import run
+from payload.system.board import machine_id
 from payload.system.command import run as run_command
 from payload.system.host import Host
 from payload.system.mdns import Mdns
@@ -31,9 +32,11 @@ class PaperBoard:
     """A mainboard that is what the test says."""
 
     machine_id: str
+    uuid: str = ""
 
     def identity(self, macs: tuple[str, ...]) -> MachineIdentity:
-        return MachineIdentity(id=self.machine_id, vendor="Paper", product="Board", macs=macs)
+        own = machine_id(self.uuid, macs) if self.uuid else self.machine_id
+        return MachineIdentity(own, vendor="Paper", product="Board", uuid=self.uuid, macs=macs)
 
     def firmware(self) -> Firmware:
         return Firmware.BIOS
@@ -65,10 +68,10 @@ def main(document: str) -> int:
     host = Host(
         run=run_command,
         blocks=ImageBlocks(
-            [ImageDisk(Path(path), serial=serial) for path, serial in machine["disks"]]
+            [ImageDisk(**{**disk, "path": Path(disk["path"])}) for disk in machine["disks"]]
         ),
         mounts=LinuxMounts(run_command),
-        board=PaperBoard(machine["id"]),
+        board=PaperBoard(machine["id"], machine["uuid"]),
         power=NoPower(),
         links=namespace_links(),
         mdns=Mdns(),

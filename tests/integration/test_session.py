@@ -4,166 +4,36 @@ Real links, real mDNS, real TLS, real stream, real loop devices and mounts. What
 the mainboard and the disks' names; nothing is booted (`tests/vm` does that).
 """
 
-import contextlib
-import hashlib
 import json
 import re
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from payload.model.codec import from_json
 from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.marker import CopyMarker
-from payload.model.report import Report, Result
+from payload.model.report import Result
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
 from payload.wire.tls import make_site_key
+from tests.integration.harness import (
+    NO_COUNTDOWN,
+    SOURCE_ID,
+    TARGET_ID,
+    THIRD_ID,
+    copy_once,
+    end,
+    is_blank,
+    read_in_copy,
+    sha256,
+)
 from tests.integration.namespaces import Machine, network
 from tests.integration.server_image import MIB, make_image, make_server
 
 pytestmark = pytest.mark.root
-SOURCE_ID, TARGET_ID, THIRD_ID = "5" * 32, "7" * 32, "9" * 32
-DEADLINE = 120.0  # seconds for a run that takes about twelve
-ROOT_START, ROOT_SIZE = 55296 * 512, 131072 * 512
-NO_COUNTDOWN = "failover.countdown=0"
-
-
-@dataclass
-class Process:
-    """A machine's process and what it says."""
-
-    process: "subprocess.Popen[str]"
-    directory: Path
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def log(self) -> str:
-        return (self.directory / "console.log").read_text()
-
-    def wait_for(self, pattern: str) -> str:
-        """The first console line that matches; fails with the whole log after DEADLINE."""
-        end = time.monotonic() + DEADLINE
-        while time.monotonic() < end:
-            found = re.search(pattern, self.log, re.MULTILINE)
-            if found:
-                return found.group()
-            if self.process.poll() is not None and not re.search(pattern, self.log, re.MULTILINE):
-                break
-            time.sleep(0.05)
-        raise AssertionError(f"{pattern!r} was never said:\n{self.log}")
-
-    def report(self) -> Report:
-        """The report it ended with."""
-        try:
-            self.process.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"it did not end:\n{self.log}") from None
-        path = self.directory / "report.json"
-        assert path.exists(), self.log
-        report = from_json(Report, path.read_bytes())
-        assert report.exit_code == self.process.returncode
-        return report
-
-
-@dataclass
-class Bench:
-    """Starts machines and ends whatever is still running."""
-
-    directory: Path
-    site: Path
-    stack: contextlib.ExitStack
-
-    def start(
-        self,
-        machine: Machine,
-        machine_id: str,
-        disks: list[Path],
-        kernel_line: str = NO_COUNTDOWN,
-        *,
-        site: Path | None = None,
-        press_key: bool = False,
-        name: str = "",
-    ) -> Process:
-        directory = self.directory / (name or f"{machine_id[0]}-{time.monotonic_ns()}")
-        directory.mkdir()
-        document = directory / "machine.json"
-        document.write_text(
-            json.dumps(
-                {
-                    "id": machine_id,
-                    "disks": [(str(path), f"{machine_id[0]}-{path.name}") for path in disks],
-                    "kernel_line": kernel_line,
-                    "site": str(site or self.site),
-                    "report": str(directory / "report.json"),
-                    "press_key": press_key,
-                }
-            )
-        )
-        console = self.stack.enter_context((directory / "console.log").open("w"))
-        process = machine.start(
-            [sys.executable, "-u", "-m", "tests.integration.machine", str(document)],
-            stdout=console,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.stack.callback(end, process)
-        return Process(process, directory)
-
-
-def end(process: "subprocess.Popen[str]") -> None:
-    if process.poll() is None:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture
-def bench(tmp_path) -> Iterator[Bench]:
-    make_site_key(tmp_path / "site")
-    with contextlib.ExitStack() as stack:
-        yield Bench(tmp_path, tmp_path / "site", stack)
-
-
-@pytest.fixture
-def server(tmp_path) -> list[Path]:
-    (tmp_path / "server").mkdir()
-    images = make_server(tmp_path / "server")
-    return [images.system, images.data]
-
-
-@pytest.fixture
-def blanks(tmp_path) -> list[Path]:
-    return [make_image(tmp_path / "t0.img", 120 * MIB), make_image(tmp_path / "t1.img", 32 * MIB)]
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def is_blank(path: Path) -> bool:
-    return not path.read_bytes().strip(b"\0")
-
-
-def read_in_copy(image: Path, name: str) -> bytes:
-    mounts = LinuxMounts(run)
-    with (
-        device.view(run, str(image), ROOT_START, ROOT_SIZE, writable=False) as node,
-        mounts.mount(node, "ext4") as root,
-    ):
-        return (root / name).read_bytes()
-
-
-def copy_once(bench: Bench, server: list[Path], targets: list[Path]) -> tuple[Report, Report]:
-    with network(2) as (first, second):
-        source = bench.start(first, SOURCE_ID, server)
-        target = bench.start(second, TARGET_ID, targets)
-        return source.report(), target.report()
 
 
 def test_a_blank_machine_becomes_a_proven_copy(bench, server, blanks):

@@ -1,0 +1,30 @@
+"""What the tests with whole machines start from."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from payload.wire.tls import make_site_key
+from tests.integration.harness import Bench
+from tests.integration.server_image import MIB, make_image, make_server
+
+
+@pytest.fixture
+def bench(tmp_path) -> Iterator[Bench]:
+    make_site_key(tmp_path / "site")
+    with contextlib.ExitStack() as stack:
+        yield Bench(tmp_path, tmp_path / "site", stack)
+
+
+@pytest.fixture
+def server(tmp_path) -> list[Path]:
+    (tmp_path / "server").mkdir()
+    images = make_server(tmp_path / "server")
+    return [images.system, images.data]
+
+
+@pytest.fixture
+def blanks(tmp_path) -> list[Path]:
+    return [make_image(tmp_path / "t0.img", 120 * MIB), make_image(tmp_path / "t1.img", 32 * MIB)]

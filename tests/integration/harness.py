@@ -1,0 +1,147 @@
+"""Machines as processes, and what a test asks of them and of their disks."""
+
+import contextlib
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from payload.model.codec import from_json
+from payload.model.report import Report
+from payload.system import device
+from payload.system.command import run
+from payload.system.mounts import LinuxMounts
+from tests.integration.image_blocks import ImageDisk
+from tests.integration.namespaces import Machine, network
+
+SOURCE_ID, TARGET_ID, THIRD_ID = "5" * 32, "7" * 32, "9" * 32
+DEADLINE = 120.0  # seconds for a run that takes about twelve
+ROOT_START, ROOT_SIZE = 55296 * 512, 131072 * 512
+NO_COUNTDOWN = "failover.countdown=0"
+
+
+@dataclass
+class Process:
+    """A machine's process and what it says."""
+
+    process: "subprocess.Popen[str]"
+    directory: Path
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "console.log").read_text()
+
+    def wait_for(self, pattern: str) -> str:
+        """The first console line that matches; fails with the whole log after DEADLINE."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            found = re.search(pattern, self.log, re.MULTILINE)
+            if found:
+                return found.group()
+            if self.process.poll() is not None and not re.search(pattern, self.log, re.MULTILINE):
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"{pattern!r} was never said:\n{self.log}")
+
+    def report(self) -> Report:
+        """The report it ended with."""
+        try:
+            self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end:\n{self.log}") from None
+        path = self.directory / "report.json"
+        assert path.exists(), self.log
+        report = from_json(Report, path.read_bytes())
+        assert report.exit_code == self.process.returncode
+        return report
+
+
+@dataclass
+class Bench:
+    """Starts machines and ends whatever is still running."""
+
+    directory: Path
+    site: Path
+    stack: contextlib.ExitStack
+
+    def start(
+        self,
+        machine: Machine,
+        machine_id: str,
+        disks: Sequence[Path | ImageDisk],
+        kernel_line: str = NO_COUNTDOWN,
+        *,
+        site: Path | None = None,
+        press_key: bool = False,
+        uuid: str = "",
+    ) -> Process:
+        """A path is a disk whose serial is made of the machine and the file's name. With `uuid`
+        the machine's id follows from that and its cards, as on a real board."""
+        directory = self.directory / f"{machine_id[0]}-{time.monotonic_ns()}"
+        directory.mkdir()
+        document = directory / "machine.json"
+        document.write_text(
+            json.dumps(
+                {
+                    "id": machine_id,
+                    "uuid": uuid,
+                    "disks": [_disk(disk, machine_id) for disk in disks],
+                    "kernel_line": kernel_line,
+                    "site": str(site or self.site),
+                    "report": str(directory / "report.json"),
+                    "press_key": press_key,
+                }
+            )
+        )
+        console = self.stack.enter_context((directory / "console.log").open("w"))
+        process = machine.start(
+            [sys.executable, "-u", "-m", "tests.integration.machine", str(document)],
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.stack.callback(end, process)
+        return Process(process, directory)
+
+
+def _disk(disk: Path | ImageDisk, machine_id: str) -> dict[str, Any]:
+    if isinstance(disk, Path):
+        disk = ImageDisk(disk, serial=f"{machine_id[0]}-{disk.name}")
+    return {**asdict(disk), "path": str(disk.path)}
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def is_blank(path: Path) -> bool:
+    return not path.read_bytes().strip(b"\0")
+
+
+def read_in_copy(image: Path, name: str) -> bytes:
+    mounts = LinuxMounts(run)
+    with (
+        device.view(run, str(image), ROOT_START, ROOT_SIZE, writable=False) as node,
+        mounts.mount(node, "ext4") as root,
+    ):
+        return (root / name).read_bytes()
+
+
+def copy_once(bench: Bench, server: list[Path], targets: list[Path]) -> tuple[Report, Report]:
+    with network(2) as (first, second):
+        source = bench.start(first, SOURCE_ID, server)
+        target = bench.start(second, TARGET_ID, targets)
+        return source.report(), target.report()
