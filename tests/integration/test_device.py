@@ -30,12 +30,20 @@ def _loops_on(path: Path) -> str:
     return subprocess.check_output(["losetup", "--associated", path], text=True)
 
 
+def _wait_until_gone(image: Path) -> None:
+    """udev may have the loop device open for a moment; the kernel frees it after the last close."""
+    deadline = time.monotonic() + 10
+    while _loops_on(image) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert _loops_on(image) == ""
+
+
 def test_a_view_is_exactly_its_bytes_and_gone_afterwards(image: Path) -> None:
     with device.view(run, str(image), 3 * MIB, 2 * MIB) as node:
         assert Path(node).read_bytes() == bytes([3]) * MIB + bytes([4]) * MIB
         with pytest.raises(PermissionError):
             Path(node).write_bytes(b"x")
-    assert _loops_on(image) == ""
+    _wait_until_gone(image)
 
 
 def test_a_view_is_gone_after_an_error_and_a_killed_process(image: Path) -> None:
@@ -46,10 +54,7 @@ def test_a_view_is_gone_after_an_error_and_a_killed_process(image: Path) -> None
         f"with device.view(run, {str(image)!r}, 0, {MIB}): os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", script], check=False)
-    deadline = time.monotonic() + 10
-    while _loops_on(image) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert _loops_on(image) == ""
+    _wait_until_gone(image)
 
 
 def test_a_writable_view_and_direct_reads_tell_the_same(image: Path) -> None:
