@@ -5,7 +5,9 @@ whose it is. Gap, table and boot code come last, the mark goes with the last but
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import sleep
 
 from payload.model.disk import MIB, Hardware, Unfinished
 from payload.model.errors import TargetDiskError, VerifyError
@@ -16,6 +18,8 @@ from payload.replicate.chunks import aligned_buffer, read_exactly, write_exactly
 from payload.replicate.tables import check_table, write_table
 from payload.system.host import Host
 
+REOPEN_TRIES = 20
+REOPEN_PAUSE = 0.5  # seconds
 HEAD = 65536  # bytes kept in memory, so that a copy that never began leaves no trace
 
 
@@ -70,29 +74,32 @@ class TargetDisk:
     # --- bytes
 
     def read(self, buffer: memoryview, offset: int) -> None:
-        self._attempt("read", lambda: read_exactly(self._descriptor, buffer, offset), offset)
+        with self._told(f"read at byte {offset}"):
+            read_exactly(self._descriptor, buffer, offset)
 
     def write(self, buffer: memoryview, offset: int) -> None:
-        self._attempt("written", lambda: write_exactly(self._descriptor, buffer, offset), offset)
+        with self._told(f"written at byte {offset}"):
+            write_exactly(self._descriptor, buffer, offset)
 
     def flush(self) -> None:
         """What was written is on the medium when this returns."""
-        self._attempt("flushed", lambda: os.fsync(self._descriptor), 0)
+        with self._told("flushed"):
+            os.fsync(self._descriptor)
 
     def drop_cache(self) -> None:
         """Flush, and make sure that the next read comes from the medium."""
         self.flush()
         self._blocks.drop_cache(self.hardware.node)
 
-    def _attempt(self, done: str, call: Callable[[], None], offset: int) -> None:
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
         try:
-            call()
+            yield
         except (OSError, EOFError) as error:
             why = (isinstance(error, OSError) and error.strerror) or "it ends there"
             raise TargetDiskError(
-                f"Target disk {self.hardware.label} could not be {done} at byte {offset}: {why}. "
-                "The copy on it is unfinished and does not boot. Replace the disk and start both "
-                "machines again."
+                f"Target disk {self.hardware.label} could not be {what}: {why}. The copy on it is "
+                "unfinished and does not boot. Replace the disk and start both machines again."
             ) from error
 
     # --- the boot area, last of all
@@ -114,7 +121,16 @@ class TargetDisk:
         self._release()
         sector_size = self.hardware.sector_size
         write_table(self._host, self.hardware.node, self.pair.table, sector_size)
-        self._descriptor = self._blocks.open_to_write(self.hardware.node)
+        self._descriptor = self._reopen()
+
+    def _reopen(self) -> int:
+        """udev looks at a disk whenever somebody wrote to it, and may have it for a moment."""
+        for _ in range(REOPEN_TRIES):
+            try:
+                return self._blocks.open_to_write(self.hardware.node)
+            except TargetDiskError:
+                sleep(REOPEN_PAUSE)
+        return self._blocks.open_to_write(self.hardware.node)
 
     def write_boot_code(self, area: bytes) -> None:
         """The rest, the sector that makes it start last of all."""

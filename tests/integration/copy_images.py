@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from payload.model.disk import Content, Disk, FileSystem, Hardware, Partition
+from payload.model.errors import TargetDiskError
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.plan import CopyMode, Plan
@@ -44,11 +45,24 @@ first-lba: 34
 """
 
 
+@dataclass
+class BusyBlocks(ImageBlocks):
+    """Images that somebody else has open for the next so many times."""
+
+    busy: int = 0
+
+    def open_to_write(self, node: str) -> int:
+        if self.busy:
+            self.busy -= 1
+            raise TargetDiskError(f"{node} is busy.")
+        return super().open_to_write(node)
+
+
 @dataclass(frozen=True)
 class Images:
     """Image files that play the disks of one machine."""
 
-    blocks: ImageBlocks
+    blocks: BusyBlocks
     host: Host
 
     @property
@@ -56,7 +70,7 @@ class Images:
         return [image.path for image in self.blocks.images]
 
 
-class LoopBlocks(ImageBlocks):
+class LoopBlocks(BusyBlocks):
     """The same over loop devices, which unlike files can have large sectors."""
 
     def find(self) -> tuple[Hardware, ...]:
@@ -72,7 +86,7 @@ def make_host(
     paths: list[Path],
     prefix: str,
     sector_size: int = SECTOR,
-    blocks: type[ImageBlocks] = ImageBlocks,
+    blocks: type[BusyBlocks] = BusyBlocks,
 ) -> Images:
     """Serial numbers S0, S1... or T0, T1..., plugged in in that order."""
     images = blocks(

@@ -26,6 +26,7 @@ from payload.model.message import (
     Stop,
 )
 from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Plan, PlannedDisk
+from payload.replicate import target_disk
 from payload.replicate.receiver import Receiver
 from payload.replicate.sender import Sender
 from payload.replicate.tables import read_table, rehearse_table, write_table
@@ -452,6 +453,21 @@ def test_a_target_that_does_not_keep_what_was_written_is_found_out(
     assert not report.verified and report.target_digest == ""
     copy.receiver.abandon()
     assert read(target.paths[0], 0, SECTOR) == bytes(SECTOR)
+
+
+def test_a_disk_that_is_busy_for_a_moment_after_the_table_is_waited_for(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target_disk, "REOPEN_PAUSE", 0.001)
+    copy = Copy(source, target)
+    copy.prepare()
+    copy.receiver.fetch(copy.open_data)
+    copy.receiver.verify()
+    copy.receiver.write_heads(copy.open_data)
+    target.blocks.busy = 5
+    copy.receiver.seal()
+    assert target.blocks.busy == 0
+    assert read(target.paths[0], 0, 440) == read(source.paths[0], 0, 440)
 
 
 def test_a_disk_that_was_exchanged_is_never_written(source: Images, target: Images) -> None:
