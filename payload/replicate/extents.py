@@ -25,7 +25,8 @@ MAPPING_TIMEOUT = 3600.0  # seconds; a map of many TB is read from all over a ro
 _CLEAN_FIELDS = {"reiserfs": (65536 + 50, "<H", 1), "jfs": (32768 + 40, "<I", 0)}
 _NO_JOURNAL = frozenset({"vfat", "ntfs"})  # partclone itself refuses an NTFS that is dirty
 _BTRFS_DEVICES = 65536 + 0x88
-_LINE = re.compile(r"(0x[0-9A-Fa-f]+)\s+(0x[0-9A-Fa-f]+)\s+([+?])\s*\n?")
+_TOTAL = re.compile(r"(0x[0-9A-Fa-f]+)\s+\?\s*\n")
+_LINE = re.compile(r"(0x[0-9A-Fa-f]+)\s+(0x[0-9A-Fa-f]+)\s+([+?])\s*\n")
 
 
 def find_chunks(host: Host, node: str, region: Region, sector: int) -> tuple[Iterable[Run], str]:
@@ -41,7 +42,7 @@ def find_chunks(host: Host, node: str, region: Region, sector: int) -> tuple[Ite
         return cut([(0, region.size)], sector), ""
     try:
         return _used_chunks(host, node, region, sector), ""
-    except ToolError as error:
+    except (ToolError, OSError) as error:  # OSError: no room for the map in the live system
         note = f"{region.name} ({region.file_system}) is copied whole: {error}"
         return cut([(0, region.size)], sector), note
 
@@ -98,14 +99,18 @@ def _write_map(host: Host, device: str, kind: str, map_file: Path) -> None:
 
 
 def read_map(map_file: Path, size: int) -> Iterator[Run]:
-    """The used runs of a ddrescue map. Raises ToolError when it is no map of `size` bytes."""
-    end = 0
+    """The used runs of a ddrescue map. Raises ToolError when it is no whole map of a file system
+    that lies in `size` bytes; what was read before is then worth nothing either."""
+    end, total = 0, -1
     with map_file.open(encoding="ascii", errors="replace") as lines:
         for line in lines:
+            if line.startswith("#"):
+                continue
             found = _LINE.fullmatch(line)
+            if found is None and total < 0:
+                total = _total(line)
+                continue
             if found is None:
-                if line.startswith("#") or not line.strip() or not end:
-                    continue  # comments and the position line before the first run
                 raise ToolError(f"The map of used blocks holds a line that is none: {line!r}.")
             start, length = int(found[1], 16), int(found[2], 16)
             if start != end or start + length > size:
@@ -113,8 +118,16 @@ def read_map(map_file: Path, size: int) -> Iterator[Run]:
             end = start + length
             if found[3] == "+":
                 yield start, length
-    if not end:
-        raise ToolError("The map of used blocks is empty.")
+    if end != total:  # as when there was no room for all of it
+        raise ToolError(f"The map of used blocks ends at byte {end} instead of {total}.")
+
+
+def _total(line: str) -> int:
+    """The line before the first run: in a map that was not worked through, where it ends."""
+    found = _TOTAL.fullmatch(line)
+    if found is None:
+        raise ToolError(f"The map of used blocks does not say how long it is: {line!r}.")
+    return int(found[1], 16)
 
 
 # --- can the map be trusted?

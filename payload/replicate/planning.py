@@ -16,6 +16,9 @@ from payload.model.role import Decision, Ground, Permission
 
 # File systems whose own map of used blocks can be read and, by a look at the journal, trusted.
 MAPPED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs", "jfs", "ntfs", "vfat"})
+# partclone's map of a FAT12 misses clusters in use. None is larger than this: at most 4084 clusters
+# of 64 KiB.
+FAT12_LIMIT = 256 * MIB
 LAYERS = {
     "LVM2_member": "LVM",
     "linux_raid_member": "a Linux software RAID",
@@ -395,7 +398,7 @@ def _pieces(disk: Disk, mode: CopyMode) -> Iterator[tuple[int, int, int, Method,
     content = _content(disk)
     if content.table is None:
         kind = content.file_system.kind if content.file_system else ""
-        yield 0, 0, disk.hardware.size, _method(kind, mode), kind
+        yield 0, 0, disk.hardware.size, _method(kind, disk.hardware.size, mode), kind
         return
     parts = sorted(content.table.partitions, key=lambda partition: partition.start)
     first = parts[0].start if parts else BOOT_LIMIT
@@ -403,14 +406,22 @@ def _pieces(disk: Disk, mode: CopyMode) -> Iterator[tuple[int, int, int, Method,
     for partition in parts:
         if not partition.is_extended:
             kind = partition.file_system.kind if partition.file_system else ""
-            yield partition.number, partition.start, partition.size, _method(kind, mode), kind
+            yield (
+                partition.number,
+                partition.start,
+                partition.size,
+                _method(kind, partition.size, mode),
+                kind,
+            )
 
 
-def _method(kind: str, mode: CopyMode) -> Method:
+def _method(kind: str, size: int, mode: CopyMode) -> Method:
     if mode is CopyMode.EXACT:
         return Method.ALL
     if kind == "swap":
         return Method.HEADER
+    if kind == "vfat" and size <= FAT12_LIMIT:
+        return Method.ALL
     return Method.USED if kind in MAPPED else Method.ALL
 
 

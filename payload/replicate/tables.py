@@ -92,11 +92,11 @@ def rehearse_table(host: Host, table: PartitionTable, disk: PlannedDisk) -> None
     if disk.sector_size != 512:
         return
     with NamedTemporaryFile(prefix="ugs-failover-") as file:
-        file.truncate(disk.size)
         try:
+            file.truncate(disk.size)
             write_table(host, file.name, table, disk.sector_size)
             check_table(host, file.name, table, disk.sector_size)
-        except TargetDiskError as error:
+        except (TargetDiskError, OSError) as error:
             raise PlanError(
                 f"The partition table of the source cannot be made again on disk {disk.label}: "
                 f"{error.__cause__ or error} No disk was written. Lay out the source's partitions "

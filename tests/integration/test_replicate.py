@@ -25,8 +25,10 @@ from payload.model.message import (
     Message,
     Stop,
 )
-from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Plan, PlannedDisk
+from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Plan, PlannedDisk, Region
 from payload.replicate import target_disk
+from payload.replicate.extents import find_chunks
+from payload.replicate.planning import FAT12_LIMIT
 from payload.replicate.receiver import Receiver
 from payload.replicate.sender import Sender
 from payload.replicate.tables import read_table, rehearse_table, write_table
@@ -600,6 +602,29 @@ def test_the_boot_area_is_sent_without_the_table(source: Images, target: Images)
     disk = read(source.paths[0], 0, 63 * SECTOR)
     assert answer.body == disk[:440] + bytes(72) + disk[512:]
     line.close()
+
+
+@pytest.mark.parametrize("bits", ["16", "32"])
+def test_the_map_of_a_fat_holds_every_file(bits: str, tmp_path: Path) -> None:
+    """An EFI system partition, with holes between its files."""
+    size = FAT12_LIMIT + 44 * MIB
+    part, part_copy = make_image(tmp_path / "part", size), make_image(tmp_path / "copy", size)
+    tool("mkfs.vfat", "-F", bits, str(part))
+    for number in range(12):
+        (tmp_path / f"f{number}").write_bytes(os.urandom(700_001 + number))
+        tool("mcopy", "-i", str(part), str(tmp_path / f"f{number}"), "::")
+    for number in range(0, 12, 3):
+        tool("mdel", "-i", str(part), f"::f{number}")
+    region = Region(0, 0, 1, 0, size, Method.USED, "vfat")
+    chunks, note = find_chunks(make_host([part], "S").host, str(part), region, SECTOR)
+    assert note == ""
+    for offset, length in chunks:
+        overwrite(part_copy, offset, read(part, offset, length))
+    for number in set(range(12)) - set(range(0, 12, 3)):
+        tool("mcopy", "-n", "-i", str(part_copy), f"::f{number}", str(tmp_path / "back"))
+        assert (tmp_path / "back").read_bytes() == (tmp_path / f"f{number}").read_bytes()
+        (tmp_path / "back").unlink()
+    assert sum(length for _, length in chunks) < size / 4
 
 
 class LargeSectors:

@@ -103,6 +103,9 @@ def test_a_map_of_used_blocks(tmp_path: Path) -> None:
         MAP + "0x00003000  0x00001000  +\n",  # behind the end
         MAP.replace("0x00001000  0x00001000  ?\n", ""),  # a gap
         MAP + "garbage\n",
+        MAP.replace("0x00002000  0x00001000  +\n", ""),  # the end is missing
+        MAP[:-1],  # so is the end of the last line
+        MAP.replace("0x00003000     ?\n", ""),
     ],
 )
 def test_a_map_that_is_none_is_an_error(tmp_path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usag
 from payload.model.plan import CopyMode, Method
 from payload.model.role import Decision, Ground, Permission, Role
 from payload.replicate.boot_area import table_range
-from payload.replicate.planning import BOOT_LIMIT, describe, plan_copy
+from payload.replicate.planning import BOOT_LIMIT, FAT12_LIMIT, describe, plan_copy
 
 GB = 10**9 // 4096 * 4096
 SECTOR = 512
@@ -130,6 +130,18 @@ def test_what_has_no_map_is_copied_whole(kind: str) -> None:
     source = replace(server(), disks=(disk("A", 7 * GB, table),))
     made = plan(source, machine("7a", disk("X", 8 * GB, None)))
     assert made.regions[-1].method is Method.ALL
+
+
+@pytest.mark.parametrize(
+    ("size", "method"), [(FAT12_LIMIT, Method.ALL), (FAT12_LIMIT + MIB, Method.USED)]
+)
+def test_a_fat_that_may_be_a_fat12_is_copied_whole(size: int, method: Method) -> None:
+    table = replace(
+        server_table(),
+        partitions=(*server_table().partitions, partition(3, 5300 * MIB, size, "vfat")),
+    )
+    source = replace(server(), disks=(disk("A", 7 * GB, table),))
+    assert plan(source, machine("7a", disk("X", 8 * GB, None))).regions[-1].method is method
 
 
 def test_a_file_system_on_the_whole_disk_is_one_region() -> None:
