@@ -1,7 +1,7 @@
 """What stands in a disk's first sectors: which boot loader, and where it looks for its next stage.
 
 Read from the medium after all was written, so the answer is about the copy, not about what was
-meant to be copied. Raises AdaptError where the chain is visibly broken; what a loader keeps to
+meant to be copied. Raises LoaderError where the chain is visibly broken; what a loader keeps to
 itself (LILO's map of absolute sectors) is carried over unchanged and said to be so.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from payload.model.disk import PartitionTable
-from payload.model.errors import AdaptError
+from payload.model.errors import AdaptError, LoaderError
 
 ReadDisk = Callable[[int, int], bytes]  # offset, length -> bytes, fewer at the end of the disk
 
 SECTOR = 512
-_BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
+BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
 _CORE_LIMIT = 4 << 20  # bytes; no core.img is larger
 _CORE_CODE = b"\x52"  # diskboot.img begins with push %dx
 _LZMA = [{"id": lzma.FILTER_LZMA1, "lc": 3, "lp": 0, "pb": 2, "dict_size": 1 << 16}]
@@ -39,12 +39,15 @@ class BootCode:
 def read_boot_code(read: ReadDisk, table: PartitionTable | None, name: str) -> BootCode | None:
     """The boot loader of one disk (`name` is for people), None when sector 0 holds no code.
 
-    Raises AdaptError when its next stage is not where it says.
+    Raises LoaderError when its next stage is not where it says, AdaptError when the sector is
+    not one a BIOS starts.
     """
     sector = read(0, SECTOR)
     if len(sector) < SECTOR or not any(sector[:440]):
         return None
     if sector[510:] != b"\x55\xaa":
+        if table is None:
+            return None  # a file system on the whole disk, which may begin in its first byte
         raise AdaptError(
             f"{name} has boot code but not the signature 55 AA behind it, so no BIOS starts it."
             " Start both machines again for a new copy."
@@ -67,7 +70,7 @@ def _grub2(read: ReadDisk, sector: bytes, table: PartitionTable | None, name: st
     (first,) = struct.unpack_from("<Q", sector, 0x5C)
     head = read(first * SECTOR, SECTOR)
     if len(head) < SECTOR or not head.startswith(_CORE_CODE):
-        raise AdaptError(
+        raise LoaderError(
             f"GRUB's boot sector on {name} points to sector {first}, where GRUB's core is not."
             " The copy would stop before its menu. Boot the copy from a rescue medium and run"
             " grub-install in it, or start both machines again for a new copy."
@@ -77,7 +80,7 @@ def _grub2(read: ReadDisk, sector: bytes, table: PartitionTable | None, name: st
     for start, count in blocks[1:]:
         part = read(start * SECTOR, min(count * SECTOR, _CORE_LIMIT))
         if len(part) < count * SECTOR or not any(part):
-            raise AdaptError(
+            raise LoaderError(
                 f"GRUB's core on {name} should go on in sectors {start} to {start + count - 1}, and"
                 " does not. Boot the copy from a rescue medium and run grub-install in it, or start"
                 " both machines again for a new copy."
@@ -110,7 +113,7 @@ def _place_of(blocks: list[tuple[int, int]], table: PartitionTable | None) -> st
         return "in the gap before the first partition"
     for partition in partitions:
         if not partition.is_extended and partition.start <= begin and end <= partition.end:
-            kind = "BIOS boot partition" if partition.type_id == _BIOS_BOOT else "partition"
+            kind = "BIOS boot partition" if partition.type_id == BIOS_BOOT else "partition"
             return f"in {kind} {partition.number}"
     return "by a list of blocks"
 
@@ -183,7 +186,7 @@ def _grub_legacy(read: ReadDisk, sector: bytes, name: str) -> BootCode:
     (next_stage,) = struct.unpack_from("<I", sector, 0x44)
     if next_stage != 1:
         if not any(read(next_stage * SECTOR, SECTOR)):
-            raise AdaptError(
+            raise LoaderError(
                 f"GRUB legacy on {name} looks for its stage 2 in sector {next_stage}, which is"
                 " empty. Start both machines again for a new copy."
             )
@@ -192,7 +195,7 @@ def _grub_legacy(read: ReadDisk, sector: bytes, name: str) -> BootCode:
     stage = read(SECTOR, 2 * SECTOR)
     found = re.search(rb"0\.9\d\x00.{0,8}?(/[\x21-\x7e]*)/stage2", stage, re.DOTALL)
     if found is None:
-        raise AdaptError(
+        raise LoaderError(
             f"GRUB legacy on {name} expects its stage 1.5 in the gap behind sector 0, where it is"
             " not. Start both machines again for a new copy."
         )

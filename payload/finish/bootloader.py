@@ -3,8 +3,9 @@
 The boot code was carried over byte by byte with all partitions at the same sectors, so it works
 on the copy as it did on the source. What can still be wrong (a core image that did not arrive, a
 kernel that is an empty file, a root that nothing here is called by) is found by walking the same
-way the loader walks, without running it. Where that way is broken, the person is told how to
-repair it: nothing is installed over the server's own loader.
+way the loader walks, without running it. LoaderError is raised where the way to the menu is
+broken, which `reinstall` may mend, and AdaptError where the menu itself starts nothing, which it
+cannot.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from payload.finish.boot_menu import Entry, parse_grub_cfg, parse_menu_lst
 from payload.finish.uefi import ESP_TYPES, efi_files, fallback_program
 from payload.finish.volumes import Volume, device_number
 from payload.model.disk import PartitionTable
-from payload.model.errors import AdaptError
+from payload.model.errors import AdaptError, LoaderError
 from payload.model.machine import Firmware
 from payload.model.report import BootLoaderReport
 from payload.system.files import inside, read_inside
@@ -42,7 +43,8 @@ def check_boot(
     disks: Sequence[BootDisk], volumes: Sequence[Volume], trees: Trees, firmware: Firmware
 ) -> BootLoaderReport:
     """Walk from the firmware to kernel, initrd and root. `trees` are the volumes that could be
-    mounted, `volumes` all of them. Raises AdaptError with what is broken and what to do."""
+    mounted, `volumes` all of them. Raises AdaptError with what is broken and what to do; it is a
+    LoaderError when no menu is reached."""
     if firmware is Firmware.UEFI:
         checks, code = _uefi(trees), BootCode("GRUB 2", ())
         boot_disk = 0
@@ -51,17 +53,16 @@ def check_boot(
         checks = code.checks
     if code.loader not in _MENUS:
         return BootLoaderReport(CARRIED_OVER, code.loader, checks)
-    place, text = _find_menu(code, boot_disk, trees)
-    if place is None:
+    menu = next(find_menus(code, boot_disk, trees), None)
+    if menu is None:
         if firmware is Firmware.UEFI:
             return BootLoaderReport(CARRIED_OVER, "UEFI", checks)
-        raise AdaptError(
+        raise LoaderError(
             f"{code.loader} is on {disks[boot_disk].name}, but its menu"
             f" ({' or '.join(_MENUS[code.loader])}) is on no file system of the copy. The copy"
             " would stop at a bare prompt. Repair the boot loader of the source, then copy again."
         )
-    entries = parse_grub_cfg(text) if code.loader == "GRUB 2" else parse_menu_lst(text)
-    menu_checks = _check_entries(entries, place, volumes, trees)
+    menu_checks = check_menu(menu, volumes, trees)
     return BootLoaderReport(CARRIED_OVER, code.loader, (*checks, *menu_checks))
 
 
@@ -74,7 +75,7 @@ def _bios(disks: Sequence[BootDisk]) -> tuple[int, BootCode]:
         code = read_boot_code(disk.read, disk.table, disk.name)
         if code is not None:
             return index, code
-    raise AdaptError(
+    raise LoaderError(
         "No disk of the copy has boot code, so a BIOS cannot start it. Was the source started by"
         " UEFI, by the network, or from a medium? Start it as it is meant to be, then copy again."
     )
@@ -104,20 +105,31 @@ def _uefi(trees: Trees) -> tuple[str, ...]:
 # --- from the loader to its menu
 
 
-def _find_menu(code: BootCode, disk: int, trees: Trees) -> tuple[Volume | None, str]:
-    """The file system with the menu, and the menu. As the loader says, else where it may be."""
+@dataclass(frozen=True)
+class Menu:
+    """A boot menu: its text, and the directory it lies in on the file system `place`."""
+
+    loader: str
+    place: Volume
+    directory: str
+    text: str
+
+
+def find_menus(code: BootCode, disk: int, trees: Trees) -> Iterator[Menu]:
+    """The menus the loader on that disk may mean: as it says, else wherever one may be."""
     for volume, tree in trees.items():
-        if not _is_meant(code, disk, volume):
+        if not is_meant(code, disk, volume):
             continue
         for directory in (code.directory,) if code.directory else _DIRECTORIES:
             for name in _MENUS[code.loader]:
                 content = read_inside(tree, f"{directory}/{name}")
                 if content:
-                    return volume, content.decode("utf-8", "replace")
-    return None, ""
+                    text = content.decode("utf-8", "replace")
+                    yield Menu(code.loader, volume, directory, text)
 
 
-def _is_meant(code: BootCode, disk: int, volume: Volume) -> bool:
+def is_meant(code: BootCode, disk: int, volume: Volume) -> bool:
+    """Whether the loader on that disk may look for its menu on that file system."""
     if code.uuid:
         return volume.is_called(f"UUID={code.uuid}")
     if code.number is not None:
@@ -128,10 +140,13 @@ def _is_meant(code: BootCode, disk: int, volume: Volume) -> bool:
 # --- from the menu to kernel, initrd and root
 
 
-def _check_entries(
-    entries: Sequence[Entry], place: Volume, volumes: Sequence[Volume], trees: Trees
-) -> tuple[str, ...]:
-    """The first entry has to work; a broken one further down is broken at the source too."""
+def check_menu(menu: Menu, volumes: Sequence[Volume], trees: Trees) -> tuple[str, ...]:
+    """The first entry has to work; a broken one further down is broken at the source too.
+
+    Raises AdaptError with what is missing.
+    """
+    entries = (parse_grub_cfg if menu.loader == "GRUB 2" else parse_menu_lst)(menu.text)
+    place = menu.place
     if not entries:
         raise AdaptError(
             f"The boot menu on {place.name} starts no Linux kernel, so the copy would stop at its"

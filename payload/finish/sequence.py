@@ -65,7 +65,7 @@ def finish_copy(
     region = plan.regions[plan.root]
     order = [disk.id for disk in source.eligible_disks]
     volumes = find_volumes(plan, order)
-    with _as_adapt_error("adapted"), _view(host, plan, target, region) as device:
+    with as_adapt_error("adapted"), _view(host, plan, target, region) as device:
         changes = [_mount_change(plan, region, device)]
         if target.firmware is Firmware.UEFI:
             changes += _add_fallback(host, plan, target, volumes)
@@ -115,16 +115,16 @@ def check_finished(host: Host, plan: Plan, target: Inventory) -> BootLoaderRepor
     volumes = find_volumes(plan)
     unseen: list[str] = []
     with (
-        _as_adapt_error("checked"),
+        as_adapt_error("checked"),
         mounted_read_only(host, plan, target, volumes, unseen.append) as trees,
-        _boot_disks(host, plan, target) as disks,
+        boot_disks(host, plan, target) as disks,
     ):
         report = check_boot(disks, volumes, trees, target.firmware)
     return replace(report, checks=(*report.checks, *unseen))
 
 
 @contextmanager
-def _as_adapt_error(what: str) -> Iterator[None]:
+def as_adapt_error(what: str) -> Iterator[None]:
     try:
         yield
     except (ToolError, OSError) as error:
@@ -140,7 +140,7 @@ def _view(host: Host, plan: Plan, target: Inventory, region: Region) -> Iterator
         yield device
 
 
-def _byte_range(plan: Plan, pair: int, start: int, size: int) -> str:
+def byte_range(plan: Plan, pair: int, start: int, size: int) -> str:
     return f"disk {plan.disks[pair].target.id} bytes {start}-{start + size - 1}"
 
 
@@ -150,7 +150,7 @@ def _mount_change(plan: Plan, region: Region, device: str) -> Change:
     what = "superblock, journal and metadata: mounted here to make the changes listed"
     if replayed:
         what += "; its journal was replayed first, as it would have been at the server's next boot"
-    return Change(_byte_range(plan, region.pair, region.start, region.size), what)
+    return Change(byte_range(plan, region.pair, region.start, region.size), what)
 
 
 def _add_fallback(
@@ -168,7 +168,7 @@ def _add_fallback(
 
 
 def _var_change(plan: Plan, volume: Volume) -> Change:
-    where = _byte_range(plan, volume.disk, volume.start, volume.size)
+    where = byte_range(plan, volume.disk, volume.start, volume.size)
     return Change(where, "a second copy of the marker: /var is a file system of its own")
 
 
@@ -178,7 +178,7 @@ def _write_into_var(
     """The root file system's marker is what we go by; a running copy sees only its /var."""
     node = target_node(plan, target, volume.disk)
     with (
-        _as_adapt_error("marked in /var"),
+        as_adapt_error("marked in /var"),
         host.blocks.view(node, volume.start, volume.size, writable=True) as device,
         host.mounts.mount(device, volume.kind, writable=True) as tree,
     ):
@@ -186,7 +186,7 @@ def _write_into_var(
 
 
 @contextmanager
-def _boot_disks(host: Host, plan: Plan, target: Inventory) -> Iterator[list[BootDisk]]:
+def boot_disks(host: Host, plan: Plan, target: Inventory) -> Iterator[list[BootDisk]]:
     """The target's disks, read past what was cached while they were written."""
     with ExitStack() as stack:
         disks = []

@@ -81,6 +81,11 @@ class AdaptError(FailoverError):
     meaning = "the data was copied and verified, but the copy could not be adapted"
 
 
+class LoaderError(AdaptError):
+    """The way from the firmware to the boot menu is broken. The only adaptation error that a
+    boot loader installed anew may mend."""
+
+
 class ToolError(FailoverError):
     """A tool of the live system failed. A failed tool is never an empty answer."""
 

@@ -1,31 +1,20 @@
 """A bit copy on image files becomes the server of this machine, and proves that it would boot."""
 
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from payload.finish.marker import read_marker, record_marker
-from payload.finish.sequence import FinishResult, check_finished, finish_copy
-from payload.model.disk import Disk, FileSystem, Hardware, Partition, PartitionTable
 from payload.model.errors import AdaptError
-from payload.model.event import Event
-from payload.model.inventory import Inventory
-from payload.model.machine import Card, Firmware, MachineIdentity
 from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
-from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.system import device
 from payload.system.command import run
 from payload.system.filesystems import read_usage
-from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
-from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.integration.paper_copy import HERE, ROOT_START, SECTOR, SPARE, Copy
 from tests.integration.server_image import (
-    BOOT_UUID,
     DATA_UUID,
     MIB,
     ROOT_UUID,
@@ -38,137 +27,11 @@ from tests.integration.server_image import (
 )
 
 pytestmark = pytest.mark.root
-HERE, SPARE = "02:00:00:00:00:11", "02:00:00:00:00:12"
-SECTOR = 512
-BOOT_START, ROOT_START = 2048 * SECTOR, 55296 * SECTOR
-UNUSED: Any = None  # what a finish never asks for
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> ServerImages:
     return make_server(tmp_path_factory.mktemp("server"), files=4)
-
-
-class Copy:
-    """Both disks on the target, all partitions in place: what is there when FINISH begins."""
-
-    def __init__(self, directory: Path, server: ServerImages) -> None:
-        self.disks = [directory / "target0.img", directory / "target1.img"]
-        shutil.copyfile(server.system, self.disks[0])
-        shutil.copyfile(server.data, self.disks[1])
-        blocks = ImageBlocks([ImageDisk(path, serial=path.name) for path in self.disks])
-        for path in self.disks:
-            blocks.set_writable(str(path))
-        self.host = Host(run, blocks, LinuxMounts(), UNUSED, UNUSED, UNUSED, UNUSED)
-        self.source = _inventory([Card("eth0", SOURCE_MAC, carrier=True)], "source", ["S0", "S1"])
-        self.target = replace(
-            _inventory(
-                [
-                    Card("eth0", SPARE, bus="0000:01:00.0"),
-                    Card("eth1", HERE, "e1000", "0x8086:0x100f"),
-                ],
-                "target",
-                [],
-            ),
-            disks=tuple(Disk(found) for found in blocks.find()),
-        )
-        self.plan = _plan(self.target)
-        self.events: list[Event] = []
-
-    def finish(self) -> FinishResult:
-        wire = [(SOURCE_MAC, HERE)]
-        return finish_copy(
-            self.host, self.plan, self.source, self.target, "copy-1", wire, 1234, self.events.append
-        )
-
-    def check(self) -> tuple[str, ...]:
-        report = check_finished(self.host, self.plan, self.target)
-        assert (report.strategy, report.loader) == ("carried over", "GRUB 2")
-        return report.checks
-
-    def write(self, place: int, content: bytes) -> None:
-        with self.disks[0].open("r+b") as disk:
-            disk.seek(place)
-            disk.write(content)
-
-    def root(self, *, writable: bool = False) -> Any:
-        return _Mounted(self.host, self.disks[0], ROOT_START, 131072 * SECTOR, writable)
-
-    def boot(self) -> Any:
-        return _Mounted(self.host, self.disks[0], BOOT_START, 32768 * SECTOR, True)
-
-    def usage(self) -> Usage:
-        with self.host.blocks.view(str(self.disks[0]), ROOT_START, 131072 * SECTOR) as node:
-            return read_usage(node, "ext4")
-
-
-class _Mounted:
-    def __init__(self, host: Host, disk: Path, start: int, size: int, writable: bool) -> None:
-        self._view = host.blocks.view(str(disk), start, size, writable=writable)
-        self._host, self._writable = host, writable
-
-    def __enter__(self) -> Path:
-        self._mount = self._host.mounts.mount(
-            self._view.__enter__(), "ext4", writable=self._writable
-        )
-        return self._mount.__enter__()
-
-    def __exit__(self, *problem: Any) -> None:
-        self._mount.__exit__(*problem)
-        self._view.__exit__(*problem)
-
-
-def _inventory(cards: list[Card], name: str, serials: list[str]) -> Inventory:
-    disks = tuple(
-        Disk(Hardware(f"sd{'ab'[n]}", f"/dev/sd{'ab'[n]}", 96 * MIB, serial=serial))
-        for n, serial in enumerate(serials)
-    )
-    return Inventory(MachineIdentity(name), Firmware.BIOS, tuple(cards), disks)
-
-
-def _ext4(uuid: str) -> FileSystem:
-    return FileSystem("ext4", uuid)
-
-
-def _plan(target: Inventory) -> Plan:
-    system = PartitionTable(
-        "dos",
-        "0xfa110e55",
-        (
-            Partition(
-                1, BOOT_START, 32768 * SECTOR, "83", file_system=FileSystem("ext4", BOOT_UUID)
-            ),
-            Partition(2, 36862 * SECTOR, 155650 * SECTOR, "5"),
-            Partition(5, 36864 * SECTOR, 16384 * SECTOR, "82", file_system=FileSystem("swap")),
-            Partition(
-                6, ROOT_START, 131072 * SECTOR, "83", file_system=FileSystem("ext4", ROOT_UUID)
-            ),
-        ),
-    )
-    data = PartitionTable(
-        "dos",
-        "0xda7a0001",
-        (Partition(1, MIB, 63488 * SECTOR, "83", file_system=_ext4(DATA_UUID)),),
-    )
-    regions = (
-        Region(0, 0, 0, 0, MIB, Method.BOOT),
-        Region(1, 0, 1, BOOT_START, 32768 * SECTOR, Method.USED, "ext4"),
-        Region(2, 0, 5, 36864 * SECTOR, 16384 * SECTOR, Method.HEADER, "swap"),
-        Region(3, 0, 6, ROOT_START, 131072 * SECTOR, Method.USED, "ext4"),
-        Region(4, 1, 1, MIB, 63488 * SECTOR, Method.USED, "ext4"),
-    )
-    pairs = tuple(
-        DiskPair(
-            PlannedDisk(f"serial:S{n}", f"S{n}", 96 * MIB, SECTOR),
-            PlannedDisk(disk.id, disk.hardware.label, disk.hardware.size, SECTOR),
-            "",
-            table,
-        )
-        for n, (disk, table) in enumerate(zip(target.disks, (system, data), strict=True))
-    )
-    source = MachineReference("a" * 32, "Paper source", "groupware")
-    here = MachineReference("b" * 32, "Paper target")
-    return Plan(source, here, CopyMode.USED, pairs, regions, root=3)
 
 
 @pytest.fixture

@@ -1,0 +1,215 @@
+"""A copy whose boot loader did not come over gets GRUB anew; what it does is tests/vm's to see."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from payload.finish import reinstall
+from payload.finish.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
+from payload.finish.reinstall import make_it_start
+from payload.model.errors import AdaptError
+from payload.model.event import Level, Note
+from payload.model.marker import Change
+from payload.model.report import BootLoaderReport
+from payload.system.command import run
+from payload.system.host import Completed
+from tests.integration.paper_copy import Copy
+from tests.integration.server_image import MIB, ServerImages, make_server, tool
+
+pytestmark = pytest.mark.root
+GAP = bytes(2047 * 512)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> ServerImages:
+    return make_server(tmp_path_factory.mktemp("server"), files=4)
+
+
+class Sealed(Copy):
+    """A copy whose disks are read-only again."""
+
+    def __init__(self, directory: Path, server: ServerImages) -> None:
+        super().__init__(directory, server)
+        self.commands: list[tuple[str, ...]] = []
+        self.host = replace(self.host, run=self._run)
+
+    def _run(self, argv, **options) -> Completed:
+        self.commands.append(tuple(argv))
+        return run(argv, **options)
+
+    def start(self) -> tuple[BootLoaderReport, tuple[Change, ...]]:
+        for path in self.disks:
+            self.host.blocks.set_read_only(str(path))
+        self.blocks.opened_for_writing.clear()
+        return make_it_start(self.host, self.plan, self.target, self.events.append)
+
+    def core(self, *options: str) -> bytes:
+        """A core image as the server's own grub-install would make it."""
+        path = self.disks[0].with_name("core.img")
+        modules = ("biosdisk", "part_msdos", "ext2", "search_fs_uuid")
+        tool("grub-mkimage", "-O", "i386-pc", *options, "-o", str(path), *modules)
+        return path.read_bytes()
+
+    def give_modules(self) -> None:
+        with self.root(writable=True) as root:
+            shutil.copytree(LIVE_MODULES, root / "usr/lib/grub/i386-pc")
+        self.give_modules_beside_the_menu()
+
+    def give_modules_beside_the_menu(self) -> None:
+        with self.boot() as boot:
+            shutil.copytree(LIVE_MODULES, boot / "grub/i386-pc", ignore=_not_a_module)
+
+
+def _not_a_module(_: str, names: list[str]) -> list[str]:
+    """As grub-install copies them: without kernel.img and the like."""
+    return [name for name in names if not name.endswith((".mod", ".lst"))]
+
+
+@pytest.fixture
+def copy(tmp_path: Path, server: ServerImages) -> Iterator[Sealed]:
+    yield Sealed(tmp_path, server)
+
+
+def assert_mended(copy: Sealed, strategy: str) -> None:
+    """The copy starts, and no byte of its disks changed but those that are listed."""
+    before = [path.read_bytes() for path in copy.disks]
+    report, changes = copy.start()
+    after = [path.read_bytes() for path in copy.disks]
+    assert (report.strategy, report.loader) == (strategy, "GRUB 2")
+    assert any("core.img" in check and "whole" in check for check in report.checks)
+    ranges = [re.fullmatch(r"disk (\S+) bytes (\d+)-(\d+)", change.where) for change in changes]
+    allowed = bytearray(before[0])
+    for found in ranges:
+        assert found is not None
+        assert found[1] == copy.plan.disks[0].target.id
+        first, end = int(found[2]), int(found[3]) + 1
+        assert end <= 440 or 512 <= first < end <= MIB
+        allowed[first:end] = after[0][first:end]
+    assert bytes(allowed) == after[0]
+    assert before[1] == after[1]
+    assert copy.blocks.opened_for_writing == [str(copy.disks[0])]
+    assert not copy.blocks.writable
+    warnings = [event for event in copy.events if isinstance(event, Note)]
+    assert warnings[0].level is Level.WARNING
+    assert copy.start()[1] == (), "the second look finds nothing to mend"
+
+
+def test_a_loader_that_came_over_is_left_alone(copy: Sealed) -> None:
+    report, changes = copy.start()
+    assert (report.strategy, changes) == ("carried over", ())
+    assert copy.blocks.opened_for_writing == []
+
+
+def test_a_damaged_gap_is_filled_from_the_copys_modules(copy: Sealed) -> None:
+    copy.give_modules()
+    copy.write(512, GAP)
+    assert_mended(copy, OWN_MODULES)
+    size = len(copy.disks[0].read_bytes()[512:MIB].rstrip(b"\0"))
+    assert size < 62 * 512, "fits before a first partition at sector 63"
+
+
+def test_the_pair_that_grub_install_left_comes_first(copy: Sealed) -> None:
+    copy.give_modules()
+    core = copy.core("-p", "(,msdos1)/grub")
+    with copy.boot() as boot:
+        (boot / "grub/i386-pc/core.img").write_bytes(core)
+        shutil.copy(LIVE_MODULES / "boot.img", boot / "grub/i386-pc")
+    copy.write(0, bytes(440) + copy.disks[0].read_bytes()[440:512] + GAP)
+    assert_mended(copy, OWN_PAIR)
+    assert copy.disks[0].read_bytes()[1024 : 512 + len(core)] == core[512:]
+
+
+def test_a_kept_core_that_leads_elsewhere_is_not_taken(copy: Sealed) -> None:
+    copy.give_modules()
+    with copy.boot() as boot:
+        (boot / "grub/i386-pc/core.img").write_bytes(copy.core("-p", "(,msdos1)/boot/grub"))
+        shutil.copy(LIVE_MODULES / "boot.img", boot / "grub/i386-pc")
+    copy.write(512, copy.core("-p", "(,msdos1)/boot/grub"))
+    assert_mended(copy, OWN_MODULES)
+
+
+def test_the_copys_own_tool_joins_its_modules(copy: Sealed) -> None:
+    copy.give_modules()
+    mkimage = Path("/usr/bin/grub-mkimage")
+    needed = re.findall(r"(/\S+) \(0x", tool("ldd", str(mkimage)))
+    with copy.root(writable=True) as root:
+        for file in (str(mkimage), *needed):
+            place = root / file[1:]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, place)
+    copy.write(512, GAP)
+    assert_mended(copy, OWN_MODULES)
+    makers = [argv for argv in copy.commands if any("grub-mkimage" in word for word in argv)]
+    assert [argv[0] for argv in makers] == ["unshare"]
+
+
+def test_a_tool_of_the_copy_that_does_not_run_is_replaced_by_ours(copy: Sealed) -> None:
+    copy.give_modules()
+    with copy.root(writable=True) as root:
+        (root / "usr/bin").mkdir(parents=True)
+        (root / "usr/bin/grub-mkimage").write_text("#!/bin/of/nobody\n")
+        (root / "usr/bin/grub-mkimage").chmod(0o755)
+    copy.write(512, GAP)
+    assert_mended(copy, OWN_MODULES)
+
+
+def test_without_modules_in_the_copy_ours_come_all_together(copy: Sealed) -> None:
+    copy.write(512, GAP)
+    assert_mended(copy, LIVE_GRUB)
+
+
+def test_a_core_without_modules_from_the_disk_needs_more_room(copy: Sealed) -> None:
+    copy.write(512, GAP)
+    table = copy.plan.disks[0].table
+    assert table is not None
+    first, *others = table.partitions
+    old = replace(table, partitions=(replace(first, start=63 * 512), *others))
+    with pytest.raises(AdaptError, match=r"needs \d+ sectors, and the gap .* has 62\."):
+        _with_table(copy, old)
+
+
+def _with_table(copy: Sealed, table: object) -> None:
+    """The table as the choice of room sees it; the file systems are found where they are."""
+    system, data = copy.plan.disks
+    copy.plan = replace(copy.plan, disks=(replace(system, table=table), data))
+    copy.start()
+
+
+def test_no_grub_anywhere_is_told_and_nothing_is_written(
+    copy: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reinstall, "LIVE_MODULES", tmp_path / "nothing")
+    copy.write(0, bytes(440))
+    before = copy.disks[0].read_bytes()
+    with pytest.raises(AdaptError, match=r"neither the copy nor this medium has one\. Put right"):
+        copy.start()
+    assert copy.disks[0].read_bytes() == before
+    assert copy.blocks.opened_for_writing == []
+
+
+def test_a_menu_that_starts_nothing_is_no_loaders_fault(copy: Sealed) -> None:
+    with copy.boot() as boot:
+        (boot / "vmlinuz-6.1").write_bytes(b"")
+    with pytest.raises(AdaptError, match=r"/vmlinuz-6\.1 is missing or empty"):
+        copy.start()
+    copy.write(512, GAP)
+    with pytest.raises(AdaptError, match="where GRUB's core is not"):
+        copy.start()
+    assert copy.blocks.opened_for_writing == []
+
+
+def test_the_menu_that_the_copy_keeps_up_to_date_is_meant(copy: Sealed) -> None:
+    """Partition 1 was /boot once; fstab no longer says so, and /boot lies on the root."""
+    with copy.root(writable=True) as root, copy.boot() as former:
+        shutil.copytree(former, root / "boot", dirs_exist_ok=True)
+        menu = root / "boot/grub/grub.cfg"
+        menu.write_text(re.sub(r" /(vmlinuz|initrd)", r" /boot/\1", menu.read_text()))
+        fstab = root / "etc/fstab"
+        fstab.write_text(re.sub(r"\S+ /boot .*\n", "", fstab.read_text()))
+    copy.write(512, GAP)
+    report, _ = copy.start()
+    assert "the boot menu is on partition 6 of disk 1" in report.checks
