@@ -5,10 +5,12 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from payload.connect.discovery import Candidate, Discovery
 from payload.connect.pairing import call, local_card
-from payload.finish.sequence import FinishResult, check_finished, finish_copy
+from payload.finish.reinstall import make_it_start
+from payload.finish.sequence import FinishResult, finish_copy
 from payload.model.errors import HoleError, LinkError, PeerError
 from payload.model.event import Event, Progress, Stage
 from payload.model.message import Attach, Doing, Final, Hello, Welcome
@@ -261,7 +263,10 @@ class TargetSession:
                 context.version,
             )
             self._receiver.seal()
-            self._boot_loader = check_finished(context.host, context.agreed, context.own)
+            self._boot_loader, changes = make_it_start(
+                context.host, context.agreed, context.own, context.monitor
+            )
+            self._finish = replace(self._finish, changes=(*self._finish.changes, *changes))
         context.report = self._make_report()
         self._say_farewell(context.report)
         return Outcome.FINISHED
