@@ -8,16 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from payload.finish.boot_code import BIOS_BOOT
+from payload.finish.grub_parts import LIVE_MODULES
+from payload.finish.reinstall import make_it_start
 from payload.finish.sequence import FinishResult, check_finished, finish_copy
 from payload.model.disk import Disk, FileSystem, Hardware, Partition, PartitionTable
 from payload.model.event import Event
 from payload.model.inventory import Inventory
 from payload.model.machine import Card, Firmware, MachineIdentity
-from payload.model.marker import MachineReference, Usage
+from payload.model.marker import Change, MachineReference, Usage
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
+from payload.model.report import BootLoaderReport
 from payload.system.command import run
 from payload.system.filesystems import read_usage
-from payload.system.host import Host
+from payload.system.host import Completed, Host
 from payload.system.mounts import LinuxMounts
 from tests.integration.image_blocks import ImageBlocks, ImageDisk
 from tests.integration.server_image import (
@@ -27,6 +31,7 @@ from tests.integration.server_image import (
     ROOT_UUID,
     SOURCE_MAC,
     ServerImages,
+    tool,
 )
 
 HERE, SPARE = "02:00:00:00:00:11", "02:00:00:00:00:12"
@@ -78,6 +83,27 @@ class Copy:
         with self.disks[0].open("r+b") as disk:
             disk.seek(place)
             disk.write(content)
+
+    def convert_to_gpt(self) -> None:
+        """The same partitions in a GPT, with a BIOS boot partition where the gap was."""
+        rows = [
+            f"{number} : start={start}, size={size}, type={kind}"
+            for number, start, size, kind in (
+                (1, 2048, 32768, "linux"),
+                (3, 34, 2014, BIOS_BOOT),
+                (5, 36864, 16384, "swap"),
+                (6, 55296, 131072, "linux"),
+            )
+        ]
+        header = "label: gpt\nfirst-lba: 34\n"
+        script = header + "\n".join(rows)
+        tool("sfdisk", "-q", "--wipe-partitions", "never", str(self.disks[0]), stdin=script)
+        system, data = self.plan.disks
+        assert system.table is not None
+        kept = tuple(part for part in system.table.partitions if not part.is_extended)
+        room = Partition(3, 34 * SECTOR, 2014 * SECTOR, BIOS_BOOT)
+        table = replace(system.table, label="gpt", partitions=(*kept, room))
+        self.plan = replace(self.plan, disks=(replace(system, table=table), data))
 
     def root(self, *, writable: bool = False) -> Any:
         return _Mounted(self.host, self.disks[0], ROOT_START, 131072 * SECTOR, writable)
@@ -157,3 +183,43 @@ def _plan(target: Inventory) -> Plan:
     source = MachineReference("a" * 32, "Paper source", "groupware")
     here = MachineReference("b" * 32, "Paper target")
     return Plan(source, here, CopyMode.USED, pairs, regions, root=3)
+
+
+class Sealed(Copy):
+    """A copy whose disks are read-only again."""
+
+    def __init__(self, directory: Path, server: ServerImages) -> None:
+        super().__init__(directory, server)
+        self.commands: list[tuple[str, ...]] = []
+        self.host = replace(self.host, run=self._run)
+
+    def _run(self, argv, **options) -> Completed:
+        self.commands.append(tuple(argv))
+        return run(argv, **options)
+
+    def start(self) -> tuple[BootLoaderReport, tuple[Change, ...]]:
+        for path in self.disks:
+            self.host.blocks.set_read_only(str(path))
+        self.blocks.opened_for_writing.clear()
+        return make_it_start(self.host, self.plan, self.target, self.events.append)
+
+    def core(self, *options: str) -> bytes:
+        """A core image as the server's own grub-install would make it."""
+        path = self.disks[0].with_name("core.img")
+        modules = ("biosdisk", "part_msdos", "ext2", "search_fs_uuid")
+        tool("grub-mkimage", "-O", "i386-pc", *options, "-o", str(path), *modules)
+        return path.read_bytes()
+
+    def give_modules(self) -> None:
+        with self.root(writable=True) as root:
+            shutil.copytree(LIVE_MODULES, root / "usr/lib/grub/i386-pc")
+        self.give_modules_beside_the_menu()
+
+    def give_modules_beside_the_menu(self) -> None:
+        with self.boot() as boot:
+            shutil.copytree(LIVE_MODULES, boot / "grub/i386-pc", ignore=_not_a_module)
+
+
+def _not_a_module(_: str, names: list[str]) -> list[str]:
+    """As grub-install copies them: without kernel.img and the like."""
+    return [name for name in names if not name.endswith((".mod", ".lst"))]

@@ -10,14 +10,9 @@ import pytest
 
 from payload.finish import reinstall
 from payload.finish.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
-from payload.finish.reinstall import make_it_start
 from payload.model.errors import AdaptError
 from payload.model.event import Level, Note
-from payload.model.marker import Change
-from payload.model.report import BootLoaderReport
-from payload.system.command import run
-from payload.system.host import Completed
-from tests.integration.paper_copy import Copy
+from tests.integration.paper_copy import Sealed
 from tests.integration.server_image import MIB, ServerImages, make_server, tool
 
 pytestmark = pytest.mark.root
@@ -27,46 +22,6 @@ GAP = bytes(2047 * 512)
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> ServerImages:
     return make_server(tmp_path_factory.mktemp("server"), files=4)
-
-
-class Sealed(Copy):
-    """A copy whose disks are read-only again."""
-
-    def __init__(self, directory: Path, server: ServerImages) -> None:
-        super().__init__(directory, server)
-        self.commands: list[tuple[str, ...]] = []
-        self.host = replace(self.host, run=self._run)
-
-    def _run(self, argv, **options) -> Completed:
-        self.commands.append(tuple(argv))
-        return run(argv, **options)
-
-    def start(self) -> tuple[BootLoaderReport, tuple[Change, ...]]:
-        for path in self.disks:
-            self.host.blocks.set_read_only(str(path))
-        self.blocks.opened_for_writing.clear()
-        return make_it_start(self.host, self.plan, self.target, self.events.append)
-
-    def core(self, *options: str) -> bytes:
-        """A core image as the server's own grub-install would make it."""
-        path = self.disks[0].with_name("core.img")
-        modules = ("biosdisk", "part_msdos", "ext2", "search_fs_uuid")
-        tool("grub-mkimage", "-O", "i386-pc", *options, "-o", str(path), *modules)
-        return path.read_bytes()
-
-    def give_modules(self) -> None:
-        with self.root(writable=True) as root:
-            shutil.copytree(LIVE_MODULES, root / "usr/lib/grub/i386-pc")
-        self.give_modules_beside_the_menu()
-
-    def give_modules_beside_the_menu(self) -> None:
-        with self.boot() as boot:
-            shutil.copytree(LIVE_MODULES, boot / "grub/i386-pc", ignore=_not_a_module)
-
-
-def _not_a_module(_: str, names: list[str]) -> list[str]:
-    """As grub-install copies them: without kernel.img and the like."""
-    return [name for name in names if not name.endswith((".mod", ".lst"))]
 
 
 @pytest.fixture
@@ -213,3 +168,27 @@ def test_the_menu_that_the_copy_keeps_up_to_date_is_meant(copy: Sealed) -> None:
     copy.write(512, GAP)
     report, _ = copy.start()
     assert "the boot menu is on partition 6 of disk 1" in report.checks
+
+
+def test_a_gpt_takes_the_core_in_its_bios_boot_partition(copy: Sealed) -> None:
+    copy.convert_to_gpt()
+    copy.give_modules()
+    copy.write(0, bytes(440))
+    copy.write(34 * 512, bytes(512))
+    report, changes = copy.start()
+    assert report.strategy == OWN_MODULES
+    assert "points to its core in sector 34, in BIOS boot partition 3" in report.checks[0]
+    assert [change.where.split()[-1].split("-")[0] for change in changes] == [str(34 * 512), "0"]
+    assert "First usable LBA" not in tool("sfdisk", "--verify", str(copy.disks[0]))
+
+
+def test_a_gpt_without_room_is_told(copy: Sealed) -> None:
+    copy.convert_to_gpt()
+    copy.write(0, bytes(440))
+    system, data = copy.plan.disks
+    assert system.table is not None
+    parts = tuple(part for part in system.table.partitions if part.number != 3)
+    table = replace(system.table, partitions=parts)
+    copy.plan = replace(copy.plan, disks=(replace(system, table=table), data))
+    with pytest.raises(AdaptError, match=r"without a BIOS boot partition.* Put right"):
+        copy.start()
