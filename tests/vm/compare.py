@@ -141,7 +141,8 @@ def _compare_content(name: str, source: Place, copy: Place, changes: tuple[str, 
 
 
 def _judge_blocks(name: str, kind: str, blocks: Blocks) -> Comparison:
-    wrong = blocks.changed if kind == "btrfs" else blocks.changed + blocks.left_out
+    # Without a known file system there is no telling what is in use: every block counts.
+    wrong = blocks.changed if kind else blocks.changed + blocks.left_out
     problems = (f"{wrong} blocks differ",) if wrong else ()
     return Comparison(name, kind, blocks.changed, blocks.left_out, 0, (), problems)
 

@@ -249,7 +249,7 @@ class Machine:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
-            self._qmp = Qmp(self._sockets / "qmp")
+            self._qmp = Qmp(self._sockets / "qmp", lambda: self._process.poll() is None)
         except QmpError as error:
             raise MachineError(f"{self.name}: {error} QEMU says: {self._end()}") from error
         except BaseException:
@@ -276,6 +276,11 @@ class Machine:
     @property
     def name(self) -> str:
         return self.hardware.name
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        return self._process.pid
 
     @property
     def age(self) -> float:

@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,10 +15,11 @@ class QmpError(Exception):
 class Qmp:
     """One connection. `events` collects what QEMU told of its own accord, oldest first."""
 
-    def __init__(self, path: Path, timeout: float = 30.0) -> None:
-        """Connect as soon as the socket exists. Raises QmpError after `timeout` seconds."""
+    def __init__(self, path: Path, alive: Callable[[], bool], timeout: float = 30.0) -> None:
+        """Connect as soon as the socket exists. Raises QmpError after `timeout` seconds, or when
+        QEMU is no longer alive."""
         self.events: list[dict[str, Any]] = []
-        self._socket = _connect(path, timeout)
+        self._socket = _connect(path, alive, timeout)
         self._socket.settimeout(timeout)
         self._lines = self._socket.makefile("rb")
         self._read()  # the greeting
@@ -60,7 +62,7 @@ class Qmp:
         return message
 
 
-def _connect(path: Path, timeout: float) -> socket.socket:
+def _connect(path: Path, alive: Callable[[], bool], timeout: float) -> socket.socket:
     deadline = time.monotonic() + timeout
     while True:
         connection = socket.socket(socket.AF_UNIX)
@@ -68,7 +70,7 @@ def _connect(path: Path, timeout: float) -> socket.socket:
             connection.connect(str(path))
         except OSError as error:
             connection.close()
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or not alive():
                 raise QmpError(f"QEMU opened no control socket: {error}.") from error
             time.sleep(0.05)
         else:

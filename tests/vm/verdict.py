@@ -222,7 +222,7 @@ def render_text(verdict: Verdict) -> str:
         f"copy booted           {_word(verdict.copy_booted)}",
         f"eth0 is target's card {_word(verdict.eth0_mac_is_target)}",
         f"host name             {verdict.host_name or '-'}",
-        f"files                 {verdict.files_ok} right, {verdict.files_failed} wrong",
+        f"files from inside     {_files(verdict)}",
         "",
     ]
     for one in verdict.partitions:
@@ -234,6 +234,12 @@ def render_text(verdict: Verdict) -> str:
     if len(verdict.problems) > 1:
         lines += ["", "All that is wrong:", *(f"- {problem}" for problem in verdict.problems)]
     return "\n".join(lines) + "\n"
+
+
+def _files(verdict: Verdict) -> str:
+    if verdict.evidence is None:
+        return "not checked"
+    return f"{verdict.files_ok} right, {verdict.files_failed} wrong"
 
 
 def _word(value: bool | str) -> str:
