@@ -12,8 +12,10 @@ from payload.finish import reinstall
 from payload.finish.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
 from payload.model.errors import AdaptError
 from payload.model.event import Level, Note
+from payload.model.report import Result
+from tests.integration.harness import Bench, copy_once, sha256
 from tests.integration.paper_copy import Sealed
-from tests.integration.server_image import MIB, ServerImages, make_server, tool
+from tests.integration.server_image import MIB, ServerImages, make_image, make_server, tool
 
 pytestmark = pytest.mark.root
 GAP = bytes(2047 * 512)
@@ -192,3 +194,24 @@ def test_a_gpt_without_room_is_told(copy: Sealed) -> None:
     copy.plan = replace(copy.plan, disks=(replace(system, table=table), data))
     with pytest.raises(AdaptError, match=r"without a BIOS boot partition.* Put right"):
         copy.start()
+
+
+def test_a_run_mends_what_the_server_lacks_and_reports_it(bench: Bench, tmp_path: Path) -> None:
+    """The server's boot code is on a disk that is not copied, and its GRUB nowhere."""
+    (tmp_path / "server").mkdir()
+    images = make_server(tmp_path / "server", files=4)
+    with images.system.open("r+b") as disk:
+        disk.write(bytes(440))
+        disk.seek(512)
+        disk.write(GAP)
+    before = sha256(images.system)
+    blanks = [make_image(tmp_path / f"t{n}.img", size * MIB) for n, size in ((0, 120), (1, 32))]
+    theirs, ours = copy_once(bench, [images.system, images.data], blanks)
+    assert (ours.result, theirs) == (Result.OK, ours), ours.sentence
+    assert sha256(images.system) == before
+    assert ours.boot_loader is not None
+    assert ours.boot_loader.strategy == LIVE_GRUB
+    told = [change for change in ours.changes if "GRUB's" in change.what]
+    assert [change.where.partition(" bytes ")[2].split("-")[0] for change in told] == ["512", "0"]
+    assert "No disk of the copy has boot code" in told[0].what
+    assert blanks[0].read_bytes()[:440].strip(b"\0")
