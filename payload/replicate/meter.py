@@ -33,7 +33,8 @@ class Meter:
         with self._lock:
             self._done += length
             now = self._clock()
-            if now - self._points[-1][0] < PAUSE and self._done < self._total:
+            # The end of a region is told however short ago the last event was: its bar stays.
+            if now - self._points[-1][0] < PAUSE and done < total and self._done < self._total:
                 return
             self._points.append((now, self._done))
             event = self._event(name, done, total, sent)

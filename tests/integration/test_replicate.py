@@ -28,7 +28,7 @@ from payload.model.message import (
 from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Plan, PlannedDisk, Region
 from payload.replicate import target_disk
 from payload.replicate.extents import find_chunks
-from payload.replicate.planning import FAT12_LIMIT
+from payload.replicate.layout import FAT12_LIMIT
 from payload.replicate.receiver import Receiver
 from payload.replicate.sender import Sender
 from payload.replicate.tables import read_table, rehearse_table, write_table

@@ -15,7 +15,8 @@ from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usag
 from payload.model.plan import CopyMode, Method
 from payload.model.role import Decision, Ground, Permission, Role
 from payload.replicate.boot_area import table_range
-from payload.replicate.planning import BOOT_LIMIT, FAT12_LIMIT, describe, plan_copy
+from payload.replicate.layout import BOOT_LIMIT, FAT12_LIMIT
+from payload.replicate.planning import describe, plan_copy
 
 GB = 10**9 // 4096 * 4096
 SECTOR = 512

@@ -1,0 +1,39 @@
+"""Disks as a plan sees them: where they are plugged in, what people call them, what is on them."""
+
+import re
+from collections.abc import Sequence
+
+from payload.model.disk import Content, Disk, Hardware
+from payload.model.errors import PlanError
+
+UNTOUCHED = "No disk was written."
+
+
+def content_of(disk: Disk) -> Content:
+    if disk.content is None:
+        raise PlanError(
+            f"Disk {label_of(disk.hardware)} was not looked at. {UNTOUCHED} "
+            "Boot both machines again."
+        )
+    return disk.content
+
+
+def place(disk: Disk) -> tuple[list[tuple[int, str]], str]:
+    """Sorts as the firmware counts: ata-2 before ata-10."""
+    words = re.findall(r"\d+|\D+", disk.hardware.path)
+    return [(int(word), "") if word.isdecimal() else (-1, word) for word in words], disk.id
+
+
+def amount(size: int) -> str:
+    """As the sticker counts: powers of ten."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def label_of(hardware: Hardware) -> str:
+    """What a person finds on the disk's sticker. Kernel names mean nothing on another boot."""
+    words = (hardware.model, hardware.serial or hardware.id, amount(hardware.size))
+    return " ".join(word for word in words if word)
+
+
+def labels_of(disks: Sequence[Disk]) -> str:
+    return ", ".join(label_of(disk.hardware) for disk in disks)
