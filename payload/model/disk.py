@@ -80,6 +80,7 @@ class Hardware:
     write_protected: bool = False  # by the hardware, not by our own write blocker
     ineligible: str = ""  # why this disk is never written to; "" when it may be considered
     aliases: tuple[str, ...] = ()  # its names in /dev/disk/by-id, as a person may write them
+    controllers: tuple[str, ...] = ()  # modaliases of what it hangs on, up to the PCI device
     sequence: int = 0  # the kernel's number of this attachment: another device gets another
 
     @property

@@ -38,6 +38,9 @@ _PROPERTIES = (
     HARDWARE_RO,
 )
 
+_DRIVEN = ("pci:", "virtio:", "vmbus:", "xen:")
+_PCI_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+
 Listing = Callable[[], list[dict[str, str]]]
 Properties = Callable[[str], Mapping[str, str]]
 
@@ -116,6 +119,7 @@ class LinuxBlocks:
             removable=_read(entry / "removable") == "1",
             write_protected=known.get(HARDWARE_RO, _read(entry / "ro")) == "1",
             aliases=_aliases(known),
+            controllers=tuple(_controllers(entry)),
             sequence=int(_read(entry / "diskseq") or 0),
         )
         facts = self._circumstances(entry, uses.get(name, []))
@@ -290,6 +294,17 @@ def _aliases(known: Mapping[str, str]) -> tuple[str, ...]:
     prefix = "/dev/disk/by-id/"
     links = known.get("DEVLINKS", "").split()
     return tuple(sorted(link.removeprefix(prefix) for link in links if link.startswith(prefix)))
+
+
+def _controllers(entry: Path) -> Iterator[str]:
+    """What needs a driver before the disk is there. That disks as such are known (`scsi:`) goes
+    without saying; what is beyond the PCI device are bridges."""
+    for place in entry.resolve().parents:
+        modalias = _read(place / "modalias")
+        if modalias.startswith(_DRIVEN):
+            yield modalias
+        if _PCI_ADDRESS.fullmatch(place.name):
+            return
 
 
 def _unescape(text: str) -> str:

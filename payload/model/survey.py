@@ -1,0 +1,32 @@
+"""What the source alone can find out about a copy of itself on this target."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Drivers:
+    """What the kernels of the system to be copied have for one device of the target."""
+
+    modalias: str
+    modules: tuple[str, ...] = ()  # that claim the device, in whichever kernel
+    without: tuple[str, ...] = ()  # kernels in which none does
+    certain: bool = True  # False: some kernel does not tell what is built into it
+
+    @property
+    def missing(self) -> bool:
+        """No kernel has a driver, and all of them told what they have."""
+        return not self.modules and self.certain
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The source's answers. An empty `kernels` means that none were found to ask."""
+
+    kernels: tuple[str, ...] = ()  # their versions
+    drivers: tuple[Drivers, ...] = ()
+    used: int = 0  # bytes in use on the disks to be copied
+    clock_ahead: int = 0  # seconds the source's clock is ahead of the target's
+
+    def of(self, modalias: str) -> Drivers | None:
+        """What is known about that device."""
+        return next((one for one in self.drivers if one.modalias == modalias), None)
