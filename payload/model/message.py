@@ -12,6 +12,7 @@ from payload.model.inventory import Inventory
 from payload.model.plan import CopyMode
 from payload.model.report import Hole, Report
 from payload.model.role import Decision
+from payload.model.survey import Survey
 
 PROTOCOL_VERSION = 1
 
@@ -27,6 +28,8 @@ class Hello:
     dry_run: bool
     countdown: int  # seconds
     card: str  # permanent MAC of the card this connection runs over, on the sender's side
+    clock: int = 0  # seconds since the epoch, when this was said
+    run: str = ""  # another one each time the payload starts
     resume: str = ""  # digest of the plan a broken link interrupted
 
 
@@ -37,6 +40,7 @@ class PlanOffer:
 
     digest: str
     refusal: str = ""
+    survey: Survey | None = None  # from the source
 
 
 @dataclass(frozen=True)

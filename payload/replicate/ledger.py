@@ -48,6 +48,7 @@ class Ledger:
         self.sent = 0  # bytes of chunk bodies on the wire
         self.held = 0  # bytes that the target had already
         self.done = 0  # bytes written or held
+        self.read_back = 0  # bytes of those proven
         self.seconds = 0.0
         self._began: float | None = None
         self._sector_size = sector_size
@@ -67,6 +68,11 @@ class Ledger:
         self._chunks = ChunkList()
         self._holes = []
         self.mapped = False
+
+    def start_over(self) -> None:
+        """Nothing of it counts as there any more. What was sent stays counted."""
+        self.forget_map()
+        self.held = self.done = self.read_back = 0
 
     def add(self, answer: MapAnswer) -> None:
         """Take one part of the map. Raises PeerError when it does not fit the region."""
@@ -133,7 +139,9 @@ class Ledger:
 
     def prove(self, item: Item) -> None:
         """The chunk was read back from the medium, and its digest is the source's."""
-        self._states[item.index] = State.PROVEN
+        with self._lock:
+            self._states[item.index] = State.PROVEN
+            self.read_back += item.length
 
     @property
     def proven(self) -> bool:

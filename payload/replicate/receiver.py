@@ -88,11 +88,30 @@ class Receiver:
         for pair in self._plan.disks:
             if pair.table is not None:
                 rehearse_table(self._host, pair.table, pair.target)
-        for disk in self._disks:
-            disk.recheck()
+        self.recheck()
         self._open = True
         for disk in self._disks:
             disk.begin(self._mark(disk))
+
+    @property
+    def opened(self) -> bool:
+        """True from the first write to the last."""
+        return self._open
+
+    def recheck(self) -> None:
+        """Are the disks still those very devices, and idle? Asked whenever the work was
+        interrupted, before it writes on. Raises TargetDiskError."""
+        for disk in self._disks:
+            disk.recheck()
+
+    def start_over(self) -> None:
+        """Forget what was fetched: the source was started anew and may hold other content now.
+        What equals it on the disks is found again by its digest, and not sent again."""
+        for ledger in self._ledgers:
+            ledger.start_over()
+        for disk in self._disks:
+            disk.blank = False
+        self._areas.clear()
 
     def _mark(self, disk: TargetDisk) -> Unfinished:
         plan = self._plan
@@ -218,8 +237,9 @@ class Receiver:
                     f"it was written: {region.name}, chunk at byte {item.offset}. The copy is "
                     "unfinished and does not boot. Replace the disk and start both machines again."
                 )
-            item.ledger.prove(item)
-            meter.add(region.name, item.offset + item.length, region.size, item.length, 0)
+            ledger = item.ledger
+            ledger.prove(item)
+            meter.add(region.name, ledger.read_back, ledger.done, item.length, 0)
 
     # --- the end
 
@@ -227,6 +247,7 @@ class Receiver:
         """Make the disks start: gap and table on all of them, then the boot code, the disk of the
         root file system last. Raises TargetDiskError, VerifyError; before the very end the disks
         are still marked as unfinished."""
+        self.recheck()
         with_table = [
             (disk, self._areas[index])
             for index, disk in enumerate(self._disks)

@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from payload.identify.survey import take_survey
 from payload.model.errors import LinkError, PeerError, PlanError, StoppedError, UndecidedError
 from payload.model.event import Agreement, Countdown
 from payload.model.message import Go, PlanOffer
 from payload.model.plan import Plan
 from payload.model.role import Role
+from payload.model.survey import Survey
 from payload.replicate.planning import describe, plan_copy
+from payload.replicate.preflight import Preflight, check_copy
 from payload.session.context import Context
 from payload.session.meeting import agreed_mode, own_hello
 from payload.session.states import Outcome
@@ -34,6 +37,14 @@ def compute_plan(context: Context) -> Plan:
     return plan
 
 
+def compute_checked_plan(context: Context, survey: Survey | None) -> Plan:
+    """The plan, on the source only when the copy would start. Raises as `compute_plan`."""
+    plan = compute_plan(context)
+    if survey is not None:
+        preflight(context, plan, survey)
+    return plan
+
+
 def check_permissions(context: Context, plan: Plan) -> None:
     """Raise UndecidedError unless every target disk of the plan may be overwritten."""
     verdict = context.verdict
@@ -47,9 +58,12 @@ def check_permissions(context: Context, plan: Plan) -> None:
             )
 
 
-def exchange_plans(context: Context, plan: Plan, answer: float | None = ANSWER) -> None:
-    """Raise PlanError unless the peer computed the same. `answer` None: wait while it is there."""
-    context.link.send(PlanOffer(plan.digest))
+def exchange_plans(
+    context: Context, plan: Plan, answer: float | None = ANSWER, survey: Survey | None = None
+) -> PlanOffer:
+    """The peer's offer. Raises PlanError unless it computed the same plan. `answer` None: wait
+    while it is there."""
+    context.link.send(PlanOffer(plan.digest, survey=survey))
     offer = expect(context, PlanOffer, answer)
     if offer.refusal:
         raise PlanError(offer.refusal)
@@ -59,6 +73,25 @@ def exchange_plans(context: Context, plan: Plan, answer: float | None = ANSWER) 
             f"{offer.digest[:12]} there). Nothing was written. Boot both from the same medium; "
             "if it happens again, save `python3 -m payload inventory --json` of both and report it."
         )
+    return offer
+
+
+def survey_target(context: Context) -> Survey | None:
+    """The source looks whether its system has drivers for the target's devices."""
+    if context.own_decision.role is not Role.SOURCE:
+        return None
+    with context.stage("plan", "looking whether the copy would start on the target"):
+        other = context.other.inventory
+        return take_survey(context.host, context.own, other, context.clock_ahead)
+
+
+def preflight(context: Context, plan: Plan, survey: Survey) -> Preflight:
+    """The same answers on both machines. Raises PlanError."""
+    own, other = context.own, context.other.inventory
+    ends = (context.link.card, context.other.card)
+    if context.own_decision.role is Role.SOURCE:
+        return check_copy(plan, own, other, survey, ends)
+    return check_copy(plan, other, own, survey, (ends[1], ends[0]))
 
 
 def offer_refusal(context: Context, compute: Callable[[Context], Plan]) -> Plan:
@@ -84,11 +117,13 @@ def expect(context: Context, kind: type[T], timeout: float | None) -> T:
 def agree(context: Context) -> Outcome:
     """From equal plans to both having said Go. Losing the peer here costs nothing."""
     try:
-        plan = offer_refusal(context, compute_plan)
-        exchange_plans(context, plan)
+        survey = survey_target(context)
+        plan = offer_refusal(context, lambda _: compute_checked_plan(context, survey))
+        offer = exchange_plans(context, plan, survey=survey)
+        checked = preflight(context, plan, survey or offer.survey or Survey())
         context.plan = plan
-        context.monitor(Agreement(describe(plan)))
-        for warning in plan.warnings:
+        context.monitor(Agreement((*describe(plan), *checked.lines)))
+        for warning in (*plan.warnings, *checked.warnings):
             context.warn(warning)
         count_down(context, max(context.settings.countdown, context.other.countdown))
         if context.settings.dry_run or context.other.dry_run:
@@ -120,12 +155,12 @@ def check_stop(context: Context) -> None:
 
 
 def wait_a_second(context: Context, left: float) -> None:
-    """Sleep towards the next second of the countdown, or until the peer says something."""
-    pause = min(1.0, left)
-    if context.stop.wait(pause) or not context.link.waiting:
+    """Sleep towards the next second of the countdown. Raises what ended the conversation, when
+    the peer stopped or is gone; its Go, when its countdown was faster than ours, stays unread."""
+    if context.stop.wait(min(1.0, left)):
         return
-    if context.link.ended:
-        context.link.receive(0.1)  # raises what ended it
+    while context.link.ended:
+        context.link.poll(0)
 
 
 def exchange_go(context: Context) -> None:

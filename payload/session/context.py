@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,12 +31,14 @@ class Context:
     stop: threading.Event  # set when a person pressed a key
     version: str
     clock: Callable[[], float] = time.time
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     started_at: int = 0
     inventory: Inventory | None = None
     decision: Decision | None = None
     control: Conversation | None = None
     peer: Hello | None = None
     verdict: Decision | None = None  # our own decision in the light of this peer
+    clock_ahead: int = 0  # seconds our clock is ahead of the peer's
     plan: Plan | None = None
     error: FailoverError | None = None
     report: Report | None = None

@@ -7,12 +7,14 @@ a heartbeat thread says `Alive` while there is nothing else to say.
 import contextlib
 import queue
 import threading
+import time
 from typing import Protocol
 
 from payload.model.errors import LinkError, PeerError, StoppedError
 from payload.model.message import Alive, Message, Stop
 
 HEARTBEAT = 5.0  # seconds
+LAST_WORD = 1.0  # seconds for what a peer said before it hung up
 SILENCE = 30.0  # seconds without a word after which the peer counts as gone
 
 
@@ -60,8 +62,22 @@ class Conversation:
                 return  # the reader tells the same, with the cause
 
     def send(self, message: Message) -> None:
-        """Raises LinkError."""
-        self.channel.send(message)
+        """Raises LinkError, or what the peer said as its last word before it hung up."""
+        try:
+            self.channel.send(message)
+        except LinkError:
+            stop = self._last_word()
+            if stop is not None:
+                raise _stopped(stop) from None
+            raise
+
+    def _last_word(self) -> Stop | None:
+        """The Stop that explains a closed connection: the reader may be about to read it."""
+        end = time.monotonic() + LAST_WORD
+        while not self.ended and time.monotonic() < end:
+            time.sleep(0.02)
+        with self._inbox.mutex:
+            return next((item for item in self._inbox.queue if isinstance(item, Stop)), None)
 
     def poll(self, timeout: float) -> Message | None:
         """The next message, or None after `timeout` seconds.
@@ -79,8 +95,7 @@ class Conversation:
             self._end = item
             raise item
         if isinstance(item, Stop):
-            kind = StoppedError if item.by_person else PeerError
-            raise kind(f"The other machine stopped: {item.sentence}")
+            raise _stopped(item)
         return item
 
     def receive(self, timeout: float | None = None) -> Message:
@@ -113,6 +128,11 @@ class Conversation:
     def close(self) -> None:
         self._closed.set()
         self.channel.close()
+
+
+def _stopped(stop: Stop) -> StoppedError | PeerError:
+    kind = StoppedError if stop.by_person else PeerError
+    return kind(f"The other machine stopped: {stop.sentence}")
 
 
 def _is_end(item: Message | PeerError) -> bool:

@@ -131,7 +131,7 @@ class Engine:
         )
         self._resources.callback(discovery.close)
         if listener is not None:
-            session = SourceSession(context, listener)
+            session = SourceSession(context, discovery, listener)
         else:
             session = TargetSession(context, discovery, credentials)
         return session

@@ -6,9 +6,10 @@ Two that fit are shown to people and waited out; guessing would one day overwrit
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from payload.connect.discovery import Discovery
 from payload.identify.role import decide_pair
 from payload.model.errors import PeerError, StoppedError
 from payload.model.event import Waiting
@@ -29,6 +30,7 @@ class Acquaintance:
     conversation: Conversation
     hello: Hello
     verdict: Decision
+    clock_ahead: int  # seconds our clock is ahead of theirs
 
     @property
     def name(self) -> str:
@@ -51,6 +53,8 @@ def own_hello(context: Context, card: str, resume: str = "") -> Hello:
         dry_run=context.settings.dry_run,
         countdown=context.settings.countdown,
         card=card,
+        clock=int(context.clock()),
+        run=context.run_id,
         resume=resume,
     )
 
@@ -70,6 +74,17 @@ def check_hello(hello: Hello, peer_id: str) -> None:
         )
 
 
+def check_peer(context: Context) -> None:
+    """Raise PeerError unless the peer of a link that came back is the machine of the plan."""
+    check_hello(context.other, context.link.peer_id)
+    expected = (context.agreed.source.id, context.agreed.target.id)
+    if {context.link.peer_id, context.own.machine.id} != set(expected):
+        raise PeerError(
+            f"Machine {context.link.peer_id[:8]} is not the one the plan was agreed with. "
+            "Nothing more was written. Boot both machines again."
+        )
+
+
 def agreed_mode(own: Hello, other: Hello) -> CopyMode:
     """Every block if either side was asked for it."""
     return CopyMode.EXACT if CopyMode.EXACT in (own.mode, other.mode) else CopyMode.USED
@@ -81,7 +96,7 @@ def judge(context: Context, conversation: Conversation, hello: Hello) -> Acquain
     verdict = decide_pair(
         context.own, context.own_decision, hello.inventory, hello.decision, context.settings
     )
-    return Acquaintance(conversation, hello, verdict)
+    return Acquaintance(conversation, hello, verdict, int(context.clock()) - hello.clock)
 
 
 class Meeting:
@@ -92,9 +107,12 @@ class Meeting:
         context: Context,
         newcomers: Callable[[frozenset[str]], Iterable[Acquaintance]],
         waiting_text: str,
+        bystanders: Callable[[], Iterable[str]] = tuple,
     ) -> None:
+        """`bystanders` are lines about machines that are in sight and that we do not talk to."""
         self._context = context
         self._newcomers = newcomers
+        self._bystanders = bystanders
         self._waiting_text = waiting_text
         self._known: dict[str, Acquaintance] = {}
         self._alone_since = time.monotonic()
@@ -152,7 +170,8 @@ class Meeting:
                 f"{len(fitting)} machines would fit as the other side and this one does not guess. "
                 "Switch off all but one, or name the source's address with failover.peer=."
             )
-        event = Waiting(text, tuple(sorted(one.line for one in self._known.values())))
+        lines = sorted(one.line for one in self._known.values())
+        event = Waiting(text, (*lines, *self._bystanders()))
         if event != self._shown:
             self._shown = event
             self._context.monitor(event)
@@ -168,8 +187,27 @@ class Meeting:
             one.conversation.close()
 
 
+_ALIKE = {
+    Role.SOURCE: "says that it is a source too. Nothing is copied from one source to another: if"
+    " its disks are to be overwritten, boot it again and name each of them there by its serial"
+    " with failover.overwrite=.",
+    Role.TARGET: "says that it is a target too. If it holds the system to be copied, boot it again"
+    " with failover.role=source.",
+}
+
+
+def bystanders(context: Context, discovery: Discovery) -> Iterator[str]:
+    """Machines of our site in our own role, by what they say of themselves: no machine calls
+    another of its role, and the people in front of both wonder why nothing happens."""
+    role = context.own_decision.role
+    for candidate in discovery.candidates():
+        if candidate.site_matches and candidate.role == role.value:
+            yield f"{candidate.name or candidate.machine_id[:8]} {_ALIKE[role]}"
+
+
 def adopt(context: Context, chosen: Acquaintance) -> None:
     """Make the chosen machine the peer of this run."""
     context.control = chosen.conversation
     context.peer = chosen.hello
     context.verdict = chosen.verdict
+    context.clock_ahead = chosen.clock_ahead

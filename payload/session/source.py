@@ -4,8 +4,10 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 from queue import Empty, SimpleQueue
 
+from payload.connect.discovery import Discovery
 from payload.connect.pairing import Listener, local_card
 from payload.model.errors import FailoverError, LinkError, PeerError
 from payload.model.event import Progress, Stage
@@ -23,12 +25,14 @@ from payload.replicate.sender import Sender
 from payload.session.agreement import agree, exchange_go, exchange_plans
 from payload.session.context import Context
 from payload.session.conversation import Conversation
+from payload.session.last_look import check_role
 from payload.session.meeting import (
     GREETING,
     Acquaintance,
     Meeting,
     adopt,
-    check_hello,
+    bystanders,
+    check_peer,
     judge,
     own_hello,
 )
@@ -96,17 +100,20 @@ class Reception:
 class SourceSession:
     """The source's handlers for the states of `session.states`."""
 
-    def __init__(self, context: Context, listener: Listener) -> None:
+    def __init__(self, context: Context, discovery: Discovery, listener: Listener) -> None:
         self._context = context
+        self._discovery = discovery
         self._reception = Reception(listener)
         self._sender: Sender | None = None
         self._returned: Acquaintance | None = None
 
     def connect(self) -> Outcome:
         """Wait for exactly one target that fits."""
-        meeting = Meeting(self._context, self._newcomers, NO_PEER)
+        context = self._context
+        alike = partial(bystanders, context, self._discovery)
+        meeting = Meeting(context, self._newcomers, NO_PEER, alike)
         chosen = meeting.choose(lambda _: True)
-        adopt(self._context, chosen)
+        adopt(context, chosen)
         return Outcome.PAIRED
 
     def _newcomers(self, _known: frozenset[str]) -> Iterable[Acquaintance]:
@@ -124,10 +131,10 @@ class SourceSession:
 
     def _greet(self, channel: Channel, hello: Hello) -> Acquaintance | None:
         """Answer a Hello with ours. A caller that cannot be believed is told so and let go."""
-        conversation = Conversation(channel)
+        conversation = Conversation(channel, self._card(channel))
         try:
             acquaintance = judge(self._context, conversation, hello)
-            conversation.send(own_hello(self._context, self._card(channel)))
+            conversation.send(own_hello(self._context, conversation.card))
         except PeerError as error:
             self._context.warn(str(error))
             conversation.say_stop(str(error))
@@ -220,11 +227,12 @@ class SourceSession:
         """The link is back: the same plan, confirmed by both, without another countdown."""
         context = self._context
         assert self._sender is not None
-        conversation = Conversation(channel)
+        conversation = Conversation(channel, self._card(channel))
+        context.control, context.peer = conversation, hello
         try:
-            check_hello(hello, conversation.peer_id)
-            conversation.send(own_hello(context, self._card(channel)))
-            context.control = conversation
+            check_peer(context)
+            conversation.send(own_hello(context, conversation.card))
+            check_role(context, context.own, context.own_decision)
             exchange_plans(context, context.agreed)
             exchange_go(context)
             conversation.send(Welcome(self._reception.open_session(self._sender)))

@@ -6,6 +6,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from payload.connect.discovery import Candidate, Discovery
 from payload.connect.pairing import call, local_card
@@ -20,7 +21,17 @@ from payload.replicate.receiver import Receiver
 from payload.session.agreement import agree, exchange_go, exchange_plans, expect
 from payload.session.context import Context
 from payload.session.conversation import Conversation
-from payload.session.meeting import GREETING, Acquaintance, Meeting, adopt, judge, own_hello
+from payload.session.last_look import check_role, look_again
+from payload.session.meeting import (
+    GREETING,
+    Acquaintance,
+    Meeting,
+    adopt,
+    bystanders,
+    check_peer,
+    judge,
+    own_hello,
+)
 from payload.session.states import Outcome
 from payload.wire.channel import Channel
 from payload.wire.tls import Credentials
@@ -50,9 +61,11 @@ class TargetSession:
 
     def connect(self) -> Outcome:
         """Call every source in sight; one that fits, alone, and offers a plan is the peer."""
-        meeting = Meeting(self._context, self._newcomers, self._waiting_text())
+        context = self._context
+        alike = partial(bystanders, context, self._discovery)
+        meeting = Meeting(context, self._newcomers, self._waiting_text(), alike)
         chosen = meeting.choose(lambda one: one.conversation.waiting)
-        adopt(self._context, chosen)
+        adopt(context, chosen)
         return Outcome.PAIRED
 
     def _waiting_text(self) -> str:
@@ -138,7 +151,8 @@ class TargetSession:
 
     def _begin(self) -> None:
         context = self._context
-        self._session = expect(context, Welcome, GREETING).session
+        if not self._session:  # else the link broke before we could begin, and is back
+            self._session = expect(context, Welcome, GREETING).session
         self._receiver = receiver = Receiver(
             context.host,
             context.agreed,
@@ -147,20 +161,27 @@ class TargetSession:
             connections=context.settings.connections,
             monitor=self._tell_both,
         )
-        self._steps = deque(
-            (
-                self._open_disks,
-                lambda: receiver.fetch_maps(context.link),
-                lambda: self._timed("copy", "copying what is in use", self._fetch),
-                lambda: self._timed("verify", "re-reading the target", receiver.verify),
-                lambda: self._timed("verify", "writing the held back heads", self._fetch_heads),
-            )
+        self._steps = deque((self._open_disks, *self._copying(receiver)))
+
+    def _copying(self, receiver: Receiver) -> Iterable[Callable[[], None]]:
+        """What is done again from the start when the source was started anew."""
+        return (
+            lambda: receiver.fetch_maps(self._context.link),
+            lambda: self._timed("copy", "copying what is in use", self._fetch),
+            lambda: self._timed("verify", "re-reading the target", receiver.verify),
+            lambda: self._timed("verify", "writing the held back heads", self._fetch_heads),
         )
 
     def _open_disks(self) -> None:
+        """The last moment at which nothing was written yet."""
         assert self._receiver is not None
-        self._context.wrote = True
-        self._receiver.begin()
+        context = self._context
+        with context.stage("plan", "looking at the target's disks once more"):
+            look_again(context)
+        try:
+            self._receiver.begin()
+        finally:
+            context.wrote = self._receiver.opened
 
     def _fetch(self) -> None:
         assert self._receiver is not None
@@ -231,17 +252,32 @@ class TargetSession:
         raise LinkError(f"The source did not answer for {context.settings.reconnect} seconds.")
 
     def _resume(self) -> None:
-        """The same plan, confirmed by both. A source that was restarted counts down anew."""
+        """The same machine with the same plan, confirmed by both, and the very disks that it is
+        for. A source that was started anew counts down anew, and may hold other content."""
         context = self._context
         conversation, hello = self._greet(self._candidate(), resume=context.agreed.digest)
+        is_another_run = hello.run != context.other.run
         context.control, context.peer = conversation, hello
         try:
+            check_peer(context)
+            check_role(context, context.own, context.own_decision)
             exchange_plans(context, context.agreed, None)
             exchange_go(context)
             self._session = expect(context, Welcome, GREETING).session
         except LinkError:
             conversation.close()
             raise
+        self._check_receiver(start_over=is_another_run)
+
+    def _check_receiver(self, *, start_over: bool) -> None:
+        receiver = self._receiver
+        if receiver is None or not receiver.opened:
+            return
+        receiver.recheck()
+        if start_over:
+            self._context.note("The source was started anew: everything is compared with it again.")
+            receiver.start_over()
+            self._steps = deque(self._copying(receiver))
 
     # --- finish
 
@@ -251,6 +287,7 @@ class TargetSession:
         assert self._receiver is not None
         with context.stage("finish", "making the copy boot as the server"):
             self._say(Doing("finish", "making the copy boot as the server"))
+            self._receiver.recheck()
             self._finish = finish_copy(
                 context.host,
                 context.agreed,

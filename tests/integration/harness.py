@@ -145,3 +145,19 @@ def copy_once(bench: Bench, server: list[Path], targets: list[Path]) -> tuple[Re
         source = bench.start(first, SOURCE_ID, server)
         target = bench.start(second, TARGET_ID, targets)
         return source.report(), target.report()
+
+
+def slow_down(machine: Machine, card: str) -> None:
+    """A wire of 24 Mbit/s, so that there is a middle to cut the copy in."""
+    shape = ["qdisc", "add", "dev", card, "root", "tbf", "rate", "24mbit", "burst", "64kb"]
+    tc = [*shape, "latency", "50ms"]
+    subprocess.run(["tc", "-n", machine.name, *tc], check=True)
+    port = machine._port(card)
+    tc[3] = port
+    subprocess.run(["tc", "-n", machine.switch, *tc], check=True)
+
+
+def speed_up(machine: Machine, card: str) -> None:
+    """Undo `slow_down`."""
+    for name, device_name in ((machine.name, card), (machine.switch, machine._port(card))):
+        subprocess.run(["tc", "-n", name, "qdisc", "del", "dev", device_name, "root"], check=True)

@@ -6,7 +6,6 @@ the mainboard and the disks' names; nothing is booted (`tests/vm` does that).
 
 import json
 import re
-import subprocess
 import time
 
 import pytest
@@ -29,8 +28,9 @@ from tests.integration.harness import (
     is_blank,
     read_in_copy,
     sha256,
+    slow_down,
 )
-from tests.integration.namespaces import Machine, network
+from tests.integration.namespaces import network
 from tests.integration.server_image import MIB, make_image, make_server
 
 pytestmark = pytest.mark.root
@@ -163,16 +163,6 @@ def test_a_cut_link_carries_on_when_it_is_back(bench, tmp_path, blanks):
     assert ours.result is Result.OK, ours.sentence
     assert theirs.result is Result.OK
     assert ours.verified
-
-
-def slow_down(machine: Machine, card: str) -> None:
-    """A wire of 24 Mbit/s, so that there is a middle to cut the copy in."""
-    shape = ["qdisc", "add", "dev", card, "root", "tbf", "rate", "24mbit", "burst", "64kb"]
-    tc = [*shape, "latency", "50ms"]
-    subprocess.run(["tc", "-n", machine.name, *tc], check=True)
-    port = machine._port(card)
-    tc[3] = port
-    subprocess.run(["tc", "-n", machine.switch, *tc], check=True)
 
 
 def test_a_link_that_stays_away_ends_clearly_and_the_next_boot_carries_on(bench, tmp_path, blanks):

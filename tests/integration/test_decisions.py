@@ -1,0 +1,704 @@
+"""Never the wrong way round: every pair of machines through the real thing.
+
+Two or three payload processes with sparse files as disks; afterwards the bytes of the target's
+disks and the hashes of all that must not change are looked at. A run spends most of its time
+waiting, so all scenarios that were asked for run side by side, and each test waits for its own.
+"""
+
+import contextlib
+import itertools
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from payload.model.disk import Unfinished
+from payload.model.mark import MARK_OFFSET, encode_mark
+from payload.model.report import Report, Result
+from payload.system import device
+from payload.system.command import run
+from payload.system.mounts import LinuxMounts
+from payload.wire.tls import make_site_key
+from tests.integration.harness import (
+    NO_COUNTDOWN,
+    ROOT_SIZE,
+    ROOT_START,
+    SOURCE_ID,
+    TARGET_ID,
+    THIRD_ID,
+    Bench,
+    Process,
+    copy_once,
+    end,
+    is_blank,
+    read_in_copy,
+    sha256,
+    slow_down,
+    speed_up,
+)
+from tests.integration.image_blocks import ImageDisk
+from tests.integration.namespaces import Machine, network
+from tests.integration.server_image import MIB, make_image, make_server
+
+pytestmark = pytest.mark.root
+AT_ONCE = 12
+AS_SOURCE = f"{NO_COUNTDOWN} failover.role=source"
+COUNTDOWN_SECONDS = 6
+COUNTDOWN = f"failover.countdown={COUNTDOWN_SECONDS}"
+UUID = "4c4c4544-0042-3510-8052-b4c04f4a3132"
+
+
+@dataclass
+class Workshop:
+    """A server and a finished copy of it, made once; every scenario gets files of its own."""
+
+    directory: Path
+    site: Path
+    _copies: "Future[tuple[Report, Report]]" = field(default_factory=Future)
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def prepare(self) -> None:
+        """Make the server, and begin to copy it."""
+        make_site_key(self.site)
+        (self.directory / "server").mkdir()
+        make_server(self.directory / "server")
+        threading.Thread(target=self._copy, name="the first copy", daemon=True).start()
+
+    def _copy(self) -> None:
+        try:
+            with contextlib.ExitStack() as stack:
+                bench = Bench(self.directory, self.site, stack)
+                server = self.files("server", "disk0.img", "disk1.img")
+                self._copies.set_result(copy_once(bench, server, self._blank("copy")))
+        except BaseException as error:  # noqa: BLE001  whoever waits for it has to hear of it
+            self._copies.set_exception(error)
+
+    def files(self, *names: str) -> list[Path]:
+        directory = self.directory / names[0]
+        return [directory / name for name in names[1:]]
+
+    def _blank(self, name: str) -> list[Path]:
+        directory = self.directory / name
+        directory.mkdir()
+        return [
+            make_image(directory / "t0.img", 120 * MIB),
+            make_image(directory / "t1.img", 32 * MIB),
+        ]
+
+    def blank(self) -> list[Path]:
+        return self._blank(f"blank{next(self._numbers)}")
+
+    def server(self) -> list[Path]:
+        return self._own("server", "disk0.img", "disk1.img")
+
+    def first_copy(self) -> tuple[Report, Report]:
+        """The reports of the run that made the copy."""
+        return self._copies.result()
+
+    def copy(self) -> list[Path]:
+        """Our copy of SOURCE_ID, made for TARGET_ID, unused."""
+        for report in self.first_copy():
+            assert report.result is Result.OK, report.sentence
+        return self._own("copy", "t0.img", "t1.img")
+
+    def used_copy(self) -> list[Path]:
+        """The copy after it was in service: its root was mounted for writing."""
+        images = self.copy()
+        with root_for_writing(images[0]) as root:
+            (root / "newer.txt").write_text("mail that came while the copy served\n")
+        return images
+
+    def copy_for(self, machine_id: str) -> list[Path]:
+        """The copy as if it had been made for that machine."""
+        images = self.copy()
+        content = images[0].read_bytes().replace(TARGET_ID.encode(), machine_id.encode())
+        serial = f"serial:{TARGET_ID[0]}-t".encode()
+        images[0].write_bytes(content.replace(serial, f"serial:{machine_id[0]}-t".encode()))
+        return images
+
+    def unfinished_copy(self) -> list[Path]:
+        """The copy as it is while it is made: nothing starts, our mark on each disk."""
+        images = self.copy()
+        for image in images:
+            disk_id = f"serial:{TARGET_ID[0]}-{image.name}"
+            mark = Unfinished("c" * 32, SOURCE_ID, TARGET_ID, disk_id, 1_772_359_200)
+            with image.open("r+b") as disk:
+                disk.write(bytes(512))
+                disk.seek(MARK_OFFSET)
+                disk.write(encode_mark(mark))
+        return images
+
+    def foreign(self, name: str = "foreign.img", size: int = 120 * MIB) -> Path:
+        """A disk with somebody's data."""
+        directory = self.directory / f"foreign{next(self._numbers)}"
+        directory.mkdir()
+        image = make_image(directory / name, size)
+        run(["mke2fs", "-q", "-F", "-t", "ext4", str(image)])
+        return image
+
+    def _own(self, name: str, *names: str) -> list[Path]:
+        directory = self.directory / f"{name}{next(self._numbers)}"
+        directory.mkdir()
+        made = [directory / one.name for one in self.files(name, *names)]
+        for old, new in zip(self.files(name, *names), made, strict=True):
+            run(["cp", "--sparse=always", str(old), str(new)])
+        return made
+
+
+@dataclass
+class Scenario:
+    """What one scenario has at hand."""
+
+    bench: Bench
+    made: Workshop
+
+    def pair(
+        self,
+        source: tuple[Machine, str, Sequence[Path | ImageDisk], str],
+        target: tuple[Machine, str, Sequence[Path | ImageDisk], str],
+    ) -> tuple[Report, Report]:
+        processes = [self.bench.start(*words) for words in (source, target)]
+        source_report, target_report = (process.report() for process in processes)
+        return source_report, target_report
+
+    def undecided(self, machine_id: str, disks: Sequence[Path], line: str = NO_COUNTDOWN) -> Report:
+        """One machine that ends by itself, having written nothing."""
+        with network(1) as (only,), unchanged(disks):
+            report = self.bench.start(only, machine_id, disks, line).report()
+        assert (report.result, report.exit_code) == (Result.FAILED, 3), report.sentence
+        return report
+
+
+@contextlib.contextmanager
+def unchanged(images: Sequence[Path]) -> Iterator[None]:
+    before = {path: sha256(path) for path in images}
+    yield
+    assert {path: sha256(path) for path in images} == before
+
+
+@contextlib.contextmanager
+def root_for_writing(image: Path) -> Iterator[Path]:
+    with (
+        device.view(run, str(image), ROOT_START, ROOT_SIZE, writable=True) as node,
+        LinuxMounts(run).mount(node, "ext4", writable=True) as root,
+    ):
+        yield root
+
+
+def assert_copied(reports: tuple[Report, Report]) -> Report:
+    source, target = reports
+    assert target.result is Result.OK, target.sentence
+    assert source == target and target.verified
+    return target
+
+
+def assert_apart(processes: Sequence[Process], *patterns: str) -> None:
+    """Each says why it waits, and after a while neither has made a plan."""
+    for process, pattern in zip(processes, patterns, strict=True):
+        process.wait_for(pattern)
+    time.sleep(3)
+    for process in processes:
+        assert process.process.poll() is None and "[plan]" not in process.log, process.log
+
+
+SCENARIOS: list[Callable[[Scenario], None]] = []
+
+
+def scenario(work: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
+    SCENARIOS.append(work)
+    return work
+
+
+# --- what fits together, and what does not
+
+
+@scenario
+def blank_and_blank(case: Scenario) -> None:
+    one, other = case.made.blank(), case.made.blank()
+    with network(2) as (first, second):
+        machines = [
+            case.bench.start(first, TARGET_ID, one),
+            case.bench.start(second, THIRD_ID, other),
+        ]
+        words = r"^\[wait\] - .* says that it is a target too"
+        assert_apart(machines, words, words)
+    assert all(is_blank(path) for path in (*one, *other))
+
+
+@scenario
+def system_and_blank(case: Scenario) -> None:
+    assert_copied(case.made.first_copy())
+    (copied, _) = case.made.copy()
+    assert b"groupware" in read_in_copy(copied, "etc/hostname")
+
+
+@scenario
+def system_and_our_unused_copy(case: Scenario) -> None:
+    server, copied = case.made.server(), case.made.copy()
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server)
+        target = case.bench.start(second, TARGET_ID, copied)
+        words = r"lost: our copy of groupware of 20\d\d-\d\d-\d\d \d\d:\d\d UTC, unused$"
+        for process in (source, target):
+            process.wait_for(words)
+        target.wait_for("This machine is a copy, ready and unused since")
+        report = assert_copied((source.report(), target.report()))
+    assert sum(region.held for region in report.regions) > sum(one.sent for one in report.regions)
+
+
+@scenario
+def system_and_our_used_copy(case: Scenario) -> None:
+    report = case.undecided(TARGET_ID, case.made.used_copy())
+    assert "was in service" in report.sentence
+    assert "it was mounted last on 20" in report.sentence
+    assert "To copy from it: failover.role=source" in report.sentence
+
+
+@scenario
+def system_and_our_used_copy_that_a_person_named(case: Scenario) -> None:
+    server, used = case.made.server(), case.made.used_copy()
+    named = f"{NO_COUNTDOWN} failover.overwrite=7-t0.img,serial:7-t1.img"
+    with network(2) as (first, second), unchanged(server):
+        assert_copied(
+            case.pair((first, SOURCE_ID, server, NO_COUNTDOWN), (second, TARGET_ID, used, named))
+        )
+    with pytest.raises(FileNotFoundError):
+        read_in_copy(used[0], "newer.txt")
+
+
+@scenario
+def system_and_our_copy_made_for_another_machine(case: Scenario) -> None:
+    report = case.undecided(THIRD_ID, case.made.copy())
+    assert "made for machine 77777777" in report.sentence
+
+
+@scenario
+def system_and_copy_of_another_source(case: Scenario) -> None:
+    server, copied = case.made.server(), case.made.copy()
+    with network(2) as (first, second), unchanged([*server, *copied]):
+        machines = [
+            case.bench.start(first, THIRD_ID, server),
+            case.bench.start(second, TARGET_ID, copied),
+        ]
+        words = r"^\[wait\] - .*holds a copy of another machine than this source"
+        assert_apart(machines, words, words)
+
+
+@scenario
+def system_and_system(case: Scenario) -> None:
+    one, other = case.made.server(), case.made.server()
+    with network(2) as (first, second), unchanged([*one, *other]):
+        machines = [
+            case.bench.start(first, SOURCE_ID, one),
+            case.bench.start(second, THIRD_ID, other),
+        ]
+        words = r"^\[wait\] - groupware says that it is a source too.*failover.overwrite="
+        assert_apart(machines, words, words)
+
+
+@scenario
+def copy_in_service_and_blank_without_a_word(case: Scenario) -> None:
+    used, blank = case.made.used_copy(), case.made.blank()
+    with network(2) as (first, second), unchanged(used):
+        standby = case.bench.start(first, TARGET_ID, used)
+        empty = case.bench.start(second, THIRD_ID, blank)
+        assert standby.report().exit_code == 3
+        assert_apart([empty], "No source found yet")
+    assert all(is_blank(path) for path in blank)
+
+
+@scenario
+def copy_in_service_and_blank_by_a_persons_word(case: Scenario) -> None:
+    used, blank = case.made.used_copy(), case.made.blank()
+    with network(2) as (first, second), unchanged(used):
+        assert_copied(
+            case.pair((first, TARGET_ID, used, AS_SOURCE), (second, THIRD_ID, blank, NO_COUNTDOWN))
+        )
+    assert b"came while the copy served" in read_in_copy(blank[0], "newer.txt")
+
+
+@scenario
+def our_copy_and_our_copy(case: Scenario) -> None:
+    one, other = case.made.copy(), case.made.copy_for(THIRD_ID)
+    with network(2) as (first, second), unchanged([*one, *other]):
+        machines = [
+            case.bench.start(first, TARGET_ID, one),
+            case.bench.start(second, THIRD_ID, other),
+        ]
+        words = r"^\[wait\] - .* says that it is a target too"
+        assert_apart(machines, words, words)
+
+
+@scenario
+def interrupted_copy_and_the_same_source(case: Scenario) -> None:
+    server, broken = case.made.server(), case.made.unfinished_copy()
+    with network(2) as (first, second), unchanged(server):
+        report = assert_copied(
+            case.pair(
+                (first, SOURCE_ID, server, NO_COUNTDOWN), (second, TARGET_ID, broken, NO_COUNTDOWN)
+            )
+        )
+    assert sum(region.held for region in report.regions) > sum(one.sent for one in report.regions)
+
+
+@scenario
+def interrupted_copy_and_another_source(case: Scenario) -> None:
+    server, broken = case.made.server(), case.made.unfinished_copy()
+    with network(2) as (first, second), unchanged([*server, *broken]):
+        machines = [
+            case.bench.start(first, THIRD_ID, server),
+            case.bench.start(second, TARGET_ID, broken),
+        ]
+        words = r"^\[wait\] - .*holds a copy of another machine than this source"
+        assert_apart(machines, words, words)
+
+
+# --- which disk
+
+
+@scenario
+def several_disks_of_which_one_is_foreign(case: Scenario) -> None:
+    server, blank, foreign = case.made.server(), case.made.blank(), case.made.foreign("a.img")
+    disks = [foreign, *blank]
+    with network(2) as (first, second), unchanged([*server, foreign]):
+        assert_copied(
+            case.pair(
+                (first, SOURCE_ID, server, NO_COUNTDOWN), (second, TARGET_ID, disks, NO_COUNTDOWN)
+            )
+        )
+
+
+@scenario
+def source_with_one_disk_and_target_with_three(case: Scenario) -> None:
+    server, blank = case.made.server(), [*case.made.blank(), *case.made.blank()]
+    blank[3] = blank[3].rename(blank[3].with_name("t2.img"))
+    disks = [blank[0], blank[1], blank[3]]
+    with network(2) as (first, second), unchanged(server):
+        assert_copied(
+            case.pair(
+                (first, SOURCE_ID, server[:1], NO_COUNTDOWN),
+                (second, TARGET_ID, disks, NO_COUNTDOWN),
+            )
+        )
+    assert not is_blank(disks[0]) and is_blank(disks[1]) and is_blank(disks[2])
+
+
+@scenario
+def live_stick_that_came_first(case: Scenario) -> None:
+    server, blank, stick = case.made.server(), case.made.blank(), case.made.foreign("sda")
+    reason = "it holds the live medium this system runs from"
+    disks = [ImageDisk(stick, serial="STICK", ineligible=reason), *blank]
+    with network(2) as (first, second), unchanged([*server, stick]):
+        assert_copied(
+            case.pair(
+                (first, SOURCE_ID, server, NO_COUNTDOWN), (second, TARGET_ID, disks, NO_COUNTDOWN)
+            )
+        )
+
+
+@scenario
+def live_stick_that_a_person_named_all_the_same(case: Scenario) -> None:
+    stick, blank = case.made.foreign("sda"), case.made.blank()
+    disks = [ImageDisk(stick, serial="STICK", ineligible="it holds the live medium"), *blank]
+    with network(1) as (only,), unchanged([stick, *blank]):
+        line = "failover.overwrite=STICK"
+        report = case.bench.start(only, TARGET_ID, disks, line).report()
+    assert report.exit_code == 3 and "it holds the live medium" in report.sentence
+
+
+@scenario
+def disks_without_serial_and_with_the_same_serial(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    sources = [ImageDisk(path, by_path=f"pci-0-ata-{n}") for n, path in enumerate(server, 1)]
+    targets = [
+        ImageDisk(path, serial="QM00001", by_path=f"pci-0-ata-{n}")
+        for n, path in enumerate(blank, 1)
+    ]
+    with network(2) as (first, second), unchanged(server):
+        report = assert_copied(
+            case.pair(
+                (first, SOURCE_ID, sources, NO_COUNTDOWN),
+                (second, TARGET_ID, targets, NO_COUNTDOWN),
+            )
+        )
+    warnings = " ".join(report.warnings)
+    assert "another disk has the same serial, so it counts for nothing" in warnings
+    assert "it is known only by where it is plugged in (pci-0-ata-1)" in warnings
+
+
+# --- which machine
+
+
+@scenario
+def the_same_dmi_uuid_on_both_machines(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server, uuid=UUID)
+        target = case.bench.start(second, TARGET_ID, blank, uuid=UUID)
+        report = assert_copied((source.report(), target.report()))
+    assert report.source and report.target
+    assert report.source.id != report.target.id
+
+
+@scenario
+def the_same_machine_seen_twice(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server)
+        direct = f"{NO_COUNTDOWN} failover.ip=192.0.2.2/24 failover.peer=192.0.2.1"
+        target = case.bench.start(second, SOURCE_ID, blank, direct)
+        first.ip("address", "add", "192.0.2.1/24", "dev", "eth0")
+        words = ("No target found yet", "a machine with the very id of this one: it is not called")
+        assert_apart([source, target], *words)
+    assert all(is_blank(path) for path in blank)
+
+
+# --- the way back
+
+
+@scenario
+def fail_back_without_a_word(case: Scenario) -> None:
+    old, serving = case.made.server(), case.made.used_copy()
+    with network(2) as (first, second), unchanged([*old, *serving]):
+        repaired = case.bench.start(first, SOURCE_ID, old)
+        standby = case.bench.start(second, TARGET_ID, serving)
+        assert standby.report().exit_code == 3
+        assert_apart([repaired], "No target found yet")
+
+
+@scenario
+def fail_back_with_a_word_on_one_machine_only(case: Scenario) -> None:
+    old, serving = case.made.server(), case.made.used_copy()
+    with network(2) as (first, second), unchanged([*old, *serving]):
+        machines = [
+            case.bench.start(first, SOURCE_ID, old),
+            case.bench.start(second, TARGET_ID, serving, AS_SOURCE),
+        ]
+        words = r"^\[wait\] - groupware says that it is a source too.*failover.overwrite="
+        assert_apart(machines, words, words)
+
+
+@scenario
+def fail_back_with_a_word_on_both_machines(case: Scenario) -> None:
+    old, serving = case.made.server(), case.made.used_copy()
+    named = f"{NO_COUNTDOWN} failover.overwrite=5-disk0.img,5-disk1.img"
+    with network(2) as (first, second), unchanged(serving):
+        report = assert_copied(
+            case.pair((first, TARGET_ID, serving, AS_SOURCE), (second, SOURCE_ID, old, named))
+        )
+    assert b"came while the copy served" in read_in_copy(old[0], "newer.txt")
+    assert report.source and report.source.id == TARGET_ID
+
+
+# --- what changes under way
+
+
+def stopped_before_the_write(
+    case: Scenario, targets: Sequence[Path], meddle: Callable[[], None]
+) -> Report:
+    """The target's report after `meddle` was done while the countdown ran."""
+    server = case.made.server()
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN)
+        target = case.bench.start(second, TARGET_ID, targets, COUNTDOWN)
+        target.wait_for(r"^\[countdown\]")
+        meddle()
+        ours, theirs = target.report(), source.report()
+    assert ours.result is Result.FAILED and theirs.result is Result.FAILED
+    assert "othing was written" in ours.sentence, ours.sentence
+    assert "othing was written" in theirs.sentence, theirs.sentence
+    return ours
+
+
+@scenario
+def disks_whose_names_swapped_between_plan_and_write(case: Scenario) -> None:
+    blank, foreign = case.made.blank(), case.made.foreign("t2.img", 32 * MIB)
+    beside = blank[0].with_name("t2.img")
+    foreign.rename(beside)
+    before = sha256(beside)
+    aside = beside.with_name("aside")
+
+    def swap() -> None:
+        blank[1].rename(aside)
+        beside.rename(blank[1])
+        aside.rename(beside)
+
+    report = stopped_before_the_write(case, [*blank, beside], swap)
+    assert report.exit_code == 8 and "t1.img" in report.sentence
+    assert is_blank(blank[0]) and is_blank(beside) and sha256(blank[1]) == before
+
+
+@scenario
+def disk_replaced_between_plan_and_write(case: Scenario) -> None:
+    blank, foreign = case.made.blank(), case.made.foreign()
+    before = sha256(foreign)
+    report = stopped_before_the_write(case, blank, lambda: foreign.replace(blank[0]))
+    assert report.exit_code == 8 and "another device" in report.sentence
+    assert sha256(blank[0]) == before and is_blank(blank[1])
+
+
+@scenario
+def disk_written_to_between_plan_and_write(case: Scenario) -> None:
+    """The same device, but somebody's data is on it by now, where no partition would be."""
+    blank = case.made.blank()
+
+    def write() -> None:
+        with blank[1].open("r+b") as disk:
+            disk.seek(-4096, os.SEEK_END)
+            disk.write(b"data")
+
+    report = stopped_before_the_write(case, blank, write)
+    assert report.exit_code == 8
+    assert "on it was blank, now there is no known signature, but data at byte" in report.sentence
+    assert is_blank(blank[0]) and blank[1].read_bytes().strip(b"\0") == b"data"
+
+
+@scenario
+def copy_started_between_plan_and_write(case: Scenario) -> None:
+    """Somebody mounted our unused copy for writing while the machines counted down."""
+    copied = case.made.copy()
+    hashes: list[str] = []
+
+    def use() -> None:
+        with root_for_writing(copied[0]) as root:
+            (root / "newer.txt").write_text("mail\n")
+        hashes.extend(sha256(path) for path in copied)
+
+    report = stopped_before_the_write(case, copied, use)
+    assert report.exit_code == 3 and "was in service" in report.sentence
+    assert [sha256(path) for path in copied] == hashes
+
+
+@scenario
+def disk_replaced_while_the_link_was_away(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    foreign = case.made.foreign("t1.img", 32 * MIB)
+    before = sha256(foreign)
+    with network(2) as (first, second), unchanged(server):
+        slow_down(second, "eth0")
+        source = case.bench.start(first, SOURCE_ID, server)
+        target = case.bench.start(second, TARGET_ID, blank)
+        target.wait_for(r"^\[copy\].*\d+%")
+        second.unplug("eth0")
+        target.wait_for("calling the source again")
+        foreign.replace(blank[1])
+        second.plug("eth0")
+        ours, theirs = target.report(), source.report()
+    assert ours.result is Result.FAILED and theirs.result is Result.FAILED
+    assert ours.exit_code == 8 and "no longer the disk" in ours.sentence
+    assert sha256(blank[1]) == before
+    assert not blank[0].read_bytes()[:512].strip(b"\0"), "nothing bootable"
+
+
+@scenario
+def source_started_anew_in_the_middle_with_other_content(case: Scenario) -> None:
+    """It was switched off, ran as the server for a while, and came back from the medium."""
+    server, blank = case.made.server(), case.made.blank()
+    with network(2) as (first, second):
+        slow_down(second, "eth0")
+        source = case.bench.start(first, SOURCE_ID, server)
+        target = case.bench.start(second, TARGET_ID, blank)
+        target.wait_for(r"^\[copy\].*[1-9]\d%$")
+        end(source.process)
+        target.wait_for("calling the source again")
+        with root_for_writing(server[0]) as root:
+            for file in (root / "usr/share/doc").iterdir():
+                file.write_text(file.read_text()[::-1])
+        expected = sha256_of_tree(server[0])
+        speed_up(second, "eth0")
+        with unchanged(server):
+            source = case.bench.start(first, SOURCE_ID, server)
+            assert_copied((source.report(), target.report()))
+    assert "everything is compared with it again" in target.log
+    assert sha256_of_tree(blank[0]) == expected
+
+
+def sha256_of_tree(image: Path) -> dict[str, str]:
+    with (
+        device.view(run, str(image), ROOT_START, ROOT_SIZE, writable=False) as node,
+        LinuxMounts(run).mount(node, "ext4") as root,
+    ):
+        return {path.name: sha256(path) for path in (root / "usr/share/doc").iterdir()}
+
+
+@scenario
+def key_on_the_source_in_the_countdown(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN, press_key=True)
+        target = case.bench.start(second, TARGET_ID, blank, COUNTDOWN)
+        assert source.report().result is Result.STOPPED
+        assert target.report().result is Result.STOPPED
+    assert all(is_blank(path) for path in blank)
+
+
+@scenario
+def source_that_vanishes_in_the_countdown(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN)
+        target = case.bench.start(second, TARGET_ID, blank, COUNTDOWN)
+        target.wait_for(r"^\[countdown\]")
+        end(source.process)
+        target.wait_for(r"Nothing was written\.(\n.*)*^\[wait\]")
+        time.sleep(COUNTDOWN_SECONDS)
+        assert target.process.poll() is None
+    assert all(is_blank(path) for path in blank)
+
+
+@scenario
+def target_that_vanishes_in_the_countdown(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN)
+        target = case.bench.start(second, TARGET_ID, blank, COUNTDOWN)
+        source.wait_for(r"^\[countdown\]")
+        end(target.process)
+        source.wait_for(r"Nothing was written\.(\n.*)*^\[wait\]")
+    assert all(is_blank(path) for path in blank)
+
+
+# --- pytest
+
+
+@pytest.fixture(scope="module")
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Callable[[Scenario], None], "Future[None]"]]:
+    """Every scenario of this session, begun. The first copy is made in the meantime."""
+    directory = tmp_path_factory.mktemp("decisions")
+    made = Workshop(directory, directory / "site")
+    made.prepare()
+    asked = [
+        item.callspec.params["work"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and getattr(item, "originalname", "") == NAME
+    ]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {work: pool.submit(play, work, made) for work in asked}
+        pool.shutdown(cancel_futures=True)
+    shutil.rmtree(directory)
+
+
+def play(work: Callable[[Scenario], None], made: Workshop) -> None:
+    with contextlib.ExitStack() as stack:
+        directory = made.directory / f"play-{work.__name__}"
+        directory.mkdir()
+        work(Scenario(Bench(directory, made.site, stack), made))
+
+
+NAME = "test_decision"
+
+
+@pytest.mark.parametrize("work", SCENARIOS, ids=lambda work: work.__name__)
+def test_decision(
+    work: Callable[[Scenario], None],
+    running: dict[Callable[[Scenario], None], "Future[None]"],
+) -> None:
+    running[work].result()
