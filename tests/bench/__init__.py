@@ -1,1 +1,1 @@
-"""What a copy costs, measured on this machine."""
+"""What a copy costs on this machine, side by side with the tools people would use else."""

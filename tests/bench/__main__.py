@@ -1,76 +1,59 @@
-"""Speed of the parts a copy is made of, on one core of this machine.
+"""Speed of a copy beside that of the tools people would use else, in one run.
 
-    python -m tests.bench --output build/bench/bench.json
+    python -m tests.bench [--quick] [--case gigabit ...] [--output build/bench/bench.json]
 
-A frame so far: digest and compression of one chunk size, which bound what a single stream can do.
-The comparison with other copying tools comes with the engine's own measurements.
+Needs root: two network namespaces play the machines, image files their disks.
 """
 
 import argparse
-import random
-import time
-from collections.abc import Callable
+import signal
 from pathlib import Path
-
-import zstandard
-from blake3 import blake3
+from tempfile import TemporaryDirectory
 
 from payload.model.codec import to_pretty_json
-from payload.model.plan import CHUNK_SIZE
-
-CHUNKS = 64
-REPEATS = 3
-
-
-def sample_chunks() -> list[bytes]:
-    """Chunks like a server's disk: text that packs well, and scans that do not pack at all."""
-    dice = random.Random(1)
-    words = [dice.randbytes(4).hex().encode() for _ in range(2000)]
-    text = b" ".join(dice.choices(words, k=CHUNK_SIZE // 8))[:CHUNK_SIZE]
-    return [text if number % 2 else dice.randbytes(CHUNK_SIZE) for number in range(CHUNKS)]
-
-
-def measure(work: Callable[[bytes], object], chunks: list[bytes]) -> float:
-    """Seconds for all chunks, the best of a few runs."""
-    taken = []
-    for _ in range(REPEATS):
-        begin = time.perf_counter()
-        for chunk in chunks:
-            work(chunk)
-        taken.append(time.perf_counter() - begin)
-    return min(taken)
-
-
-def run() -> dict[str, dict[str, float]]:
-    """Seconds per part, its rate in 10^6 bytes per second, and packed size by size."""
-    chunks = sample_chunks()
-    packer, unpacker = zstandard.ZstdCompressor(level=1), zstandard.ZstdDecompressor()
-    packed = [packer.compress(chunk) for chunk in chunks]
-    size = sum(map(len, chunks))
-    seconds = {
-        "blake3": measure(lambda chunk: blake3(chunk).digest(), chunks),
-        "zstd -1": measure(packer.compress, chunks),
-        "zstd unpack": measure(unpacker.decompress, packed),
-    }
-    return {
-        "seconds": {name: round(taken, 4) for name, taken in seconds.items()},
-        "megabytes_per_second": {name: round(size / taken / 1e6, 1)
-                                 for name, taken in seconds.items()},
-        "ratios": {"zstd -1": round(sum(map(len, packed)) / size, 3)},
-    }  # fmt: skip
+from payload.wire.tls import make_site_key
+from tests.bench.cases import CASES, FULL, QUICK, Bench
+from tests.bench.figures import Row
+from tests.bench.network import wire
+from tests.bench.parts import measure_parts
+from tests.bench.report import describe_machine, document, show
 
 
 def main() -> None:
+    options = _options()
+    signal.signal(signal.SIGTERM, _leave)
+    directory = options.output.parent.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    sizes = QUICK if options.quick else FULL
+    machine = describe_machine()
+    rows: list[Row] = []
+    with wire() as between, TemporaryDirectory(prefix="ugs-bench-") as site:
+        make_site_key(Path(site))
+        bench = Bench(between, directory, Path(site))
+        parts = measure_parts(bench.original(sizes.image, sizes.used))
+        for _ in range(options.repeats):
+            for name in options.case:
+                for row in CASES[name](bench, sizes):
+                    print(f"bench: {row.title}: {row.seconds:.1f} s", flush=True)
+                    rows.append(row)
+    (directory / "target.img").unlink(missing_ok=True)
+    options.output.write_bytes(to_pretty_json(document(rows, machine, parts, options.quick)))
+    show(rows, machine, parts, options.quick)
+    print(f"bench: written to {options.output}")
+
+
+def _leave(*_: object) -> None:
+    """Also who is told to end cleans up."""
+    raise SystemExit("bench: told to end")
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--output", type=Path, default=Path("build/bench/bench.json"))
-    output = parser.parse_args().output
-    print(f"bench: {CHUNKS} chunks of {CHUNK_SIZE} bytes, one core, best of {REPEATS} runs")
-    found = run()
-    for name, rate in found["megabytes_per_second"].items():
-        print(f"bench: {name:12} {rate:9.1f} MB/s")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(to_pretty_json(found))
-    print(f"bench: written to {output}")
+    parser.add_argument("--quick", action="store_true", help="a small image, for development")
+    parser.add_argument("--case", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--repeats", type=int, default=1, help="the best of so many counts")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,150 @@
+"""What is copied: an ext4 with a real /usr/lib in it, and the disk it goes onto."""
+
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from payload.model.plan import Method, Region
+from payload.replicate.extents import find_chunks
+from tests.integration.copy_images import make_host
+from tests.integration.server_image import make_image, tool
+
+GIB = 1 << 30
+BLOCK = 4096  # bytes
+TREES = (Path("/usr/lib"), Path("/usr/share"), Path("/usr/bin"))
+SAMPLE = 64  # chunks spoiled before each row and looked at after it
+
+Chunks = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Original:
+    """An image to be copied, and its chunks in use as (offset, length)."""
+
+    path: Path
+    chunks: Chunks
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    @property
+    def used(self) -> int:
+        """Bytes in the chunks of a copy."""
+        return sum(length for _, length in self.chunks)
+
+
+def make_original(directory: Path, size: int, used: int) -> Original:
+    """An ext4 of `size` bytes with real files of about `used` bytes, kept for the next run."""
+    files = list(choose_files(TREES, used))
+    name = f"source-{size // GIB}g-{_fingerprint(files)}.img"
+    path = directory / name
+    if not path.exists():
+        _make_file_system(directory, path, size, files)
+    return Original(path, _chunks(path))
+
+
+def choose_files(trees: Sequence[Path], limit: int) -> Iterator[Path]:
+    """Files and links below the trees, in order of their names, until `limit` bytes of disk."""
+    total = 0
+    for tree in trees:
+        for directory, below, names in os.walk(tree):
+            below.sort()
+            for name in sorted(names):
+                path = Path(directory, name)
+                if path.is_file() or path.is_symlink():
+                    total += _space(path)
+                    if total > limit:
+                        return
+                    yield path
+
+
+def _space(path: Path) -> int:
+    """Bytes on the disk, the inode among them."""
+    size = 0 if path.is_symlink() else path.stat().st_size
+    return -(-size // BLOCK) * BLOCK + 256
+
+
+def _fingerprint(files: Sequence[Path]) -> str:
+    words = "\n".join(f"{path} {path.lstat().st_mtime_ns}" for path in files)
+    return hashlib.sha256(words.encode()).hexdigest()[:12]
+
+
+def _make_file_system(directory: Path, image: Path, size: int, files: Sequence[Path]) -> None:
+    tree, part = directory / "tree", image.with_suffix(".part")
+    try:
+        for path in files:
+            place = tree / path.relative_to("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _link(path, place)
+        inodes = max(len(files) * 2, 100_000)
+        make_image(part, size)
+        tool("mke2fs", "-q", "-F", "-t", "ext4", "-N", str(inodes), "-d", str(tree), str(part))
+        part.rename(image)
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
+        part.unlink(missing_ok=True)
+
+
+def _link(path: Path, place: Path) -> None:
+    """A hard link where the file system allows it, else a copy."""
+    try:
+        os.link(path, place, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(path, place, follow_symlinks=False)
+
+
+def _chunks(path: Path) -> Chunks:
+    host = make_host([path], "S").host
+    region = Region(0, 0, 0, 0, path.stat().st_size, Method.USED, "ext4")
+    chunks, note = find_chunks(host, str(path), region, 512)
+    if note:
+        raise SystemExit(f"The map of {path} could not be read: {note}")
+    return list(chunks)
+
+
+def make_target(path: Path, size: int) -> Path:
+    """A disk: blocks it has already, so that no row pays for the file system below it."""
+    if path.exists() and path.stat().st_size == size and path.stat().st_blocks * 512 >= size:
+        return path
+    path.unlink(missing_ok=True)
+    place = [f"of={path}", "bs=1M", f"count={size >> 20}", "oflag=direct"]
+    subprocess.run(["dd", "if=/dev/zero", *place], check=True, capture_output=True)
+    return path
+
+
+def cool(*paths: Path) -> None:
+    """As after power on: what lies in these files is on the disk and nowhere in memory."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+def spoil(target: Path, chunks: Chunks, count: int, seed: int = 1) -> Chunks:
+    """Write something else at the begin of so many chunks, which are returned."""
+    dice = random.Random(seed)
+    chosen = sorted(dice.sample(list(chunks), min(count, len(chunks))))
+    with target.open("r+b") as disk:
+        for offset, _ in chosen:
+            disk.seek(offset)
+            disk.write(dice.randbytes(BLOCK))
+    return chosen
+
+
+def check_copy(source: Path, target: Path, chunks: Chunks) -> None:
+    """A way that did not copy what was spoiled has no place in the table."""
+    with source.open("rb") as original, target.open("rb") as copy:
+        for offset, _ in chunks:
+            original.seek(offset)
+            copy.seek(offset)
+            if original.read(BLOCK) != copy.read(BLOCK):
+                raise SystemExit(f"{target} differs from {source} at byte {offset}.")

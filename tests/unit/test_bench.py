@@ -1,0 +1,106 @@
+"""The bench's own arithmetic: a wrong ratio would be believed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.bench.figures import GOALS, LINE, Row, best_rows, find_bend, find_ratios, name_limiter
+from tests.bench.measure import _fields
+from tests.bench.report import document
+from tests.bench.work import BLOCK, check_copy, choose_files, spoil
+
+GIB = 1 << 30
+
+
+def row(key: str, seconds: float, *, used: int = 4 * GIB, sent: int = 0, peak: int = 0) -> Row:
+    return Row(key, key, seconds, used, sent, 1.0, 1.0, {"wire": 0.9}, {"x": peak}, {}, sent)
+
+
+def test_the_quickest_of_repeated_rows_counts() -> None:
+    best = best_rows([row("a", 3.0), row("b", 1.0), row("a", 2.0), row("a", 4.0)])
+    assert {key: one.seconds for key, one in best.items()} == {"a": 2.0, "b": 1.0}
+
+
+def test_ratios_of_the_rows_there_are() -> None:
+    rows = [
+        row("dd_64k_1g", 60.0),
+        row("partclone_zstd_1g", 30.0),
+        row("ours_1g", 15.0, sent=int(118e6 * 12), peak=100 << 20),
+        row("ours_refresh_1g", 5.0, peak=120 << 20),
+        row("partclone_nolimit", 20.0, peak=500 << 20),
+    ]
+    assert find_ratios(best_rows(rows)) == {
+        "first_1g_dd": 4.0,
+        "first_1g_partclone_zstd": 2.0,
+        "refresh_1g_dd": 12.0,
+        "first_1g_floor": 1.25,
+        "rss_mib": 120.0,
+    }
+
+
+def test_every_goal_has_its_ratio() -> None:
+    keys = ("dd_64k_1g", "partclone_zstd_1g", "dd_1m_nolimit", "partclone_nolimit")
+    own = ("ours_1g", "ours_refresh_1g", "ours_nolimit")
+    rows = [row(key, 10.0, sent=1000) for key in (*keys, *own)]
+    rows += [row(f"{LINE}{size}g", 1.0 + size, used=size * GIB) for size in (1, 2, 4)]
+    assert set(find_ratios(best_rows(rows))) == {goal.key for goal in GOALS}
+
+
+def test_a_line_with_a_constant_part_has_no_bend() -> None:
+    assert find_bend([(size * GIB, 3.0 + 2.0 * size) for size in (1, 2, 4)]) < 1e-9
+
+
+@pytest.mark.parametrize(("last", "straight"), [(9.0, True), (14.0, False)])
+def test_what_grows_faster_than_the_bytes_bends(last: float, straight: bool) -> None:
+    goal = next(goal for goal in GOALS if goal.key == "linearity")
+    assert goal.met(find_bend([(GIB, 2.0), (2 * GIB, 4.0), (4 * GIB, last)])) is straight
+
+
+def test_what_does_not_grow_at_all_is_no_line() -> None:
+    assert find_bend([(GIB, 4.0), (2 * GIB, 4.0), (4 * GIB, 3.0)]) == float("inf")
+
+
+def test_limiters_are_named_busiest_first() -> None:
+    assert name_limiter({"wire": 0.86, "processor": 0.97, "disk": 0.5}) == "processor, wire"
+    assert name_limiter({"wire": 0.84}) == ""
+
+
+def test_goals_of_both_directions() -> None:
+    by_key = {goal.key: goal for goal in GOALS}
+    assert by_key["first_1g_dd"].met(3.3) and not by_key["first_1g_dd"].met(3.29)
+    assert by_key["rss_mib"].met(300) and not by_key["rss_mib"].met(301)
+
+
+def test_names_of_processes_may_hold_anything() -> None:
+    name, fields = _fields("12 (a) b (c) S 1 2 3")
+    assert (name, fields) == ("a) b (c", ["S", "1", "2", "3"])
+    assert _fields("") == ("", [])
+
+
+def test_the_document_has_what_programs_read() -> None:
+    told = document([row("ours_1g", 2.0, sent=118_000_000)], {"kernel": "6"}, {"digest": 0.2}, True)
+    assert told["ratios"]["first_1g_floor"] == 2.0
+    assert told["seconds"] == {"ours_1g": 2.0}
+    assert told["limiters"] == {"ours_1g": "wire"}
+    assert told["rows"][0]["used"] == 4 * GIB
+
+
+def test_files_are_chosen_up_to_a_size(tmp_path: Path) -> None:
+    for name in ("b", "a", "c"):
+        (tmp_path / name).write_bytes(bytes(BLOCK))
+    (tmp_path / "0").symlink_to("nowhere")
+    chosen = list(choose_files([tmp_path], 3 * BLOCK))
+    assert [path.name for path in chosen] == ["0", "a", "b"]
+
+
+def test_a_way_that_copied_nothing_is_found_out(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    for path in (source, target):
+        path.write_bytes(bytes(16 * BLOCK))
+    chunks = [(number * BLOCK, BLOCK) for number in range(16)]
+    chosen = spoil(target, chunks, 3)
+    assert len(chosen) == 3
+    with pytest.raises(SystemExit, match="differs"):
+        check_copy(source, target, chosen)
+    target.write_bytes(source.read_bytes())
+    check_copy(source, target, chosen)
