@@ -2,7 +2,8 @@
 
 Two disks. The first has an MBR with the old start at sector 63: /boot (ext3, 128-byte inodes),
 swap, and root (ext4) in a logical partition, with GRUB 2 in the gap. The second is one XFS data
-partition. Nothing is mounted while it is built: file systems are filled by their own mkfs.
+partition. File systems are filled by their own mkfs. Then the plug is pulled: /boot was being
+written to, and one of its files is in the journal only.
 
     python -m tests.vm.sample_server      builds it (cached) and tells where it is
 """
@@ -27,6 +28,8 @@ ADDRESS = f"{IP}/24"
 MACHINE_UUID = "9f3a3c52-6f2b-4a0e-8d0c-6b1f3a7c2e01"
 
 SECTOR = 512
+LAST_WORDS = ("boot/last-words", "written when the plug was pulled\n")
+
 DISK_SIZES = (2048 * MIB, 768 * MIB)
 DISK_ID = "0x67726f75"
 DATA_DISK_ID = "0x70776172"
@@ -131,6 +134,7 @@ def _build(cache: Path, work: Path) -> None:
     _make_data_disk(work / "disk1.img", data, work)
     for directory in (root, boot, data):
         shutil.rmtree(directory)
+    _pull_the_plug(work / "disk0.img", work)
     (work / "files").write_text(f"{files}\n")
 
 
@@ -292,6 +296,8 @@ def _write_digests(root: Path, data: Path) -> int:
         for top, place in ((root, ""), (data, "srv/groupware/"))
         for file, name in _regular_files(top, place)
     ]
+    name, text = LAST_WORDS
+    lines.append(f"{hashlib.sha256(text.encode()).hexdigest()}  {name}\n")
     target = root / "etc/groupware/digests"
     target.parent.mkdir()
     target.write_text("".join(lines))
@@ -344,6 +350,31 @@ def _make_data_disk(image: Path, data: Path, work: Path) -> None:
     _put(image, DATA.start * SECTOR, partition)
     partition.unlink()
     prototype.unlink()
+
+
+def _pull_the_plug(image: Path, work: Path) -> None:
+    """Leave /boot as a server leaves it that loses its power: needing its journal."""
+    tree, crashed = work / "crashed", work / "crashed.img"
+    tree.mkdir()
+    window = (f"--offset={BOOT.start * SECTOR}", f"--sizelimit={BOOT.size * SECTOR}")
+    loop = call("losetup", "--find", "--show", *window, image).strip()
+    try:
+        # No checkpoint: what is synced is in the journal, and in its place only after a replay.
+        call("mount", "-t", "ext4", "-o", "commit=600", loop, tree)
+        try:
+            name, text = LAST_WORDS
+            (tree / Path(name).name).write_text(text)
+            call("sync", "--file-system", tree)
+            call("dd", f"if={loop}", f"of={crashed}", "bs=1M", "iflag=direct", "status=none")
+        finally:
+            call("umount", tree)
+    finally:
+        call("losetup", "--detach", loop)
+    # Not sparse: zeros must replace what the unmounting wrote.
+    call("dd", f"if={crashed}", f"of={image}", f"seek={BOOT.start * SECTOR}", "oflag=seek_bytes",
+         "bs=1M", "conv=notrunc", "status=none")  # fmt: skip
+    tree.rmdir()
+    crashed.unlink()
 
 
 def _make_table(
