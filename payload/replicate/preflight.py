@@ -71,7 +71,7 @@ def check_copy(
     Raises PlanError when the copy could not be made or could not start.
     """
     checks = (
-        Check("sizes and sectors", Answer.YES, f"all {len(plan.disks)} disks fit"),
+        Check("sizes and sectors", Answer.YES, "every disk fits"),
         Check("firmware", Answer.YES, f"both machines start by {target.firmware.upper()}"),
         _check_controllers(plan, target, survey),
         _check_cards(plan, target, survey),
@@ -128,7 +128,7 @@ def _system(plan: Plan) -> str:
 def device_name(modalias: str) -> str:
     """For people: "PCI 8086:2922" for "pci:v00008086d00002922sv..."."""
     if modalias.startswith("pci:v") and modalias[13:14] == "d":
-        return f"PCI {modalias[9:13]}:{modalias[18:22]}".lower()
+        return f"PCI {modalias[9:13].lower()}:{modalias[18:22].lower()}"
     return modalias
 
 
@@ -217,8 +217,8 @@ def _estimate(
     seconds = size / min(disk, (speed or GIGABIT) * 1e6 / 8 * 0.9) + size / disk
     way = f"{speed} Mbit/s" if speed else "a wire of unknown speed"
     return (
-        f"  estimate: about {_duration(round(seconds))} for {size / 1e9:.1f} GB over {way}; less "
-        "when the target holds some of it already"
+        f"  estimate: about {_duration(round(seconds))} for {size / 1e9:.1f} GB over {way}, less "
+        "if the target holds some of it"
     )
 
 

@@ -1,5 +1,6 @@
 """Finding disks in a machine that is a directory tree: /sys and /proc as the kernel writes them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -272,3 +273,19 @@ def test_recheck_and_set_writable_refuse_a_disk_that_came_into_use(machine: Mach
         machine.blocks().set_writable("/dev/sda")
     with pytest.raises(TargetDiskError, match="there is no such disk"):
         machine.blocks().set_writable("/dev/sdx")
+
+
+def test_the_controllers_a_disk_hangs_on_end_at_the_pci_device(machine: Machine) -> None:
+    sata, virtio = "pci:v00008086d00002922", "virtio:d00000002v00001AF4"
+    machine.disk("sda", "8:0")
+    pci = machine.root / "sys" / SATA.split("/ata", maxsplit=1)[0]
+    assert re.fullmatch(r"0000:..:..\..", pci.name)
+    pci.joinpath("modalias").write_text(f"{sata}\n")
+    pci.parent.joinpath("modalias").write_text("pci:v00001111d00002222\n")
+    at = machine.device("vda", "252:0", "devices/pci0000:00/0000:00:05.0/virtio2/block")
+    machine.listed.append({"kname": "vda", "model": "", "tran": "virtio"})
+    at.parents[1].joinpath("modalias").write_text(f"{virtio}\n")
+    at.parents[2].joinpath("modalias").write_text("pci:v00001AF4d00001001\n")
+    found = machine.find()
+    assert found["sda"].controllers == (sata,)
+    assert found["vda"].controllers == (virtio, "pci:v00001AF4d00001001")

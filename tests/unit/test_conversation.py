@@ -104,3 +104,17 @@ def test_an_offer_that_was_made_before_the_end_is_still_there_to_be_read(wire, c
     assert conversation.waiting
     assert conversation.receive(5) == PlanOffer("", refusal="too small")
     assert conversation.ended and not conversation.waiting
+
+
+def test_a_peer_that_said_why_before_it_hung_up_is_heard_by_who_only_speaks(wire, conversation):
+    wire.incoming.put(Stop("a key was pressed.", by_person=True))
+    wire.closed = True
+    with pytest.raises(StoppedError, match="a key was pressed"):
+        conversation.send(Go())
+
+
+def test_a_peer_that_hung_up_without_a_word_is_a_broken_link(wire, conversation):
+    wire.incoming.put(LinkError("reset"))
+    wire.closed = True
+    with pytest.raises(LinkError, match="closed"):
+        conversation.send(Go())

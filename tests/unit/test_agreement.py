@@ -1,0 +1,177 @@
+"""Up to the first write: whatever the other machine says or does, only one way leads on."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from payload.identify.role import decide_pair, decide_role
+from payload.model.disk import Disk
+from payload.model.errors import FailoverError, LinkError, PlanError, StoppedError, UndecidedError
+from payload.model.event import Agreement, Countdown, Event
+from payload.model.message import PROTOCOL_VERSION, Go, Hello, MapRequest, Message, PlanOffer, Stop
+from payload.model.plan import CopyMode
+from payload.model.role import Ground, Permission, Role
+from payload.model.settings import Settings
+from payload.model.survey import Survey
+from payload.session import agreement
+from payload.session.agreement import agree, check_permissions, compute_plan
+from payload.session.context import Context
+from payload.session.conversation import Conversation
+from payload.session.states import Outcome
+from tests.unit.machines import blank, disk, server
+from tests.unit.test_conversation import Wire
+
+SOURCE, TARGET = server("A"), blank("B")
+
+
+def hello(inventory: Any, decision: Any = None) -> Hello:
+    decision = decision or decide_role(inventory, Settings())
+    return Hello(PROTOCOL_VERSION, inventory, decision, CopyMode.USED, False, 0, "")
+
+
+@contextmanager
+def meeting(role: Role, script: Sequence[Message | Exception], **chosen: Any) -> Iterator[Context]:
+    """One of both machines, right after it chose its peer, which will say what stands here."""
+    wire = Wire()
+    for item in script:
+        wire.incoming.put(item)
+    chosen = {"countdown": 0} | chosen
+    own, other = (SOURCE, TARGET) if role is Role.SOURCE else (TARGET, SOURCE)
+    events: list[Event] = []
+    context = Context(None, None, Settings(**chosen), events.append, threading.Event(), "test")  # type: ignore[arg-type]
+    context.inventory, context.decision = own, decide_role(own, context.settings)
+    context.peer, context.control = hello(other), Conversation(wire)
+    peer = context.peer
+    context.verdict = decide_pair(
+        own, context.decision, peer.inventory, peer.decision, context.settings
+    )
+    try:
+        yield context
+    finally:
+        context.link.close()
+
+
+def right_offer() -> PlanOffer:
+    with meeting(Role.TARGET, ()) as context:
+        return PlanOffer(compute_plan(context).digest, survey=Survey())
+
+
+RIGHT = right_offer()
+GONE = LinkError("the cable is out.")
+SAYINGS: tuple[Any, ...] = (
+    RIGHT,
+    PlanOffer("0" * 64),
+    PlanOffer("", "too small."),
+    Go(),
+    Stop("a key was pressed.", by_person=True),
+    Stop("the disk failed."),
+    MapRequest(0),
+    GONE,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_survey(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source would mount its disks."""
+    monkeypatch.setattr(agreement, "take_survey", lambda *_: Survey())
+
+
+@pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])
+def test_equal_plans_and_go_lead_on(role: Role) -> None:
+    with meeting(role, (RIGHT, Go())) as context:
+        assert agree(context) is Outcome.AGREED
+        assert context.agreed.digest == RIGHT.digest
+
+
+@pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])
+@settings(max_examples=150, deadline=None)
+@given(script=st.lists(st.sampled_from(SAYINGS), max_size=4).map(tuple))
+def test_nothing_else_leads_on(role: Role, script: tuple[Any, ...]) -> None:
+    with meeting(role, (*script, GONE)) as context:
+        try:
+            outcome = agree(context)
+        except FailoverError:
+            outcome = Outcome.FAILED
+    agreed = script[:2] == (RIGHT, Go())
+    assert (outcome is Outcome.AGREED) is agreed
+
+
+def test_a_stop_during_the_countdown_ends_it_at_once() -> None:
+    script = (RIGHT, Stop("a person pressed a key.", by_person=True))
+    with meeting(Role.TARGET, script, countdown=60) as context, pytest.raises(StoppedError):
+        agree(context)
+
+
+def test_a_peer_that_vanishes_during_the_countdown_is_waited_for_again() -> None:
+    with meeting(Role.TARGET, (RIGHT, Go(), GONE), countdown=60) as context:
+        assert agree(context) is Outcome.PEER_LEFT
+
+
+def test_a_key_here_ends_the_countdown_and_tells_the_peer() -> None:
+    with meeting(Role.TARGET, (RIGHT,), countdown=60) as context:
+
+        def press(event: Event) -> None:
+            if isinstance(event, Countdown):
+                context.stop.set()
+
+        context.monitor = press
+        with pytest.raises(StoppedError, match="pressed a key"):
+            agree(context)
+        sent = context.link.channel.sent  # type: ignore[attr-defined]
+        assert isinstance(sent[-1], Stop) and sent[-1].by_person
+
+
+def test_the_longer_countdown_of_both_counts() -> None:
+    with meeting(Role.TARGET, (RIGHT, GONE)) as context:
+        context.peer = replace(context.other, countdown=60)
+        assert agree(context) is Outcome.PEER_LEFT
+
+
+def test_the_agreement_shows_what_is_lost_and_the_preflight() -> None:
+    with meeting(Role.TARGET, (RIGHT, Go())) as context:
+        shown: list[Event] = []
+        context.monitor = shown.append
+        agree(context)
+    (lines,) = (event.lines for event in shown if isinstance(event, Agreement))
+    assert "  on the target disk now, and lost: blank" in lines
+    assert "Preflight:" in lines
+
+
+def test_a_plan_is_refused_on_the_source_when_the_copy_would_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PlanError("no driver.")
+
+    monkeypatch.setattr(agreement, "check_copy", refuse)
+    with meeting(Role.SOURCE, (RIGHT,)) as context, pytest.raises(PlanError):
+        agree(context)
+    assert context.link.channel.sent[-1] == PlanOffer("", "no driver.")  # type: ignore[attr-defined]
+
+
+def test_a_plan_for_a_disk_without_permission_is_refused() -> None:
+    with meeting(Role.TARGET, ()) as context:
+        plan = compute_plan(context)
+        assert context.verdict
+        context.verdict = replace(context.verdict, permissions=())
+        with pytest.raises(UndecidedError, match="no permission"):
+            check_permissions(context, plan)
+        other = Permission("serial:SX", Ground.BLANK, "blank")
+        context.verdict = replace(context.verdict, permissions=(other,))
+        with pytest.raises(UndecidedError, match="no permission"):
+            compute_plan(context)
+
+
+def test_a_source_that_sends_another_inventory_gets_another_plan() -> None:
+    with meeting(Role.TARGET, (RIGHT, Go())) as context:
+        grown: Disk = disk("SZ", SOURCE.disks[0].content)
+        more = replace(SOURCE, disks=(*SOURCE.disks, grown))
+        context.peer = hello(more)
+        with pytest.raises(PlanError):
+            agree(context)

@@ -1,0 +1,133 @@
+"""The questions before the first byte: a no that matters ends it with the cure."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from payload.identify.role import decide_role
+from payload.model.disk import MIB
+from payload.model.errors import PlanError
+from payload.model.inventory import Inventory
+from payload.model.machine import Card
+from payload.model.plan import CopyMode, Plan
+from payload.model.settings import Settings
+from payload.model.survey import Drivers, Survey
+from payload.replicate.planning import plan_copy
+from payload.replicate.preflight import Preflight, check_copy, device_name
+from tests.unit.machines import disk, machine, server
+
+RAID = "pci:v00001000d00000060sv00001028sd00001F0Cbc01sc04i00"
+AHCI = "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01"
+E1000 = "pci:v00008086d0000100Fsv00001AF4sd00001100bc02sc00i00"
+IGB = "pci:v00008086d00001533sv00001AF4sd00001100bc02sc00i00"
+MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
+CARDS = tuple(Card(f"eth{n}", mac, modalias=E1000, speed=1000) for n, mac in enumerate(MACS))
+KNOWN = Survey(("6.1",), (Drivers(AHCI, ("ahci",)), Drivers(E1000, ("e1000",))), used=36 * 10**9)
+
+
+def target(*cards: Card, controller: str = AHCI, **more: Any) -> Inventory:
+    made = machine("B", disk("SB", controllers=(controller,) if controller else ()))
+    return replace(made, cards=cards or CARDS[1:], memory=4 << 30, **more)
+
+
+def check(
+    survey: Survey = KNOWN,
+    machine: Inventory | None = None,
+    mode: CopyMode = CopyMode.USED,
+    memory: int = 4 << 30,
+) -> Preflight:
+    machine = machine or target()
+    source = replace(server(), cards=CARDS[:1], memory=memory)
+    plan: Plan = plan_copy(source, machine, decide_role(machine, Settings()), mode)
+    return check_copy(plan, source, machine, survey, MACS)
+
+
+def test_all_is_well() -> None:
+    found = check()
+    assert found.warnings == ()
+    assert found.lines == (
+        "Preflight:",
+        "  sizes and sectors: yes, every disk fits",
+        "  firmware: yes, both machines start by BIOS",
+        "  driver for the target's disks: yes, ahci",
+        "  driver for the target's network cards: yes, e1000",
+        "  memory of the target: yes, 4096 MiB",
+        "  clocks: yes, they agree",
+        "  estimate: about 2 min for 8.0 GB over 1000 Mbit/s, less if the target holds some of it",
+    )
+
+
+def test_a_controller_without_a_driver_is_no_copy_and_tells_the_cure() -> None:
+    survey = replace(KNOWN, drivers=(Drivers(RAID, (), ("6.1",)),))
+    with pytest.raises(PlanError) as caught:
+        check(survey, target(controller=RAID))
+    assert "no driver for the controller of disk sd-SB SB 500.0 GB" in str(caught.value)
+    assert "(PCI 1000:0060; kernels: 6.1)" in str(caught.value)
+    assert "AHCI or IDE instead of RAID" in str(caught.value)
+
+
+def test_an_old_kernel_may_have_it_built_in() -> None:
+    found = check(Survey(("2.6.18",), (Drivers(RAID, (), ("2.6.18",), certain=False),)),
+                  target(controller=RAID))  # fmt: skip
+    assert "no module of 2.6.18 claims PCI 1000:0060" in found.warnings[0]
+
+
+def test_a_kernel_that_lacks_what_another_has_is_named() -> None:
+    drivers = (Drivers(AHCI, ("ahci",), ("2.6.18",)), KNOWN.drivers[1])
+    lines = check(replace(KNOWN, kernels=("2.6.18", "6.1"), drivers=drivers)).lines
+    assert "  driver for the target's disks: yes, ahci, but not in kernel 2.6.18" in lines[3]
+
+
+def test_one_card_without_a_driver_is_a_warning_and_none_with_one_is_no_copy() -> None:
+    survey = replace(KNOWN, drivers=(*KNOWN.drivers, Drivers(IGB, (), ("6.1",))))
+    strange = Card("eth1", "02:00:00:00:00:03", modalias=IGB)
+    found = check(survey, target(CARDS[1], strange))
+    (warning,) = found.warnings
+    assert warning.endswith("cards: no, there is none for 02:00:00:00:00:03 PCI 8086:1533.")
+    with pytest.raises(PlanError, match="no driver for any network card of the target"):
+        check(survey, target(strange))
+
+
+def test_what_nobody_tells_is_unknown_and_said() -> None:
+    words = [word.split(": ")[2] for word in check(Survey()).warnings]
+    assert words == ["unknown, no kernel modules were found in the system to be copied."] * 2
+    silent = check(KNOWN, target(replace(CARDS[1], modalias=""), controller=""))
+    assert "controllers do not tell" in silent.warnings[0]
+    assert "cards do not tell" in silent.warnings[1]
+
+
+def test_too_little_memory_is_no_copy_and_less_than_the_source_has_a_warning() -> None:
+    with pytest.raises(PlanError, match="has 128 MiB of memory, and 338 MiB are needed"):
+        check(machine=replace(target(), memory=128 * MIB))
+    assert "less than the source's 16384" in check(memory=16 << 30).warnings[0]
+    assert "unknown" in check(machine=replace(target(), memory=0)).warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"), [(61, "2 min behind the source's"), (-7300, "2 h 2 min ahead of")]
+)
+def test_clocks_that_differ_are_told(ahead: int, words: str) -> None:
+    assert words in check(replace(KNOWN, clock_ahead=ahead)).warnings[0]
+    assert check(replace(KNOWN, clock_ahead=60)).warnings == ()
+
+
+def test_the_estimate_follows_what_is_in_use_and_how_fast_it_goes() -> None:
+    assert "about 1 min for 1.0 GB over 1000" in check(replace(KNOWN, used=10**9)).estimate
+    exact = check(replace(KNOWN, used=10**9), mode=CopyMode.EXACT).estimate
+    assert "for 8.0 GB" in exact
+    slow = check(machine=target(replace(CARDS[1], speed=10))).estimate
+    assert "1 h 59 min" in slow and "over 10 Mbit/s" in slow
+    unknown = check_without_speeds().estimate
+    assert "a wire of unknown speed" in unknown
+
+
+def check_without_speeds() -> Preflight:
+    source, made = server(), target(replace(CARDS[1], speed=0))
+    plan = plan_copy(source, made, decide_role(made, Settings()), CopyMode.USED)
+    return check_copy(plan, source, made, KNOWN, MACS)
+
+
+def test_devices_are_named_as_lspci_does() -> None:
+    assert device_name(RAID) == "PCI 1000:0060"
+    assert device_name("virtio:d00000002v00001AF4") == "virtio:d00000002v00001AF4"

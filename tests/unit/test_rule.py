@@ -1,0 +1,87 @@
+"""The rule from end to end: from the facts about two machines to the disks of a plan."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from payload.identify.role import decide_pair, decide_role
+from payload.model.errors import PlanError
+from payload.model.inventory import Inventory
+from payload.model.plan import CopyMode, Plan
+from payload.model.role import Role
+from payload.model.settings import Settings
+from payload.replicate.planning import plan_copy
+from tests.unit.machines import GB, copy, machine, server, system, with_table
+from tests.unit.test_role import _may_be_overwritten, choices, inventories
+
+two_disks = replace(
+    server("A"), disks=(*server("A").disks, replace(server("T").disks[0], content=with_table()))
+)
+sources = st.sampled_from(
+    [server("A"), server("B"), two_disks, copy("B", used=True), machine("C"), copy("C", "A")]
+)
+big = inventories().map(
+    lambda made: replace(
+        made,
+        disks=tuple(
+            replace(one, hardware=replace(one.hardware, size=500 * GB)) for one in made.disks
+        ),
+    )
+)
+
+
+def plan_for(one: Inventory, other: Inventory, says: tuple[Settings, Settings]) -> Plan | None:
+    """The plan, if both machines come to their role beside the other; else None."""
+    roles = decide_role(one, says[0]), decide_role(other, says[1])
+    source = decide_pair(one, roles[0], other, roles[1], says[0])
+    target = decide_pair(other, roles[1], one, roles[0], says[1])
+    if (source.role, target.role) != (Role.SOURCE, Role.TARGET):
+        return None
+    try:
+        return plan_copy(one, other, target, CopyMode.USED)
+    except PlanError:
+        return None
+
+
+def test_no_plan_writes_to_a_disk_for_which_the_rule_does_not_hold() -> None:
+    plans = 0
+
+    @settings(max_examples=800, deadline=None)
+    @given(sources, big, choices, choices)
+    def check(one: Inventory, other: Inventory, own: Settings, peer: Settings) -> None:
+        nonlocal plans
+        plan = plan_for(one, other, (own, peer))
+        if plan is None:
+            return
+        plans += 1
+        assert plan.source.id == one.machine.id != other.machine.id == plan.target.id
+        for pair in plan.disks:
+            disk = other.disk(pair.target.id)
+            assert _may_be_overwritten(other, disk, peer.overwrite)
+            named = {disk.hardware.serial, disk.id} & set(peer.overwrite)
+            assert named or _is_of_this_source(other, pair.target.id, one.machine.id)
+
+    check()
+    assert plans > 10, "the property has to be about something"
+
+
+def _is_of_this_source(target: Inventory, disk_id: str, source_id: str) -> bool:
+    """Blank disks are nobody's; a copy, whole or broken, may be refreshed by its source alone."""
+    content = target.disk(disk_id).content
+    if content is not None and content.unfinished:
+        return content.unfinished.source_id == source_id
+    for found in target.systems:
+        made = found.marker
+        on_it = made and disk_id in (found.disk, *(mapping.target for mapping in made.disks))
+        if made and on_it:
+            return any(
+                one.marker is not None and one.marker.source.id == source_id
+                for one in target.systems
+            )
+    return True
+
+
+def test_a_machine_is_never_source_and_target_of_its_own() -> None:
+    both = replace(server("A"), systems=(system("SA"),))
+    assert plan_for(both, both, (Settings(), Settings(role=Role.TARGET))) is None

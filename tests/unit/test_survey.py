@@ -1,0 +1,135 @@
+"""Drivers for other hardware: what the kernels of the system to be copied claim."""
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payload.identify.survey import (
+    Kernel,
+    find_drivers,
+    parse_built_in,
+    parse_modules_alias,
+    read_kernels,
+    take_survey,
+)
+from payload.model.disk import FileSystem, Partition, PartitionTable
+from payload.model.machine import Card
+from payload.model.survey import Survey
+from tests.unit.machines import Content, disk, machine, system
+
+AHCI = "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01"
+E1000 = "pci:v00008086d0000100Fsv00001AF4sd00001100bc02sc00i00"
+ALIASES = b"""\
+# Aliases extracted from modules themselves.
+alias pci:v*d*sv*sd*bc01sc06i01* ahci
+alias pci:v00008086d0000100Fsv*sd*bc*sc*i* e1000
+alias scsi:t-0x00* sd_mod
+alias symbol:foo foo
+a line that is none
+"""
+BUILT_IN = b"virtio_pci.alias=pci:v00001AF4d*sv*sd*bc*sc*i*\0virtio_pci.license=GPL\0ahci.parm=x\0"
+
+
+def install(root: Path, version: str, aliases: bytes, built_in: bytes | None = b"") -> None:
+    place = root / "lib/modules" / version
+    place.mkdir(parents=True)
+    (place / "modules.alias").write_bytes(aliases)
+    if built_in is not None:
+        (place / "modules.builtin.modinfo").write_bytes(built_in)
+
+
+def test_both_lists_are_read() -> None:
+    assert list(parse_modules_alias(ALIASES))[1] == (
+        "pci:v00008086d0000100Fsv*sd*bc*sc*i*",
+        "e1000",
+    )
+    assert len(list(parse_modules_alias(ALIASES))) == 4
+    assert list(parse_built_in(BUILT_IN)) == [("pci:v00001AF4d*sv*sd*bc*sc*i*", "virtio_pci")]
+    assert list(parse_modules_alias(b"\xff\xfe alias")) == list(parse_built_in(b"\xff")) == []
+
+
+def test_a_device_is_claimed_by_class_or_by_number_or_by_none() -> None:
+    kernel = Kernel("6.1", tuple(parse_modules_alias(ALIASES)), tells_built_in=True)
+    assert find_drivers(AHCI, [kernel]).modules == ("ahci",)
+    assert find_drivers(E1000, [kernel]).modules == ("e1000",)
+    other = find_drivers(E1000.replace("100F", "1533"), [kernel])
+    assert (other.modules, other.without, other.missing) == ((), ("6.1",), True)
+
+
+def test_a_kernel_that_does_not_tell_what_is_built_in_never_lacks_a_driver_for_certain() -> None:
+    old = Kernel("2.6.18", (), tells_built_in=False)
+    assert not find_drivers(AHCI, [old]).missing
+    new = Kernel("6.1", tuple(parse_modules_alias(ALIASES)), tells_built_in=True)
+    both = find_drivers(AHCI, [old, new])
+    assert (both.modules, both.without) == (("ahci",), ("2.6.18",))
+
+
+def test_kernels_are_found_below_the_root_and_nowhere_else(tmp_path: Path) -> None:
+    assert read_kernels(tmp_path) == ()
+    (tmp_path / "usr").mkdir()
+    install(tmp_path / "usr", "6.1.0-18-amd64", ALIASES, BUILT_IN)
+    install(tmp_path / "usr", "2.6.18-6-amd64", ALIASES, None)
+    (tmp_path / "usr/lib/modules/left-over").mkdir()
+    (tmp_path / "lib").symlink_to("/usr/lib")
+    old, new = read_kernels(tmp_path)
+    assert (old.version, old.tells_built_in) == ("2.6.18-6-amd64", False)
+    assert (new.version, new.tells_built_in) == ("6.1.0-18-amd64", True)
+    assert find_drivers("pci:v00001AF4d00001000sv0sd0bc0sc0i0", [new]).modules == ("virtio_pci",)
+
+
+class Rooms:
+    """Blocks and mounts by which a directory stands for every file system."""
+
+    def __init__(self, root: Path, error: Exception | None = None) -> None:
+        self.root, self.error = root, error
+
+    @contextmanager
+    def view(self, node: str, start: int, size: int) -> Any:
+        yield node
+
+    @contextmanager
+    def mount(self, device: str, kind: str) -> Any:
+        if self.error:
+            raise self.error
+        yield self.root
+
+    @property
+    def blocks(self) -> "Rooms":
+        return self
+
+    mounts = blocks
+
+
+def source_of(kind: str = "ext4") -> Any:
+    parts = (
+        Partition(1, 1 << 20, 8 << 30, "83", file_system=FileSystem("ext4", "r")),
+        Partition(2, 9 << 30, 1 << 30, "82", file_system=FileSystem("swap", "s")),
+        Partition(3, 10 << 30, 5 << 30, "83", file_system=FileSystem("ntfs", "n")),
+    )
+    content = Content(False, "seen", PartitionTable("dos", "0x1", parts))
+    return machine("A", disk("SA", content), systems=(system("SA"),))
+
+
+def target_with(*controllers: str, modalias: str = E1000) -> Any:
+    made = machine("B", disk("SB", controllers=controllers))
+    card = Card("eth0", "02:00:00:00:00:02", modalias=modalias)
+    return type(made)(made.machine, made.firmware, (card,), made.disks)
+
+
+def test_a_survey_of_a_source(tmp_path: Path) -> None:
+    install(tmp_path, "6.1", ALIASES)
+    found = take_survey(Rooms(tmp_path), source_of(), target_with(AHCI), 7)  # type: ignore[arg-type]
+    assert (found.kernels, found.clock_ahead) == (("6.1",), 7)
+    assert [one.modules for one in found.drivers] == [("ahci",), ("e1000",)]
+    assert found.of(AHCI) is found.drivers[0] and found.of("pci:x") is None
+    assert found.used > 5 << 30, "what is not looked into counts whole"
+
+
+@pytest.mark.parametrize("error", [OSError("gone")])
+def test_what_cannot_be_mounted_is_unknown_and_counts_whole(
+    tmp_path: Path, error: Exception
+) -> None:
+    found = take_survey(Rooms(tmp_path, error), source_of(), target_with(AHCI), 0)  # type: ignore[arg-type]
+    assert found == Survey(used=13 << 30)
