@@ -119,8 +119,10 @@ RULES: tuple[Rule, ...] = (
         Role.UNDECIDED,
         lambda facts: facts.has(Finding.USED_COPY),
         "Our copy on this machine was in service, so it may hold newer data than the server it was"
-        " made from. To copy from it: failover.role=source. To overwrite it: failover.overwrite="
-        " with each of its disks.",
+        " made from. To copy from it: failover.role=source, or that choice in the boot menu; a"
+        " machine that holds the old system takes the copy back when it is started with"
+        " failover.overwrite= and the serial of each of its disks. To overwrite this copy:"
+        " failover.overwrite= with each of its disks here.",
     ),
     Rule(
         "copy for another machine",

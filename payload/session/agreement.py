@@ -63,7 +63,8 @@ def exchange_plans(
 ) -> PlanOffer:
     """The peer's offer. Raises PlanError unless it computed the same plan. `answer` None: wait
     while it is there."""
-    context.link.send(PlanOffer(plan.digest, survey=survey))
+    with contextlib.suppress(PeerError, StoppedError):  # one that hung up said why: read it next
+        context.link.send(PlanOffer(plan.digest, survey=survey))
     offer = expect(context, PlanOffer, answer)
     if offer.refusal:
         raise PlanError(offer.refusal)

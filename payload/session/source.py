@@ -39,7 +39,10 @@ from payload.session.meeting import (
 from payload.session.states import Outcome
 from payload.wire.channel import Channel
 
-NO_PEER = "This machine is the source. No target found yet: boot the other machine from the medium."
+NO_PEER = (
+    "This machine is the source. No target found yet: boot the other machine from the medium. If"
+    " that one serves in place of this one now, its screen says how to copy it back."
+)
 
 
 class Reception:

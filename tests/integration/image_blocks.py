@@ -31,6 +31,7 @@ class ImageDisk:
     transport: str = "sata"
     rotational: bool = False
     ineligible: str = ""
+    controllers: tuple[str, ...] = ()
 
 
 @dataclass
@@ -59,6 +60,7 @@ class ImageBlocks:
             transport=image.transport,
             rotational=image.rotational,
             ineligible=image.ineligible,
+            controllers=tuple(image.controllers),
             sequence=status.st_ino,
         )
 

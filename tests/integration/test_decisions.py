@@ -432,6 +432,44 @@ def disks_without_serial_and_with_the_same_serial(case: Scenario) -> None:
     assert "it is known only by where it is plugged in (pci-0-ata-1)" in warnings
 
 
+AHCI = "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01"
+RAID = "pci:v00001000d00000060sv00001028sd00001F0Cbc01sc04i00"
+
+
+@scenario
+def target_whose_controller_the_system_does_not_know(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    targets = [
+        ImageDisk(path, serial=path.name, controllers=(controller,))
+        for path, controller in zip(blank, (RAID, AHCI), strict=True)
+    ]
+    with network(2) as (first, second), unchanged(server):
+        reports = case.pair(
+            (first, SOURCE_ID, server, NO_COUNTDOWN), (second, TARGET_ID, targets, NO_COUNTDOWN)
+        )
+    for report in reports:
+        assert report.exit_code == 4
+        assert "has no driver for the controller of disk t0.img" in report.sentence
+        assert "PCI 1000:0060" in report.sentence and "AHCI or IDE" in report.sentence
+    assert all(is_blank(path) for path in blank)
+
+
+@scenario
+def preflight_on_both_screens(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    targets = [ImageDisk(path, serial=path.name, controllers=(AHCI,)) for path in blank]
+    with network(2) as (first, second), unchanged(server):
+        look = f"{NO_COUNTDOWN} failover.dry-run=1"
+        source = case.bench.start(first, SOURCE_ID, server)
+        target = case.bench.start(second, TARGET_ID, targets, look)
+        for process in (source, target):
+            process.wait_for(r"^\[plan\] +driver for the target's disks: yes, ahci$")
+            process.wait_for(r"^\[plan\] +memory of the target: yes, 1024 MiB$")
+            process.wait_for(r"^\[plan\] +estimate: about 1 min for 0.0 GB over 10000 Mbit/s")
+            assert process.report().result is Result.DRY_RUN
+    assert all(is_blank(path) for path in blank)
+
+
 # --- which machine
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from payload.model.role import Role
 from payload.model.settings import After, Settings, read_kernel_line, read_site_toml
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -54,11 +55,13 @@ def test_boot_menu_entries_set_what_they_promise() -> None:
         r'^menuentry "(.*?)" \{\n(.*?)^\}', (SITE / "grub.cfg").read_text(), re.M | re.S
     )
     titles = [title.split(":")[0] for title, _ in entries]
-    assert titles == ["Automatic", "Look only", "Start the system on this machine's disk"]
+    starting = "Start the system on this machine's disk"
+    assert titles == ["Automatic", "Look only", starting, "Source"]
     assert read_kernel_line(Settings(), entries[0][1]) == Settings()
     look = read_kernel_line(Settings(), entries[1][1])
     assert look.dry_run
     assert look.after_source is look.after_target is After.STAY
+    assert read_kernel_line(Settings(), entries[3][1]) == Settings(role=Role.SOURCE)
 
 
 @pytest.mark.parametrize(
