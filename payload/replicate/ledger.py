@@ -25,8 +25,8 @@ class State(IntEnum):
     """How far one chunk is."""
 
     MISSING = 0
-    WRITTEN = 1  # on the disk, or found there
-    PROVEN = 2  # read back from the medium and equal
+    WRITTEN = 1  # on the disk
+    PROVEN = 2  # read from the medium and equal
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,17 @@ class Ledger:
                 yield Item(self, index, offset, length)
 
     def record(self, item: Item, chunk: Chunk) -> None:
-        """The chunk is on the target's disk."""
+        """The chunk is on the target's disk. One that the source called the same was read from
+        there a moment ago, and its digest is the source's: it needs no other proof."""
+        same = chunk.encoding is Encoding.SAME
         place = item.index * DIGEST_SIZE
         with self._lock:
             self._digests[place : place + DIGEST_SIZE] = chunk.digest
-            self._states[item.index] = State.WRITTEN
+            self._states[item.index] = State.PROVEN if same else State.WRITTEN
             self._holes += chunk.holes
             self.sent += len(chunk.body)
-            self.held += item.length if chunk.encoding is Encoding.SAME else 0
+            self.held += item.length if same else 0
+            self.read_back += item.length if same else 0
             self.done += item.length
             self._touch()
 

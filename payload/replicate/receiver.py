@@ -3,7 +3,7 @@
     begin        disks writable, nothing on them starts, our mark on each
     fetch_maps   which chunks there are
     fetch        all but the first chunk of each region; may be repeated when a link broke
-    verify       all that was fetched, read back from the medium
+    verify       all that was written, read back from the medium
     write_heads  the first chunks too, proven likewise; the boot areas into memory
     (the session makes the copy boot: file systems can be mounted from here on)
     seal         gap, partition table, boot code: from here on the disk starts
@@ -167,6 +167,8 @@ class Receiver:
         self._prove(head=True)
 
     def _fetch(self, open_data: OpenData, connections: int, *, head: bool) -> None:
+        for disk in self._disks:
+            disk.drop_cache()  # what is found to be equal counts as read from the medium
         items = Shared(in_disk_order(self._ledgers, State.MISSING, head=head))
         total = sum(ledger.size for ledger in self._ledgers)
         meter = Meter("copy", total, self._all_done(), self._monitor)
@@ -211,7 +213,8 @@ class Receiver:
     # --- proof
 
     def verify(self) -> None:
-        """Read back from the medium all that was fetched, and compare. Raises VerifyError."""
+        """Read back from the medium all that was written, and compare. Raises VerifyError. What
+        was the same already was compared when it was read by `fetch`."""
         self._prove(head=False)
 
     def _prove(self, *, head: bool) -> None:
@@ -219,7 +222,8 @@ class Receiver:
             disk.drop_cache()
         written = in_disk_order(self._ledgers, State.WRITTEN, head=head)
         items = Shared(item for item in written if item.ledger.region.method is not Method.BOOT)
-        meter = Meter("verify", self._all_done(), 0, self._monitor)
+        unproven = self._all_done() - sum(ledger.read_back for ledger in self._ledgers)
+        meter = Meter("verify", unproven, 0, self._monitor)
         work_together(
             [lambda: self._prove_items(items, meter) for _ in range(self._connections)],
             items.stop,

@@ -268,6 +268,9 @@ def test_a_refresh_moves_only_what_changed(source: Images, target: Images, tmp_p
     assert 0 < copy.sent - boot <= length
     held = {report.name: (report.held, report.used) for report in copy.receiver.reports()}
     assert held[root.name] == (held[root.name][1] - length, held[root.name][1])
+    progress = [event for event in copy.events if isinstance(event, Progress)]
+    reread = max(event.all_total for event in progress if event.stage == "verify")
+    assert length <= reread <= length + len(copy.plan.regions) * CHUNK_SIZE
     assert_equal_content(copy)
 
 

@@ -251,6 +251,19 @@ def test_a_region_is_proven_only_when_every_chunk_is() -> None:
     assert report.sent == report.used == REGION.size
 
 
+def test_what_is_the_same_needs_no_second_reading() -> None:
+    ledger = ledger_of()
+    held, other = ledger.items(State.MISSING, head=False), ledger.items(State.MISSING, head=True)
+    for item in held:
+        request = ChunkRequest(0, item.offset, item.length, digest_of(CONTENT[: item.length]))
+        ledger.record(item, honest(request))
+    assert list(ledger.items(State.WRITTEN, head=False)) == []
+    assert ledger.read_back == ledger.held == ledger.done == REGION.size - CHUNK_SIZE
+    for item in other:
+        ledger.record(item, honest(ChunkRequest(0, item.offset, item.length)))
+    assert len(list(ledger.items(State.WRITTEN, head=True))) == 1 and not ledger.proven
+
+
 def test_progress_is_steady_and_never_floods() -> None:
     events: list[Event] = []
     now = [0.0]
