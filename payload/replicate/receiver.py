@@ -3,7 +3,7 @@
     begin        disks writable, nothing on them starts, our mark on each
     fetch_maps   which chunks there are
     fetch        all but the first chunk of each region; may be repeated when a link broke
-    verify       all that was written, read back from the medium
+    verify       all that was written, read back from the medium (as far as `fetch` did not yet)
     write_heads  the first chunks too, proven likewise; the boot areas into memory
     (the session makes the copy boot: file systems can be mounted from here on)
     seal         gap, partition table, boot code: from here on the disk starts
@@ -21,9 +21,10 @@ from payload.model.disk import Unfinished
 from payload.model.errors import PeerError, VerifyError
 from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
-from payload.model.message import Chunk, MapAnswer, MapRequest, Message
+from payload.model.message import Chunk, Encoding, MapAnswer, MapRequest, Message
 from payload.model.plan import Method, Plan
 from payload.model.report import RegionReport
+from payload.replicate.backlog import Backlog
 from payload.replicate.chunks import aligned_buffer, digest_of
 from payload.replicate.crew import Shared, work_together
 from payload.replicate.fetching import Fetcher
@@ -153,10 +154,10 @@ class Receiver:
     # --- content
 
     def fetch(self, open_data: OpenData) -> None:
-        """Fetch and write what is missing of all but the heads.
+        """Fetch and write what is missing of all but the heads; begin to read it back.
 
         Raises LinkError when a connection broke: call again. Raises TargetDiskError at the first
-        write that fails, and PeerError.
+        write that fails, PeerError, and VerifyError.
         """
         self._fetch(open_data, self._connections, head=False)
 
@@ -173,14 +174,21 @@ class Receiver:
         total = sum(ledger.size for ledger in self._ledgers)
         meter = Meter("copy", total, self._all_done(), self._monitor)
 
+        backlog = Backlog(connections)
+
         def done(item: Item, chunk: Chunk) -> None:
             self._record(item, chunk, meter)
+            if not head and chunk.encoding is not Encoding.SAME:
+                self._hand_over(item, backlog)
 
         with ExitStack() as stack:
             channels = [_opened(stack, open_data) for _ in range(connections)]
             fetchers = [Fetcher(line, self._held, self._store, done) for line in channels]
             work_together(
-                [partial(fetcher.work, items) for fetcher in fetchers],
+                [
+                    *(partial(_write, fetcher, items, backlog) for fetcher in fetchers),
+                    lambda: self._prove_behind(backlog),
+                ],
                 lambda: _interrupt(items, channels),
             )
 
@@ -232,18 +240,40 @@ class Receiver:
     def _prove_items(self, items: Shared[Item], meter: Meter) -> None:
         buffer = aligned_buffer()
         for item in items:
-            region = item.ledger.region
-            content = buffer[: item.length]
-            self._disks[region.pair].read(content, region.start + item.offset)
-            if digest_of(content) != item.ledger.digest(item):
-                raise VerifyError(
-                    f"Target disk {self._disks[region.pair].hardware.label} reads back other than "
-                    f"it was written: {region.name}, chunk at byte {item.offset}. The copy is "
-                    "unfinished and does not boot. Replace the disk and start both machines again."
-                )
+            self._prove_item(item, buffer)
             ledger = item.ledger
-            ledger.prove(item)
-            meter.add(region.name, ledger.read_back, ledger.done, item.length, 0)
+            meter.add(ledger.region.name, ledger.read_back, ledger.done, item.length, 0)
+
+    def _prove_item(self, item: Item, buffer: memoryview) -> None:
+        region = item.ledger.region
+        content = buffer[: item.length]
+        self._disks[region.pair].read(content, region.start + item.offset)
+        if digest_of(content) != item.ledger.digest(item):
+            raise VerifyError(
+                f"Target disk {self._disks[region.pair].hardware.label} reads back other than "
+                f"it was written: {region.name}, chunk at byte {item.offset}. The copy is "
+                "unfinished and does not boot. Replace the disk and start both machines again."
+            )
+        item.ledger.prove(item)
+
+    def _hand_over(self, item: Item, backlog: Backlog) -> None:
+        """Only disks without moving heads read and write at the same time; boot areas are not on
+        their disk yet."""
+        region = item.ledger.region
+        rotating = self._disks[region.pair].hardware.rotational
+        if not rotating and region.method is not Method.BOOT:
+            backlog.add(item)
+
+    def _prove_behind(self, backlog: Backlog) -> None:
+        """Read back what was written, some way behind those who write."""
+        buffer = aligned_buffer()
+        while batch := backlog.take():
+            for pair in sorted({item.ledger.region.pair for item in batch}):
+                self._disks[pair].drop_cache()
+            for item in batch:
+                if backlog.over:
+                    return
+                self._prove_item(item, buffer)
 
     # --- the end
 
@@ -293,6 +323,13 @@ def _opened(stack: ExitStack, open_data: OpenData) -> Line:
     channel = open_data()
     stack.callback(channel.close)
     return channel
+
+
+def _write(fetcher: Fetcher, items: Shared[Item], backlog: Backlog) -> None:
+    try:
+        fetcher.work(items)
+    finally:
+        backlog.leave()
 
 
 def _interrupt(items: Shared[Item], channels: Sequence[Line]) -> None:

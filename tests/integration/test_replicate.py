@@ -2,10 +2,12 @@
 
 import errno
 import hashlib
+import mmap
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ from payload.model.message import (
     Stop,
 )
 from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Plan, PlannedDisk, Region
-from payload.replicate import target_disk
+from payload.replicate import backlog, target_disk
 from payload.replicate.extents import find_chunks
 from payload.replicate.layout import FAT12_LIMIT
 from payload.replicate.receiver import Receiver
@@ -456,6 +458,56 @@ def test_a_target_that_does_not_keep_what_was_written_is_found_out(
         copy.receiver.verify()
     report = copy.receiver.reports()[root.index]
     assert not report.verified and report.target_digest == ""
+    copy.receiver.abandon()
+    assert read(target.paths[0], 0, SECTOR) == bytes(SECTOR)
+
+
+def slowed(call: Callable[..., int]) -> Callable[..., int]:
+    """A disk slow enough for whoever follows behind."""
+
+    def slow(*arguments: object) -> int:
+        time.sleep(0.02)
+        return call(*arguments)
+
+    return slow
+
+
+@pytest.mark.parametrize("rotational", [False, True])
+def test_disks_without_heads_are_read_back_while_others_are_written(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch, rotational: bool
+) -> None:
+    monkeypatch.setattr(backlog, "BATCH", 4)
+    monkeypatch.setattr(os, "pwritev", slowed(os.pwritev))
+    target.blocks.images = [replace(one, rotational=rotational) for one in target.blocks.images]
+    copy = Copy(source, target)
+    copy.prepare()
+    copy.receiver.fetch(copy.open_data)
+    proven = sum(ledger.read_back for ledger in copy.receiver._ledgers)
+    done = sum(ledger.done for ledger in copy.receiver._ledgers)
+    assert proven == 0 if rotational else 0 < proven <= done
+    copy.receiver.verify()
+    copy.receiver.write_heads(copy.open_data)
+    copy.receiver.seal()
+    assert all(report.verified for report in copy.receiver.reports())
+    assert_equal_content(copy)
+
+
+def test_a_disk_that_writes_something_else_ends_the_copy_early(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "BATCH", 4)
+    copy = Copy(source, target)
+    copy.prepare()
+    really = slowed(os.pwritev)
+
+    def lie(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        size = len(buffers[0])
+        return really(descriptor, [memoryview(mmap.mmap(-1, size))], offset)
+
+    monkeypatch.setattr(os, "pwritev", lie)
+    with pytest.raises(VerifyError, match="reads back other"):
+        copy.receiver.fetch(copy.open_data)
+    monkeypatch.undo()
     copy.receiver.abandon()
     assert read(target.paths[0], 0, SECTOR) == bytes(SECTOR)
 
