@@ -26,7 +26,7 @@ class Usage:
     """
 
     kind: str
-    counter: int = -1  # ext2/3/4: mount count; btrfs: generation
+    counter: int = -1  # ext2/3/4: mount count; btrfs: generation; xfs: end of the log
     time: int = 0  # ext2/3/4: last mount, seconds since the epoch
 
 

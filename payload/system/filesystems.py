@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +28,10 @@ _EXT_RECOVER = 0x4  # s_feature_incompat: the journal holds what is not yet in p
 
 _BTRFS_SUPERBLOCK = 65536
 _BTRFS_MAGIC = b"_BHRfS_M"
+
+_XFS_MAGIC = b"XFSB"
+_XFS_RECORD = 0xFEEDBABE  # stands in front of the round where a record of the log begins
+_XFS_LOG_BLOCK = 512
 
 
 def _ext_superblock(read_at: ReadAt) -> bytes | None:
@@ -62,10 +67,60 @@ def btrfs_usage(read_at: ReadAt) -> Usage | None:
     return Usage("btrfs", generation if generation < 1 << 63 else -1)
 
 
+@dataclass(frozen=True)
+class _XfsLog:
+    """Where the log inside an xfs lies, in bytes and in its own blocks of 512."""
+
+    start: int
+    blocks: int
+
+
+def _xfs_log(read_at: ReadAt) -> _XfsLog | None:
+    """None for what is no xfs, is damaged, or keeps its log on another device."""
+    block = read_at(0, 512)
+    if len(block) < 512 or block[:4] != _XFS_MAGIC:
+        return None
+    (block_size,) = struct.unpack_from(">I", block, 4)
+    (start,) = struct.unpack_from(">Q", block, 48)
+    (group_blocks,) = struct.unpack_from(">I", block, 84)
+    (log_blocks,) = struct.unpack_from(">I", block, 96)
+    group_bits = block[124]
+    if not start or not log_blocks or not 512 <= block_size <= 65536 or group_bits > 31:
+        return None
+    place = (start >> group_bits) * group_blocks + (start & ((1 << group_bits) - 1))
+    return _XfsLog(place * block_size, log_blocks * block_size // _XFS_LOG_BLOCK)
+
+
+def xfs_usage(read_at: ReadAt) -> Usage | None:
+    """Where the log is written next, which every mount for writing moves on; None when this is
+    no xfs. The log is a ring: each block begins with the number of the round it was written in."""
+    log = _xfs_log(read_at)
+    if log is None:
+        return None
+    rounds = _xfs_round(read_at, log, 0)
+    first, behind = 0, log.blocks  # the first block is of this round; where does the last end?
+    while behind - first > 1:
+        middle = (first + behind) // 2
+        if _xfs_round(read_at, log, middle) == rounds:
+            first = middle
+        else:
+            behind = middle
+    counter = rounds << 32 | behind
+    return Usage("xfs", counter if 0 < rounds < 1 << 31 else -1)
+
+
+def _xfs_round(read_at: ReadAt, log: _XfsLog, block: int) -> int:
+    words = read_at(log.start + block * _XFS_LOG_BLOCK, 8)
+    if len(words) < 8:
+        return 0
+    first, second = struct.unpack(">II", words)
+    return int(second if first == _XFS_RECORD else first)
+
+
 def parse_usage(read_at: ReadAt, kind: str) -> Usage:
     """What a file system of that kind says of its last use.
 
-    `counter` is -1 where it says nothing (xfs and others count no mounts; a damaged superblock):
+    `counter` is -1 where it says nothing (other kinds count no mounts; a damaged superblock):
     then use cannot be excluded.
     """
     found = None
@@ -73,6 +128,8 @@ def parse_usage(read_at: ReadAt, kind: str) -> Usage:
         found = ext_usage(read_at, kind)
     elif kind == "btrfs":
         found = btrfs_usage(read_at)
+    elif kind == "xfs":
+        found = xfs_usage(read_at)
     return found or Usage(kind)
 
 
