@@ -630,6 +630,7 @@ def disk_replaced_while_the_link_was_away(case: Scenario) -> None:
         ours, theirs = target.report(), source.report()
     assert ours.result is Result.FAILED and theirs.result is Result.FAILED
     assert ours.exit_code == 8 and "no longer the disk" in ours.sentence
+    assert "The link is back" not in target.log, "found out before anything more was written"
     assert sha256(blank[1]) == before
     assert not blank[0].read_bytes()[:512].strip(b"\0"), "nothing bootable"
 
