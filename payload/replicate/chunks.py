@@ -7,7 +7,7 @@ share the processors. Buffers are whole pages, as O_DIRECT wants them.
 import mmap
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
 
@@ -20,6 +20,7 @@ from payload.model.plan import CHUNK_SIZE
 
 LEVEL = 1  # of zstd: the facts of this wire and these processors never favoured a higher one
 WORTHWHILE = 0.9  # packed size over size: above, the body goes as it is
+MEMORY = 16  # chunks that count most in what is known of wire and processor
 LOOK_AGAIN = 16  # chunks sent unpacked before packing is tried again
 
 
@@ -57,6 +58,24 @@ def zero_digest(length: int) -> bytes:
 
 
 @dataclass
+class Price:
+    """Seconds for a byte, over the last dozens of chunks. A single one tells little: a buffer takes
+    some at once, and lets others wait until it has room."""
+
+    seconds: float = 0.0
+    size: float = 0.0
+
+    def learn(self, size: int, seconds: float) -> None:
+        self.seconds += seconds - self.seconds / MEMORY
+        self.size += size - self.size / MEMORY
+
+    @property
+    def value(self) -> float:
+        """0.0 as long as nothing was learned."""
+        return self.seconds / self.size if self.size else 0.0
+
+
+@dataclass
 class Compression:
     """Decides, chunk by chunk of one connection, whether packing saves time.
 
@@ -66,8 +85,8 @@ class Compression:
     LOOK_AGAIN chunks, since content and wire change.
     """
 
-    send_price: float = 1e-8  # a wire of 1 Gbit/s, until measured
-    pack_price: float = 0.0
+    sending: Price = field(default_factory=lambda: Price(1e-2, 1e6))  # until measured: 1 Gbit/s
+    packing: Price = field(default_factory=Price)
     ratio: float = 0.0
     unpacked: int = 0  # chunks in a row
 
@@ -81,7 +100,7 @@ class Compression:
         self.unpacked = 0
         start = perf_counter()
         packed = compressor.compress(content)
-        self.pack_price = _blend(self.pack_price, (perf_counter() - start) / len(content))
+        self.packing.learn(len(content), perf_counter() - start)
         self.ratio = _blend(self.ratio, len(packed) / len(content))
         if len(packed) > WORTHWHILE * len(content):
             return Encoding.RAW, content
@@ -89,13 +108,13 @@ class Compression:
 
     def _seems_useless(self) -> bool:
         saved = 1 - self.ratio
-        cheap = self.ratio <= WORTHWHILE and self.pack_price < saved * self.send_price
-        return not cheap and self.pack_price > 0 and self.unpacked < LOOK_AGAIN
+        cheap = self.ratio <= WORTHWHILE and self.packing.value < saved * self.sending.value
+        return not cheap and self.packing.size > 0 and self.unpacked < LOOK_AGAIN
 
     def sent(self, size: int, seconds: float) -> None:
         """Learn what sending that many bytes took."""
         if size:
-            self.send_price = _blend(self.send_price, seconds / size)
+            self.sending.learn(size, seconds)
 
 
 def _blend(old: float, new: float) -> float:
