@@ -102,6 +102,12 @@ def test_nothing_else_leads_on(role: Role, script: tuple[Any, ...]) -> None:
     assert (outcome is Outcome.AGREED) is agreed
 
 
+def test_a_peer_that_refuses_is_quoted() -> None:
+    script = (PlanOffer("", "The target is too small."), GONE)
+    with meeting(Role.TARGET, script) as context, pytest.raises(PlanError, match="too small"):
+        agree(context)
+
+
 def test_a_stop_during_the_countdown_ends_it_at_once() -> None:
     script = (RIGHT, Stop("a person pressed a key.", by_person=True))
     with meeting(Role.TARGET, script, countdown=60) as context, pytest.raises(StoppedError):
