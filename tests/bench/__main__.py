@@ -16,7 +16,7 @@ from tests.bench.cases import CASES, FULL, QUICK, Bench
 from tests.bench.figures import Row
 from tests.bench.network import wire
 from tests.bench.parts import measure_parts
-from tests.bench.report import describe_machine, document, show
+from tests.bench.report import describe_machine, document, load, show
 
 
 def main() -> None:
@@ -36,6 +36,7 @@ def main() -> None:
                 for row in CASES[name](bench, sizes):
                     print(f"bench: {row.title}: {row.seconds:.1f} s", flush=True)
                     rows.append(row)
+    machine["load after"] = load()
     (directory / "target.img").unlink(missing_ok=True)
     options.output.write_bytes(to_pretty_json(document(rows, machine, parts, options.quick)))
     show(rows, machine, parts, options.quick)

@@ -116,6 +116,7 @@ def _row(
         costs.wire_bytes,
         costs.source_cpu,
         costs.target_cpu,
+        costs.other_cpu,
         costs.shares,
         costs.memory,
         outcome.steps if outcome else {},

@@ -19,6 +19,7 @@ class Row:
     wire_bytes: int
     source_cpu: float  # seconds
     target_cpu: float  # seconds
+    other_cpu: float  # seconds
     shares: Mapping[str, float]
     memory: Mapping[str, int] = field(default_factory=dict)
     steps: Mapping[str, float] = field(default_factory=dict)  # ours only, seconds

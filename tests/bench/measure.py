@@ -29,6 +29,7 @@ class Costs:
     wire_bytes: int
     source_cpu: float  # seconds
     target_cpu: float  # seconds
+    other_cpu: float  # seconds of the kernel's own threads and of whatever else ran
     shares: Mapping[str, float]  # what it may have waited for -> how busy that was
     memory: Mapping[str, int]  # "source python" -> peak resident bytes
 
@@ -99,8 +100,9 @@ def measure(
         second.process.stdin.flush()
         cpu = _wait(sides, start)
         seconds = time.monotonic() - start
+        busy_after = _busy()
         shares = {
-            "processor": _share(busy, _busy()),
+            "processor": _share(busy, busy_after),
             "disk": (disk() - worked) / seconds,
             **{
                 f"{side} {watched.busiest()[0]}": watched.busiest()[1] / seconds
@@ -110,8 +112,9 @@ def measure(
         sent = wire.sent() - before
         if rate:
             shares["wire"] = sent * 8 / (rate * 1e6) / seconds
+        other = (busy_after[0] - busy[0]) / TICKS - sum(cpu.values())
         memory = {name: peak for one in sides.values() for name, peak in one.memory.items()}
-        return Costs(seconds, sent, cpu["source"], cpu["target"], shares, memory)
+        return Costs(seconds, sent, cpu["source"], cpu["target"], other, shares, memory)
 
 
 def _start(stack: ExitStack, wire: Wire, machine: Machine, argv: Sequence[str]) -> Watched:

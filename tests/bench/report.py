@@ -15,8 +15,10 @@ from tests.bench.figures import GOALS, Row, best_rows, find_ratios
 WIDTH = 118
 NOTE = (
     "Machines are noisy: compare ratios of one run, never times of two. Both sides share these "
-    "processors, so where the processor is the limiter two real machines are quicker. Each time "
-    "ends when all is on the disk; ours holds encryption, digests and proof by reading back."
+    "processors, so where the processor is the limiter two real machines are quicker. 'other' is "
+    "how many processors the kernel's threads and other programs kept busy: where it is much, the "
+    "row is worth little. Each time ends when all is on the disk; ours holds encryption, digests "
+    "and proof by reading back."
 )
 
 
@@ -29,8 +31,13 @@ def describe_machine() -> dict[str, str]:
         "memory": f"{memory / (1 << 30):.0f} GiB",
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+        "load before": load(),
     }
+
+
+def load() -> str:
+    """Of the last minute: what else ran here."""
+    return f"{os.getloadavg()[0]:.1f}"
 
 
 def _processor() -> str:
@@ -63,6 +70,7 @@ def _plain(row: Row) -> dict[str, Any]:
         "sent": row.sent,
         "source_cpu": round(row.source_cpu, 2),
         "target_cpu": round(row.target_cpu, 2),
+        "other_cpu": round(row.other_cpu, 2),
         "shares": {name: round(share, 3) for name, share in row.shares.items()},
         "memory": dict(row.memory),
         "steps": dict(row.steps),
@@ -84,7 +92,7 @@ def show(
 
 def _rows_table(best: Mapping[str, Row]) -> Table:
     table = Table(title="Ways to copy", title_justify="left")
-    for name in ("way", "seconds", "on the wire", "CPU s/GB", "peak MiB", "busy"):
+    for name in ("way", "seconds", "on the wire", "CPU s/GB", "other", "peak MiB", "busy"):
         left = name in ("way", "busy")
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "busy")
     for row in best.values():
@@ -94,6 +102,7 @@ def _rows_table(best: Mapping[str, Row]) -> Table:
             f"{row.seconds:.1f}",
             f"{row.wire_bytes / 1e9:.2f} GB",
             f"{cpu[0]:.2f} + {cpu[1]:.2f}",
+            f"{row.other_cpu / row.seconds:.2f}",
             f"{max(row.memory.values(), default=0) / (1 << 20):.0f}",
             _busy(row),
         )

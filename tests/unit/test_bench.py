@@ -13,7 +13,7 @@ GIB = 1 << 30
 
 
 def row(key: str, seconds: float, *, used: int = 4 * GIB, sent: int = 0, peak: int = 0) -> Row:
-    return Row(key, key, seconds, used, sent, 1.0, 1.0, {"wire": 0.9}, {"x": peak}, {}, sent)
+    return Row(key, key, seconds, used, sent, 1.0, 1.0, 0.0, {"wire": 0.9}, {"x": peak}, {}, sent)
 
 
 def test_the_quickest_of_repeated_rows_counts() -> None:
