@@ -14,8 +14,8 @@ from pathlib import Path
 from payload.finish.bootloader import Menu, Trees
 from payload.finish.grub_layout import Recipe, plan_recipe
 from payload.model.disk import PartitionTable
+from payload.system.command import Run
 from payload.system.files import inside, read_inside
-from payload.system.host import Run
 
 LIVE_MODULES = Path("/usr/lib/grub/i386-pc")
 OWN_PAIR = "reinstalled from the copy's own GRUB"

@@ -20,9 +20,8 @@ from blkinfo.errors import NoLsblkFound
 from payload.model.disk import Hardware
 from payload.model.errors import TargetDiskError, ToolError
 from payload.system import device
-from payload.system.command import run
+from payload.system.command import Run, run
 from payload.system.eligibility import Circumstances, reason_against
-from payload.system.host import Run
 
 HARDWARE_RO = "UGS_FAILOVER_HARDWARE_RO"  # udev property set by our write blocker's rule
 LIVE_MOUNTS = ("/run/live/", "/usr/lib/live/mount/", "/lib/live/mount/")

@@ -9,12 +9,38 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from payload.model.errors import ToolError
-from payload.system.host import Completed
 
 LAST_LINES = 4  # of stderr, in the error
 GRACE = 5.0  # seconds a killed tool may take to be gone; one in disk sleep may take for ever
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A process that ended as expected. Output is UTF-8, other bytes kept as surrogates."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Run(Protocol):
+    """The one way to start a process (`run`, below)."""
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str = "",
+        timeout: float = 60.0,
+        ok: tuple[int, ...] = (0,),
+    ) -> Completed:
+        """Run a tool with LC_ALL=C. Raises ToolError when it is missing, takes longer than
+        `timeout` seconds or ends with a code not in `ok`."""
 
 
 def run(

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from payload.model.errors import TargetDiskError, ToolError
-from payload.system.host import Run
+from payload.system.command import Run
 
 _BLKROSET, _BLKROGET, _BLKFLSBUF = 0x125D, 0x125E, 0x1261
 _DETACH_WAIT = 10.0  # seconds; udev may have a loop device open for a moment

@@ -7,39 +7,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from payload.model.disk import Hardware
 from payload.model.machine import Firmware, MachineIdentity
-
-if TYPE_CHECKING:
-    from payload.system.links import Links
-    from payload.system.mdns import Mdns
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A process that ended as expected. Output is UTF-8, other bytes kept as surrogates."""
-
-    argv: tuple[str, ...]
-    code: int
-    stdout: str
-    stderr: str
-
-
-class Run(Protocol):
-    """The one way to start a process (`system.command.run`)."""
-
-    def __call__(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str = "",
-        timeout: float = 60.0,
-        ok: tuple[int, ...] = (0,),
-    ) -> Completed:
-        """Run a tool with LC_ALL=C. Raises ToolError when it is missing, takes longer than
-        `timeout` seconds or ends with a code not in `ok`."""
+from payload.system.command import Run
+from payload.system.links import Links
+from payload.system.mdns import Mdns
 
 
 class Blocks(Protocol):
@@ -108,5 +82,5 @@ class Host:
     mounts: Mounts
     board: Board
     power: Power
-    links: "Links"
-    mdns: "Mdns"
+    links: Links
+    mdns: Mdns

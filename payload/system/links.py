@@ -16,7 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from payload.model.errors import ToolError
 from payload.model.machine import Card
-from payload.system.host import Run
+from payload.system.command import Run
 
 POLL = 0.1  # seconds
 DHCP_PATIENCE = 5  # seconds a DHCP server has before an RFC 3927 address is taken

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from payload.model.errors import ToolError
-from payload.system.command import run
-from payload.system.host import Run
+from payload.system.command import Run, run
 
 _NO_REPLAY = {
     "ext3": ("noload",),

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from payload.model.errors import ToolError
-from payload.system.command import run
-from payload.system.host import Run
+from payload.system.command import Run, run
 
 MEDIUM_SIGN = "run/live/medium/ugs-failover"  # a directory on our ISO
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from payload.model.disk import Hardware
 from payload.model.errors import TargetDiskError
 from payload.system import device
-from payload.system.command import run
-from payload.system.host import Run
+from payload.system.command import Run, run
 
 
 @dataclass(frozen=True)

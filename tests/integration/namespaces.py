@@ -23,8 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from payload.system.command import run
-from payload.system.host import Completed, Run
+from payload.system.command import Completed, Run, run
 from payload.system.links import Links
 
 _CLONE_NEWNET = 0x40000000

@@ -19,9 +19,9 @@ from payload.model.machine import Card, Firmware, MachineIdentity
 from payload.model.marker import Change, MachineReference, Usage
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.model.report import BootLoaderReport
-from payload.system.command import run
+from payload.system.command import Completed, run
 from payload.system.filesystems import read_usage
-from payload.system.host import Completed, Host
+from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from tests.integration.image_blocks import ImageBlocks, ImageDisk
 from tests.integration.server_image import (

@@ -12,8 +12,7 @@ import pytest
 from payload.model.disk import MIB
 from payload.model.errors import ToolError
 from payload.system import device
-from payload.system.command import run
-from payload.system.host import Completed
+from payload.system.command import Completed, run
 from payload.system.mounts import LinuxMounts
 
 pytestmark = pytest.mark.root

@@ -13,7 +13,7 @@ from payload.model.disk import Hardware
 from payload.model.errors import TargetDiskError, ToolError
 from payload.system import block
 from payload.system.block import LinuxBlocks
-from payload.system.host import Completed
+from payload.system.command import Completed
 
 GB = 10**9
 SATA = "devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block"

@@ -13,7 +13,7 @@ from payload.identify.verdict import is_blank
 from payload.model.disk import MIB, Content, Hardware, Unfinished
 from payload.model.mark import MARK_OFFSET, encode_mark
 from payload.system import device
-from payload.system.host import Completed
+from payload.system.command import Completed
 from tests.unit.machines import BLANK, with_table
 
 SIZE = 200 * MIB

@@ -7,7 +7,7 @@ import pytest
 
 from payload.model.errors import ToolError
 from payload.model.machine import Card
-from payload.system.host import Completed
+from payload.system.command import Completed
 from payload.system.links import Links
 
 PCI = "devices/pci0000:00/0000:00:03.0"

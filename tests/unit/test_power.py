@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from payload.model.errors import ToolError
-from payload.system.host import Completed
+from payload.system.command import Completed
 from payload.system.power import MEDIUM_SIGN, LinuxPower
 
 

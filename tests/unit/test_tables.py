@@ -8,7 +8,7 @@ from payload.model.disk import FileSystem, Partition, PartitionTable
 from payload.model.errors import TargetDiskError, ToolError
 from payload.replicate.boot_area import table_range, with_table_of, without_table
 from payload.replicate.tables import check_table, read_table, render_script
-from payload.system.host import Completed
+from payload.system.command import Completed
 
 MBR = PartitionTable(
     "dos",
