@@ -24,7 +24,7 @@ _NO_REPLAY = {
 _ALWAYS = {"xfs": ("nouuid",)}
 _LOOKING = ("ro", "nodev", "nosuid", "noexec")
 _TRIES = 20
-_PAUSE = 0.25  # seconds between two tries to unmount
+_PAUSE = 0.25  # seconds between two tries
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,28 @@ class LinuxMounts:
         words = ",".join((*mount_options(kind, writable=writable), *options))
         place = Path(tempfile.mkdtemp(prefix="ugs-failover-"))
         try:
-            self.run(["mount", "--types", kind, "--options", words, device, str(place)])
+            self._patiently("mount", "--types", kind, "--options", words, device, str(place))
             try:
                 yield place
             finally:
-                self._unmount(place)
+                self._patiently("umount", str(place))
         finally:
             if not place.is_mount():
                 place.rmdir()
 
-    def _unmount(self, place: Path) -> None:
-        """udev, or a file just closed, may keep a file system busy for a moment."""
+    def _patiently(self, *argv: str) -> None:
+        """udev, a file just closed, or a mount that another process inherited, may keep a file
+        system busy for a moment."""
         for _ in range(_TRIES - 1):
             try:
-                self.run(["umount", str(place)])
-            except ToolError:
+                self.run(argv)
+            except ToolError as error:
+                if "busy" not in str(error):
+                    raise
                 time.sleep(_PAUSE)
             else:
                 return
-        self.run(["umount", str(place)])
+        self.run(argv)
 
 
 def mount_options(kind: str, *, writable: bool) -> tuple[str, ...]:
