@@ -55,7 +55,7 @@ test: setup iso
 	.venv/bin/ruff check payload tests
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
-	$(PYTHON) -m pytest -q -n 3 tests/unit tests/integration
+	$(PYTHON) -m pytest -q -n 3 --dist loadgroup tests/unit tests/integration
 	$(PYTHON) -m pytest tests/vm
 
 docs: setup

@@ -148,8 +148,8 @@ def copy_once(bench: Bench, server: list[Path], targets: list[Path]) -> tuple[Re
 
 
 def slow_down(machine: Machine, card: str) -> None:
-    """A wire of 24 Mbit/s, so that there is a middle to cut the copy in."""
-    shape = ["qdisc", "add", "dev", card, "root", "tbf", "rate", "24mbit", "burst", "64kb"]
+    """A wire of 8 Mbit/s, so that there is a middle to cut the copy in."""
+    shape = ["qdisc", "add", "dev", card, "root", "tbf", "rate", "8mbit", "burst", "64kb"]
     tc = [*shape, "latency", "50ms"]
     subprocess.run(["tc", "-n", machine.name, *tc], check=True)
     port = machine._port(card)

@@ -46,8 +46,9 @@ from tests.integration.image_blocks import ImageDisk
 from tests.integration.namespaces import Machine, network
 from tests.integration.server_image import MIB, make_image, make_server
 
-pytestmark = pytest.mark.root
-AT_ONCE = 12
+# One worker for all of them: they are played side by side already.
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("decisions")]
+AT_ONCE = 8
 AS_SOURCE = f"{NO_COUNTDOWN} failover.role=source"
 COUNTDOWN_SECONDS = 6
 COUNTDOWN = f"failover.countdown={COUNTDOWN_SECONDS}"

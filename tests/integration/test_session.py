@@ -29,6 +29,7 @@ from tests.integration.harness import (
     read_in_copy,
     sha256,
     slow_down,
+    speed_up,
 )
 from tests.integration.namespaces import network
 from tests.integration.server_image import MIB, make_image, make_server
@@ -158,6 +159,7 @@ def test_a_cut_link_carries_on_when_it_is_back(bench, tmp_path, blanks):
         second.unplug("eth0")
         target.wait_for("calling the source again")
         source.wait_for("Waiting for the target to come back")
+        speed_up(second, "eth0")
         second.plug("eth0")
         ours, theirs = target.report(), source.report()
     assert ours.result is Result.OK, ours.sentence
