@@ -33,7 +33,6 @@ from payload.finish.volumes import (
     mounted_at,
     mounted_read_only,
     parse_fstab,
-    target_node,
 )
 from payload.model.disk import PartitionTable
 from payload.model.errors import AdaptError, LoaderError, TargetDiskError, ToolError
@@ -62,7 +61,8 @@ def make_it_start(
     """See that the sealed copy starts; install GRUB anew if its loader leads nowhere.
 
     Returns what was checked and the bytes that were changed for it. Raises AdaptError with what is
-    broken and what a person can do, TargetDiskError when a disk does not take the loader.
+    broken and what a person can do, TargetDiskError when a disk does not take the loader, or is
+    another one by now.
     """
     try:
         return check_finished(host, plan, target), ()
@@ -72,7 +72,9 @@ def make_it_start(
         monitor(Note(f"The boot loader that came over does not do: {error}", Level.WARNING))
         reinstall = _prepare(host, plan, target, error)
         changes = tuple(_changes(plan, reinstall, str(error)))
-    _write(host, target_node(plan, target, reinstall.pair), reinstall.writes)
+    hardware = target.disk(plan.disks[reinstall.pair].target.id).hardware
+    host.blocks.recheck(hardware)  # it was let go of when it was sealed
+    _write(host, hardware.node, reinstall.writes)
     report = replace(check_finished(host, plan, target), strategy=reinstall.strategy)
     monitor(Note(f"The boot loader was {report.strategy}, and leads to its menu."))
     return report, changes

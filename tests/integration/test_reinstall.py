@@ -10,7 +10,8 @@ import pytest
 
 from payload.finish import reinstall
 from payload.finish.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
-from payload.model.errors import AdaptError
+from payload.model.disk import Hardware
+from payload.model.errors import AdaptError, TargetDiskError
 from payload.model.event import Level, Note
 from payload.model.report import Result
 from tests.integration.harness import Bench, copy_once, sha256
@@ -112,6 +113,20 @@ def test_a_tool_of_the_copy_that_does_not_run_is_replaced_by_ours(copy: Sealed) 
         (root / "usr/bin/grub-mkimage").chmod(0o755)
     copy.write(512, GAP)
     assert_mended(copy, OWN_MODULES)
+
+
+def test_a_disk_that_was_exchanged_after_it_was_sealed_is_not_written(
+    copy: Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy.write(512, GAP)
+
+    def exchanged(_hardware: Hardware) -> None:
+        raise TargetDiskError("no longer the disk that was agreed on")
+
+    monkeypatch.setattr(copy.blocks, "recheck", exchanged)
+    with pytest.raises(TargetDiskError, match="no longer the disk"):
+        copy.start()
+    assert copy.blocks.opened_for_writing == []
 
 
 def test_without_modules_in_the_copy_ours_come_all_together(copy: Sealed) -> None:
