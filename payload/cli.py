@@ -229,7 +229,7 @@ def _make_plan(arguments: argparse.Namespace) -> "tuple[Plan, tuple[str, ...]]":
     verdict = decide_pair(target, decision, source, of_source, settings)
     if verdict.role is not Role.TARGET:
         raise UndecidedError(" ".join(verdict.reasons))
-    plan = plan_copy(source, target, verdict, settings.copy)
+    plan = plan_copy(source, target, verdict, settings.copy, verify=settings.verify)
     return plan, describe(plan)
 
 

@@ -9,6 +9,7 @@ from payload.model.report import RegionReport, Report, Result
 
 WIDTH = 79
 
+NOT_VERIFIED = "DONE, BUT NOT VERIFIED: what was written was not read back"
 HEADLINES = {
     Result.OK: "DONE: the copy is finished and verified",
     Result.HOLES: "DONE, BUT WITH HOLES: parts of the source could not be read",
@@ -20,6 +21,8 @@ HEADLINES = {
 
 def headline(report: Report) -> str:
     """What happened, in a few words."""
+    if report.result is Result.OK and not report.verified:
+        return NOT_VERIFIED
     return HEADLINES[report.result]
 
 
@@ -51,6 +54,9 @@ def _details(report: Report, width: int) -> Iterator[str]:
 
 def _who(report: Report, width: int) -> Iterator[str]:
     proof = "yes, read back from the target's disks" if report.verified else "no"
+    if report.regions and not report.verified:
+        proven = sum(region.verified for region in report.regions)
+        proof = f"no, only {proven} of {len(report.regions)} regions were read back whole"
     facts = {
         "source": _machine(report.source) if report.source else "",
         "target": _machine(report.target) if report.target else "",

@@ -232,7 +232,8 @@ def _regions(view: View, width: int, room: int) -> list[Text]:
 
 
 def _result(report: Report, width: int, room: int) -> list[Text]:
-    style = _BANNERS[report.result]
+    proven = report.verified or report.result is not Result.OK
+    style = _BANNERS[report.result] if proven else "bold black on yellow"
     bar = Text(" " * width, style)
     head = Text(headline(report).center(width), style)
     lines = [bar, head, bar.copy(), Text()]

@@ -38,7 +38,7 @@ def write_marker(root: Path, marker: CopyMarker, path: str = MARKER_PATH) -> Cha
     except OSError as error:
         raise AdaptError(
             f"The marker {path} could not be written to the copy: {error.strerror}. The data is"
-            " verified, but without its marker the copy would be taken for a server. See whether"
+            " there, but without its marker the copy would be taken for a server. See whether"
             " its root file system is full, then start again."
         ) from error
     return Change(f"/{path}", "the marker of this copy")

@@ -129,7 +129,7 @@ def as_adapt_error(what: str) -> Iterator[None]:
         yield
     except (ToolError, OSError) as error:
         raise AdaptError(
-            f"The data was copied and verified, but the copy could not be {what}: {error}"
+            f"The data was copied, but the copy could not be {what}: {error}"
         ) from error
 
 

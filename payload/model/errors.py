@@ -75,10 +75,10 @@ class VerifyError(FailoverError):
 
 
 class AdaptError(FailoverError):
-    """The data is proven, but the copy could not be made to boot as the server."""
+    """The data was copied, but the copy could not be made to boot as the server."""
 
     exit_code = 10
-    meaning = "the data was copied and verified, but the copy could not be adapted"
+    meaning = "the data was copied, but the copy could not be adapted"
 
 
 class LoaderError(AdaptError):

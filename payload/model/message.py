@@ -31,6 +31,7 @@ class Hello:
     clock: int = 0  # seconds since the epoch, when this was said
     run: str = ""  # another one each time the payload starts
     resume: str = ""  # digest of the plan a broken link interrupted
+    verify: bool = True
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class Plan:
     regions: tuple[Region, ...]
     root: int  # index of the region that holds the root file system
     warnings: tuple[str, ...] = ()
+    verify: bool = True  # read back from the medium all that was written, not only the heads
 
     @property
     def digest(self) -> str:

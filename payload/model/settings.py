@@ -43,6 +43,7 @@ class Settings:
     port: int = 10000
     countdown: int = 30
     copy: CopyMode = CopyMode.USED
+    verify: bool = True
     connections: int = 4
     reconnect: int = 3600  # how long a broken link is waited for
     dry_run: bool = False
@@ -177,6 +178,13 @@ KEYS: Mapping[str, Key] = {
         _choice(CopyMode),
         "used, exact",
         "Copy the blocks in use, or every block.",
+    ),
+    "verify": Key(
+        "verify",
+        _flag,
+        "yes, no (or on, off)",
+        "Read back and compare all that was written. Off only when both machines are told so;"
+        " boot areas and the first MiB of each partition are always read back.",
     ),
     "connections": Key(
         "connections", _number(1, 16), "1 to 16", "Number of data connections between the two."

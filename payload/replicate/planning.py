@@ -22,10 +22,24 @@ LAYERS = {
 }
 
 
-def plan_copy(source: Inventory, target: Inventory, decision: Decision, mode: CopyMode) -> Plan:
+UNPROVEN = (
+    "What is written to the target is not read back (failover.verify=off), but for the boot areas "
+    "and the first MiB of each partition."
+)
+
+
+def plan_copy(
+    source: Inventory,
+    target: Inventory,
+    decision: Decision,
+    mode: CopyMode,
+    *,
+    verify: bool = True,
+) -> Plan:
     """The plan for a copy of `source` onto the disks that the target's `decision` permits.
 
-    Raises PlanError with a sentence that names machine, disk and the next step.
+    With `verify` all that is written is read back. Raises PlanError with a sentence that names
+    machine, disk and the next step.
     """
     _check_firmware(source, target)
     disks = _source_disks(source)
@@ -42,7 +56,8 @@ def plan_copy(source: Inventory, target: Inventory, decision: Decision, mode: Co
         disks=pairs,
         regions=regions,
         root=_root_region(source, regions, pairs, system),
-        warnings=_warnings(source, permitted, chosen[order[0].id]),
+        warnings=_warnings(source, permitted, chosen[order[0].id], verify=verify),
+        verify=verify,
     )
 
 
@@ -122,8 +137,11 @@ def _planned(hardware: Hardware) -> PlannedDisk:
     return PlannedDisk(hardware.id, label_of(hardware), hardware.size, hardware.sector_size)
 
 
-def _warnings(source: Inventory, permitted: Sequence[Disk], boot: Disk) -> tuple[str, ...]:
-    return (*_not_copied(source), *_boot_warning(permitted, boot))
+def _warnings(
+    source: Inventory, permitted: Sequence[Disk], boot: Disk, *, verify: bool
+) -> tuple[str, ...]:
+    unproven = () if verify else (UNPROVEN,)
+    return (*_not_copied(source), *_boot_warning(permitted, boot), *unproven)
 
 
 def _not_copied(source: Inventory) -> Iterator[str]:

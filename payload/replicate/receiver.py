@@ -221,9 +221,11 @@ class Receiver:
     # --- proof
 
     def verify(self) -> None:
-        """Read back from the medium all that was written, and compare. Raises VerifyError. What
-        was the same already was compared when it was read by `fetch`."""
-        self._prove(head=False)
+        """Read back from the medium all that was written, and compare, unless the plan says not
+        to. Raises VerifyError. What was the same already was compared when it was read by
+        `fetch`."""
+        if self._plan.verify:
+            self._prove(head=False)
 
     def _prove(self, *, head: bool) -> None:
         for disk in self._disks:
@@ -261,7 +263,7 @@ class Receiver:
         their disk yet."""
         region = item.ledger.region
         rotating = self._disks[region.pair].hardware.rotational
-        if not rotating and region.method is not Method.BOOT:
+        if self._plan.verify and not rotating and region.method is not Method.BOOT:
             backlog.add(item)
 
     def _prove_behind(self, backlog: Backlog) -> None:

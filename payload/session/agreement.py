@@ -19,7 +19,7 @@ from payload.model.survey import Survey
 from payload.replicate.planning import describe, plan_copy
 from payload.replicate.preflight import Preflight, check_copy
 from payload.session.context import Context
-from payload.session.meeting import agreed_mode, own_hello
+from payload.session.meeting import agreed_mode, agreed_verify, own_hello
 from payload.session.states import Outcome
 
 T = TypeVar("T")
@@ -31,7 +31,13 @@ def compute_plan(context: Context) -> Plan:
     UndecidedError when it would write to a disk the target's last word does not allow."""
     own, other = own_hello(context, ""), context.other
     source, target = (own, other) if context.own_decision.role is Role.SOURCE else (other, own)
-    plan = plan_copy(source.inventory, target.inventory, target.decision, agreed_mode(own, other))
+    plan = plan_copy(
+        source.inventory,
+        target.inventory,
+        target.decision,
+        agreed_mode(own, other),
+        verify=agreed_verify(own, other),
+    )
     if context.own_decision.role is Role.TARGET:
         check_permissions(context, plan)
     return plan
@@ -126,6 +132,8 @@ def agree(context: Context) -> Outcome:
         context.monitor(Agreement((*describe(plan), *checked.lines)))
         for warning in (*plan.warnings, *checked.warnings):
             context.warn(warning)
+        if plan.verify and not context.settings.verify:
+            context.note("The other machine was not told failover.verify=off: all is read back.")
         count_down(context, max(context.settings.countdown, context.other.countdown))
         if context.settings.dry_run or context.other.dry_run:
             return Outcome.LOOKED

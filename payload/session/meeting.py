@@ -56,6 +56,7 @@ def own_hello(context: Context, card: str, resume: str = "") -> Hello:
         clock=int(context.clock()),
         run=context.run_id,
         resume=resume,
+        verify=context.settings.verify,
     )
 
 
@@ -88,6 +89,11 @@ def check_peer(context: Context) -> None:
 def agreed_mode(own: Hello, other: Hello) -> CopyMode:
     """Every block if either side was asked for it."""
     return CopyMode.EXACT if CopyMode.EXACT in (own.mode, other.mode) else CopyMode.USED
+
+
+def agreed_verify(own: Hello, other: Hello) -> bool:
+    """All is read back unless both sides were told not to."""
+    return own.verify or other.verify
 
 
 def judge(context: Context, conversation: Conversation, hello: Hello) -> Acquaintance:

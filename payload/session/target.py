@@ -17,6 +17,7 @@ from payload.model.event import Event, Progress, Stage
 from payload.model.message import Attach, Doing, Final, Hello, Welcome
 from payload.model.report import BootLoaderReport, Report, Result
 from payload.model.role import Role
+from payload.replicate.planning import UNPROVEN
 from payload.replicate.receiver import Receiver
 from payload.session.agreement import agree, exchange_go, exchange_plans, expect
 from payload.session.context import Context
@@ -168,9 +169,12 @@ class TargetSession:
         return (
             lambda: receiver.fetch_maps(self._context.link),
             lambda: self._timed("copy", "copying what is in use", self._fetch),
-            lambda: self._timed("verify", "re-reading the target", receiver.verify),
+            *(self._verifying(receiver) if self._context.agreed.verify else ()),
             lambda: self._timed("verify", "writing the held back heads", self._fetch_heads),
         )
+
+    def _verifying(self, receiver: Receiver) -> Iterable[Callable[[], None]]:
+        yield lambda: self._timed("verify", "re-reading the target", receiver.verify)
 
     def _open_disks(self) -> None:
         """The last moment at which nothing was written yet."""
@@ -315,13 +319,17 @@ class TargetSession:
         holes = sum(len(region.holes) for region in regions)
         host_name = context.agreed.source.host_name or "the server"
         label = context.agreed.target.label
-        sentence = f"The target ({label}) is now a verified copy of {host_name}, ready to start."
+        verified = all(region.verified for region in regions)
+        kind = "a verified copy" if verified else "a copy"
+        sentence = f"The target ({label}) is now {kind} of {host_name}, ready to start."
         if holes:
             sentence = (
                 f"The target ({label}) is now a copy of {host_name}, but {holes} ranges of the "
                 "source's disks could not be read and are zeros in the copy: replace the "
                 "source's disk, and restore the files in those ranges."
             )
+        if not verified:
+            sentence += f" {UNPROVEN}"
         return Report(
             result=Result.HOLES if holes else Result.OK,
             sentence=sentence,
@@ -332,7 +340,7 @@ class TargetSession:
             started_at=context.started_at,
             seconds=dict(context.seconds),
             regions=regions,
-            verified=all(region.verified for region in regions),
+            verified=verified,
             boot_loader=self._boot_loader,
             cards=self._finish.cards,
             changes=self._finish.changes,

@@ -242,8 +242,10 @@ def permit(inventory: Inventory, ground: Ground = Ground.BLANK) -> Decision:
     return Decision(Role.TARGET, "test", (), permissions)
 
 
-def plan_for(source: Inventory, target: Inventory, mode: CopyMode = CopyMode.USED) -> Plan:
-    return plan_copy(source, target, permit(target, Ground.NAMED), mode)
+def plan_for(
+    source: Inventory, target: Inventory, mode: CopyMode = CopyMode.USED, *, verify: bool = True
+) -> Plan:
+    return plan_copy(source, target, permit(target, Ground.NAMED), mode, verify=verify)
 
 
 def sfdisk_json(path: Path) -> dict[str, object]:

@@ -31,6 +31,7 @@ from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Plan, PlannedDisk, 
 from payload.replicate import backlog, target_disk
 from payload.replicate.extents import find_chunks
 from payload.replicate.layout import FAT12_LIMIT
+from payload.replicate.ledger import State
 from payload.replicate.receiver import Receiver
 from payload.replicate.sender import Sender
 from payload.replicate.tables import read_table, rehearse_table, write_table
@@ -92,6 +93,7 @@ class Copy:
     source: Images
     target: Images
     mode: CopyMode = CopyMode.USED
+    verify: bool = True
     cut_at: int = -1
     answers: int = 0
     asked: list[tuple[int, int]] = field(default_factory=list)
@@ -100,7 +102,9 @@ class Copy:
     def __post_init__(self) -> None:
         self.source_inventory = look_at(self.source, "source")
         self.target_inventory: Inventory = look_at(self.target, "target")
-        self.plan: Plan = plan_for(self.source_inventory, self.target_inventory, self.mode)
+        self.plan: Plan = plan_for(
+            self.source_inventory, self.target_inventory, self.mode, verify=self.verify
+        )
         self.sender = Sender(self.source.host, self.plan, self.source_inventory)
         self.receiver = Receiver(
             self.target.host,
@@ -460,6 +464,20 @@ def test_a_target_that_does_not_keep_what_was_written_is_found_out(
     assert not report.verified and report.target_digest == ""
     copy.receiver.abandon()
     assert read(target.paths[0], 0, SECTOR) == bytes(SECTOR)
+
+
+def test_without_verification_only_the_heads_are_read_back(source: Images, target: Images) -> None:
+    copy = Copy(source, target, verify=False)
+    copy.run()
+    assert_equal_content(copy)
+    for ledger in copy.receiver._ledgers:
+        assert list(ledger.items(State.WRITTEN, head=True)) == []
+        assert ledger.read_back == min(ledger.size, ledger._chunks[0][1])
+        report = ledger.report("")
+        assert report.verified is (report.target_digest != "") is (len(ledger._chunks) == 1)
+    again = Copy(source, target, verify=False)
+    again.run()
+    assert all(report.verified for report in again.receiver.reports()), "all was compared"
 
 
 def slowed(call: Callable[..., int]) -> Callable[..., int]:

@@ -78,6 +78,27 @@ def test_a_refresh_moves_what_changed_and_no_more(bench, server, blanks, tmp_pat
         assert (tree / "mail/0007").read_text() == "a newer message\n"
 
 
+def test_a_copy_that_is_not_read_back_says_so_everywhere(bench, server, blanks):
+    with network(2) as (first, second):
+        line = f"{NO_COUNTDOWN} failover.verify=off"
+        machines = [
+            bench.start(first, SOURCE_ID, server, line),
+            bench.start(second, TARGET_ID, blanks, line),
+        ]
+        reports = [machine.report() for machine in machines]
+    for machine, report in zip(machines, reports, strict=True):
+        assert report.result is Result.OK and not report.verified
+        assert "verified copy" not in report.sentence
+        assert "not read back (failover.verify=off)" in report.sentence
+        assert any("failover.verify=off" in warning for warning in report.warnings)
+        assert "DONE, BUT NOT VERIFIED" in machine.log
+        before = machine.log[: machine.log.index("[copy]")]
+        assert "[plan] Note: What is written to the target is not read back" in before
+        areas = [region for region in report.regions if region.name.endswith("boot area")]
+        assert areas and all(region.verified for region in areas)
+        assert not all(region.verified for region in report.regions)
+
+
 def test_a_key_stops_the_countdown_and_nothing_is_written(bench, server, blanks):
     with network(2) as (first, second):
         source = bench.start(first, SOURCE_ID, server, "failover.countdown=20")

@@ -57,6 +57,18 @@ def meeting(role: Role, script: Sequence[Message | Exception], **chosen: Any) ->
         context.link.close()
 
 
+@pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])
+@pytest.mark.parametrize(("ours", "theirs"), [(True, True), (True, False), (False, True)])
+def test_one_machine_alone_does_not_turn_the_reading_back_off(
+    role: Role, ours: bool, theirs: bool
+) -> None:
+    with meeting(role, (), verify=ours) as context:
+        context.peer = replace(context.other, verify=theirs)
+        assert compute_plan(context).verify
+        context.peer = replace(context.other, verify=False)
+        assert compute_plan(context).verify is ours
+
+
 def right_offer() -> PlanOffer:
     with meeting(Role.TARGET, ()) as context:
         return PlanOffer(compute_plan(context).digest, survey=Survey())

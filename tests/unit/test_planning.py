@@ -97,6 +97,17 @@ def mapping(
     return {pair.source.id: pair.target.id for pair in made.disks}
 
 
+def test_that_nothing_is_read_back_is_part_of_the_plan_and_shown() -> None:
+    source, target = server(), machine("7a", disk("X", 8 * GB, None))
+    made = [
+        plan_copy(source, target, allow(target), CopyMode.USED, verify=verify)
+        for verify in (True, False)
+    ]
+    assert made[0].digest != made[1].digest
+    shown = ["\n".join(describe(one)) for one in made]
+    assert "failover.verify=off" not in shown[0] and "failover.verify=off" in shown[1]
+
+
 def test_regions_of_the_sample_server() -> None:
     made = plan(
         server(data_disk("B", 2 * GB)),

@@ -53,7 +53,16 @@ def test_holes_and_what_is_not_proven_are_told() -> None:
     assert text.startswith("DONE, BUT WITH HOLES")
     assert "disk 1 partition 5: bytes 512 to 1535 of the source could not be read" in text
     assert "dddddddd NO" in text
-    assert "verified no" in text
+    assert "verified no, only 0 of 1 regions" in text
+
+
+def test_a_copy_that_was_not_read_back_is_not_called_verified() -> None:
+    region = replace(REPORT.regions[1], verified=False, target_digest="")
+    report = replace(REPORT, regions=(REPORT.regions[0], region), verified=False)
+    text = " ".join(render_report(report).split())
+    assert text.startswith("DONE, BUT NOT VERIFIED: what was written was not read back")
+    assert "verified no, only 1 of 2 regions were read back whole" in text
+    assert "finished and verified" not in text
 
 
 def test_an_early_end_says_only_what_is_known() -> None:
