@@ -16,6 +16,7 @@ from tests.vm.machine import (
     plan_arguments,
     plan_card,
     plan_drives,
+    plan_keys,
     plan_medium,
 )
 
@@ -70,3 +71,12 @@ def test_words_reach_the_machine() -> None:
     place = arguments.index("-fw_cfg")
     assert arguments[place + 1] == "name=opt/ugs/nonce,string=abc"
     assert "erms=off" in arguments[arguments.index("-cpu") + 1]
+
+
+def test_a_line_as_keys() -> None:
+    assert plan_keys("ls /dev/ttyS0\n") == [
+        *(("l",), ("s",), ("spc",), ("slash",), ("d",), ("e",), ("v",), ("slash",)),
+        *(("t",), ("t",), ("y",), ("shift", "s"), ("0",), ("ret",)),
+    ]
+    with pytest.raises(KeyError):
+        plan_keys("\u00e4")

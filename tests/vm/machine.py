@@ -24,6 +24,7 @@ from tests.vm.qmp import Qmp, QmpError
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 POLL_SECONDS = 0.2
+KEY_MILLISECONDS = 30
 
 
 class MachineError(Exception):
@@ -214,6 +215,26 @@ def plan_arguments(hardware: Hardware, sockets: Path, log: Path, variables: Path
     ]  # fmt: skip
 
 
+_KEYS = {
+    " ": ("spc",), "\n": ("ret",), "/": ("slash",), ".": ("dot",), "-": ("minus",),
+    ";": ("semicolon",), "(": ("shift", "9"), ")": ("shift", "0"), "*": ("shift", "8"),
+    ">": ("shift", "dot"),
+}  # fmt: skip
+
+
+def plan_keys(text: str) -> list[tuple[str, ...]]:
+    """The keys of a US keyboard to press together, one after the other. Raises KeyError for what
+    is neither a letter, a digit nor one of the few signs that commands here are made of."""
+    keys: list[tuple[str, ...]] = []
+    for letter in text:
+        if letter.isascii() and letter.isalnum():
+            held = ("shift",) if letter.isupper() else ()
+            keys.append((*held, letter.lower()))
+        else:
+            keys.append(_KEYS[letter])
+    return keys
+
+
 class Machine:
     """A running machine: a context manager that kills the QEMU it started on every path.
 
@@ -361,6 +382,18 @@ class Machine:
                     pass
             except TimeoutError:
                 pass
+
+    def type_keys(self, text: str) -> None:
+        """Type on the keyboard. What it can type: `plan_keys`."""
+        for keys in plan_keys(text):
+            codes = [{"type": "qcode", "data": key} for key in keys]
+            self._qmp.execute("send-key", **{"keys": codes, "hold-time": KEY_MILLISECONDS})
+            time.sleep(2 * KEY_MILLISECONDS / 1000)
+
+    def turn_to_console(self, number: int) -> None:
+        """As a person does with Alt and a function key."""
+        codes = [{"type": "qcode", "data": key} for key in ("alt", f"f{number}")]
+        self._qmp.execute("send-key", keys=codes)
 
     def take_picture(self, what: str = "") -> Path | None:
         """The screen as PNG, or None when QEMU cannot (the machine just went)."""
