@@ -8,23 +8,20 @@ broken, which `reinstall` may mend, and AdaptError where the menu itself starts 
 cannot.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from payload.finish.boot_code import BootCode, ReadDisk, read_boot_code
-from payload.finish.boot_menu import Entry, parse_grub_cfg, parse_menu_lst
+from payload.finish.boot_code import read_boot_code
+from payload.finish.boot_sector import GRUB_2, LILO, BootCode, ReadDisk
+from payload.finish.menus import MENUS, Menu, MenuChecks, Trees, check_menu, find_menus
 from payload.finish.uefi import ESP_TYPES, efi_files, fallback_program
-from payload.finish.volumes import Volume, device_number
+from payload.finish.volumes import Volume
 from payload.model.disk import PartitionTable
 from payload.model.errors import AdaptError, LoaderError
 from payload.model.machine import Firmware
 from payload.model.report import BootLoaderReport
-from payload.system.files import inside, read_inside
 
 CARRIED_OVER = "carried over"
-_DIRECTORIES = ("/boot/grub", "/grub", "/boot/grub2", "/grub2", "/boot/boot/grub")
-_MENUS = {"GRUB 2": ("grub.cfg",), "GRUB legacy": ("menu.lst", "grub.conf")}
 
 
 @dataclass(frozen=True)
@@ -36,9 +33,6 @@ class BootDisk:
     table: PartitionTable | None
 
 
-Trees = Mapping[Volume, Path]
-
-
 def check_boot(
     disks: Sequence[BootDisk], volumes: Sequence[Volume], trees: Trees, firmware: Firmware
 ) -> BootLoaderReport:
@@ -46,24 +40,46 @@ def check_boot(
     mounted, `volumes` all of them. Raises AdaptError with what is broken and what to do; it is a
     LoaderError when no menu is reached."""
     if firmware is Firmware.UEFI:
-        checks, code = _uefi(trees), BootCode("GRUB 2", ())
+        checks, code = _uefi(trees), BootCode(GRUB_2, ())
         boot_disk = 0
     else:
         boot_disk, code = _bios(disks)
         checks = code.checks
-    if code.loader not in _MENUS:
-        return BootLoaderReport(CARRIED_OVER, code.loader, checks)
     menu = next(find_menus(code, boot_disk, trees), None)
-    if menu is None:
-        if firmware is Firmware.UEFI:
-            return BootLoaderReport(CARRIED_OVER, "UEFI", checks)
-        raise LoaderError(
-            f"{code.loader} is on {disks[boot_disk].name}, but its menu"
-            f" ({' or '.join(_MENUS[code.loader])}) is on no file system of the copy. The copy"
-            " would stop at a bare prompt. Repair the boot loader of the source, then copy again."
+    if menu is not None:
+        told = _check(menu, boot_disk, volumes, trees)
+        return BootLoaderReport(CARRIED_OVER, code.loader, (*checks, *told.checks), told.warnings)
+    if code.loader not in MENUS:
+        return BootLoaderReport(CARRIED_OVER, code.loader, checks)
+    if firmware is Firmware.UEFI:
+        return BootLoaderReport(CARRIED_OVER, "UEFI", checks)
+    raise LoaderError(_no_menu(code, disks[boot_disk].name))
+
+
+def _check(menu: Menu, disk: int, volumes: Sequence[Volume], trees: Trees) -> MenuChecks:
+    """LILO starts what its map says, whatever became of the file that was made from: what is
+    wrong there is told, and stops nothing."""
+    try:
+        return check_menu(menu, disk, volumes, trees)
+    except AdaptError as error:
+        if menu.loader != LILO:
+            raise
+        return MenuChecks((), (f"LILO's map could not be looked into. {error}",))
+
+
+def _no_menu(code: BootCode, name: str) -> str:
+    if code.image:
+        return (
+            f"GRUB legacy on {name} reads its stage 2 by a list of blocks, and no stage 2 on a file"
+            " system of the copy consists of these blocks and names a menu. The copy may not start."
+            " Run grub-install at the source, then copy again."
         )
-    menu_checks = check_menu(menu, volumes, trees)
-    return BootLoaderReport(CARRIED_OVER, code.loader, (*checks, *menu_checks))
+    where = f" in {code.directory}" if code.directory else ""
+    return (
+        f"{code.loader} is on {name}, but its menu ({' or '.join(MENUS[code.loader])}){where} is on"
+        " no file system of the copy where it looks for it. The copy would stop at a bare prompt."
+        " Repair the boot loader of the source, then copy again."
+    )
 
 
 # --- from the firmware to the loader
@@ -100,107 +116,3 @@ def _uefi(trees: Trees) -> tuple[str, ...]:
         "This machine starts by UEFI, and the copy has no EFI partition with a boot loader on it."
         " Set the firmware to start by BIOS (CSM, legacy) if the source does, then copy again."
     )
-
-
-# --- from the loader to its menu
-
-
-@dataclass(frozen=True)
-class Menu:
-    """A boot menu: its text, and the directory it lies in on the file system `place`."""
-
-    loader: str
-    place: Volume
-    directory: str
-    text: str
-
-
-def find_menus(code: BootCode, disk: int, trees: Trees) -> Iterator[Menu]:
-    """The menus the loader on that disk may mean: as it says, else wherever one may be."""
-    for volume, tree in trees.items():
-        if not is_meant(code, disk, volume):
-            continue
-        for directory in (code.directory,) if code.directory else _DIRECTORIES:
-            for name in _MENUS[code.loader]:
-                content = read_inside(tree, f"{directory}/{name}")
-                if content:
-                    text = content.decode("utf-8", "replace")
-                    yield Menu(code.loader, volume, directory, text)
-
-
-def is_meant(code: BootCode, disk: int, volume: Volume) -> bool:
-    """Whether the loader on that disk may look for its menu on that file system."""
-    if code.uuid:
-        return volume.is_called(f"UUID={code.uuid}")
-    if code.number is not None:
-        return (volume.disk, volume.number) == (disk, code.number)
-    return True
-
-
-# --- from the menu to kernel, initrd and root
-
-
-def check_menu(menu: Menu, volumes: Sequence[Volume], trees: Trees) -> tuple[str, ...]:
-    """The first entry has to work; a broken one further down is broken at the source too.
-
-    Raises AdaptError with what is missing.
-    """
-    entries = (parse_grub_cfg if menu.loader == "GRUB 2" else parse_menu_lst)(menu.text)
-    place = menu.place
-    if not entries:
-        raise AdaptError(
-            f"The boot menu on {place.name} starts no Linux kernel, so the copy would stop at its"
-            " menu. Repair the boot menu of the source, then copy again."
-        )
-    first, *others = entries
-    faults = tuple(_faults(first, place, volumes, trees))
-    if faults:
-        raise AdaptError(
-            f"The boot menu entry {first.title!r} would not start:"
-            f" {'; '.join(faults)}. Repair it at the source and copy again,"
-            " or choose another entry at the screen."
-        )
-    told = [first.kernel, *first.initrds]
-    checks = [f"the boot menu is on {place.name}", f"{', '.join(told)} there and not empty"]
-    if first.root:
-        checks.append(f"root={first.root} is a file system of the copy")
-    broken = sum(1 for entry in others if any(_faults(entry, place, volumes, trees)))
-    if broken:
-        checks.append(f"{broken} further entries do not start, at the source neither")
-    return tuple(checks)
-
-
-def _faults(entry: Entry, place: Volume, volumes: Sequence[Volume], trees: Trees) -> Iterator[str]:
-    on = _volumes_of(entry, place, trees)
-    if not on:
-        yield f"no file system of the copy has the UUID {entry.uuid}"
-        return
-    for path in (entry.kernel, *entry.initrds):
-        if "$" not in path and not any(_is_filled(trees[volume], path) for volume in on):
-            yield f"{path} is missing or empty"
-    if not _is_there(entry.root, volumes):
-        yield f"no file system of the copy is called {entry.root}"
-
-
-def _volumes_of(entry: Entry, place: Volume, trees: Trees) -> list[Volume]:
-    if entry.uuid and "$" not in entry.uuid:
-        return [volume for volume in trees if volume.is_called(f"UUID={entry.uuid}")]
-    if entry.number is not None:
-        return [volume for volume in trees if volume.number == entry.number]
-    return [place]
-
-
-def _is_filled(tree: Path, path: str) -> bool:
-    try:
-        return inside(tree, path).stat().st_size > 0
-    except OSError:
-        return False
-
-
-def _is_there(root: str, volumes: Sequence[Volume]) -> bool:
-    """A device name holds only for the copy's own kernel, which may count the disks otherwise:
-    there it is enough that one disk has a partition of that number. LVM and the like: unknown."""
-    if root.split("=", maxsplit=1)[0] in ("UUID", "LABEL", "PARTUUID"):
-        return any(volume.is_called(root) for volume in volumes)
-    number = device_number(root)
-    return number is None or any(volume.number == number for volume in volumes)

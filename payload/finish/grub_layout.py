@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from payload.finish.boot_code import BIOS_BOOT, SECTOR, ReadDisk
+from payload.finish.boot_sector import BIOS_BOOT, SECTOR, ReadDisk
 from payload.model.disk import PartitionTable
 from payload.model.errors import AdaptError
 

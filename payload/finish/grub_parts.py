@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from payload.finish.bootloader import Menu, Trees
 from payload.finish.grub_layout import Recipe, plan_recipe
+from payload.finish.menus import Menu, Trees
 from payload.model.disk import PartitionTable
 from payload.system.command import Run
 from payload.system.files import inside, read_inside

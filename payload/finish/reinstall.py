@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from payload.finish.boot_code import SECTOR, BootCode, read_boot_code
-from payload.finish.bootloader import BootDisk, Menu, Trees, check_menu, find_menus, is_meant
+from payload.finish.boot_code import read_boot_code
+from payload.finish.boot_sector import GRUB_2, SECTOR, BootCode
+from payload.finish.bootloader import BootDisk
 from payload.finish.grub_layout import CODE_END, Room, as_if_written, find_room, lay_out
 from payload.finish.grub_parts import (
     LIVE_MODULES,
@@ -26,6 +27,7 @@ from payload.finish.grub_parts import (
     make_pair,
     recipe_for,
 )
+from payload.finish.menus import Menu, Trees, check_menu, find_menus, is_meant
 from payload.finish.sequence import as_adapt_error, boot_disks, byte_range, check_finished
 from payload.finish.volumes import (
     Volume,
@@ -65,7 +67,7 @@ def make_it_start(
     another one by now.
     """
     try:
-        return check_finished(host, plan, target), ()
+        return _told(check_finished(host, plan, target), monitor), ()
     except LoaderError as error:
         if target.firmware is not Firmware.BIOS:
             raise
@@ -77,7 +79,13 @@ def make_it_start(
     _write(host, hardware.node, reinstall.writes)
     report = replace(check_finished(host, plan, target), strategy=reinstall.strategy)
     monitor(Note(f"The boot loader was {report.strategy}, and leads to its menu."))
-    return report, changes
+    return _told(report, monitor), changes
+
+
+def _told(report: BootLoaderReport, monitor: Monitor) -> BootLoaderReport:
+    for warning in report.warnings:
+        monitor(Note(warning, Level.WARNING))
+    return report
 
 
 def _prepare(host: Host, plan: Plan, target: Inventory, broken: LoaderError) -> Reinstall:
@@ -123,11 +131,11 @@ def choose_menu(volumes: Sequence[Volume], trees: Trees, root: Volume) -> Menu |
     else on its root file system, else wherever one is."""
     fstab = read_inside(trees[root], "/etc/fstab") if root in trees else None
     boot = mounted_at(volumes, parse_fstab((fstab or b"").decode("latin-1")), "/boot")
-    menus = list(find_menus(BootCode("GRUB 2", ()), 0, trees))
+    menus = list(find_menus(BootCode(GRUB_2, ()), 0, trees))
     menus.sort(key=lambda menu: (menu.place != boot, menu.place != root))
     for menu in menus:
         try:
-            check_menu(menu, volumes, trees)
+            check_menu(menu, menu.place.disk, volumes, trees)
         except AdaptError:
             continue
         return menu

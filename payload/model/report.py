@@ -49,6 +49,7 @@ class BootLoaderReport:
     strategy: str  # "carried over", "grub-install in the copy", ...
     loader: str  # "GRUB 2", "GRUB legacy", ...
     checks: tuple[str, ...]  # what was looked at and found right
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

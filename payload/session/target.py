@@ -344,9 +344,13 @@ class TargetSession:
             boot_loader=self._boot_loader,
             cards=self._finish.cards,
             changes=self._finish.changes,
-            warnings=(*context.warnings, *self._finish.warnings),
+            warnings=(*context.warnings, *self._finish.warnings, *self._loader_warnings),
             version=context.version,
         )
+
+    @property
+    def _loader_warnings(self) -> tuple[str, ...]:
+        return self._boot_loader.warnings if self._boot_loader else ()
 
     def _say_farewell(self, report: Report) -> None:
         """Give the source the report. The copy is done whether or not it can be told."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from payload.finish.boot_code import BIOS_BOOT
+from payload.finish.boot_sector import BIOS_BOOT
 from payload.finish.grub_parts import LIVE_MODULES
 from payload.finish.reinstall import make_it_start
 from payload.finish.sequence import FinishResult, check_finished, finish_copy

@@ -127,7 +127,7 @@ def test_a_missing_menu_is_found_where_grub_looks_not_anywhere(copy: Copy) -> No
     with copy.boot() as boot:
         (boot / "grub").rename(boot / "grub-old")
         write_tree(boot, {"boot/grub/grub.cfg": "menuentry x {\n linux /vmlinuz-6.1\n}\n"})
-    with pytest.raises(AdaptError, match=r"menu \(grub\.cfg\) is on no file system"):
+    with pytest.raises(AdaptError, match=r"menu \(grub\.cfg\) in /grub is on no file system"):
         copy.check()
 
 

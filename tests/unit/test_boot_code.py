@@ -4,14 +4,17 @@ GRUB 2 on a real image is walked in tests/integration/test_finish.py.
 """
 
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.finish.boot_code import ReadDisk, read_boot_code
+from payload.finish.boot_code import read_boot_code
+from payload.finish.boot_sector import ReadDisk
 from payload.model.disk import MIB, Partition, PartitionTable
-from payload.model.errors import AdaptError
+from payload.model.errors import AdaptError, LoaderError
+from tests.unit.legacy_stages import LOADED, stage1, stage1_5, stage2
 
 TABLE = PartitionTable("dos", "0x1", (Partition(1, 63 * 512, 8 * MIB, "83"),))
 
@@ -24,42 +27,62 @@ def disk(*parts: tuple[int, bytes]) -> ReadDisk:
     return lambda offset, length: bytes(content[offset : offset + length])
 
 
-def legacy(stage2_sector: int) -> tuple[tuple[int, bytes], ...]:
-    """Stage 1 as grub-legacy 0.97 leaves it in sector 0."""
-    return (
-        (0, b"\xeb\x48\x90"),
-        (0x3E, b"\x03\x02\xff\x00\x00\x80" + struct.pack("<I", stage2_sector)),
-        (0x17F, b"GRUB \0Geom\0Hard Disk\0Floppy\0 Error\0"),
-    )
-
-
-def stage1_5(directory: bytes) -> tuple[int, bytes]:
-    """The second sector of a stage 1.5: its version, then where it looks."""
-    head = b"\xeap\x22\0\0\0\x03\x02\xff\xff\xff\0\0\0\0\0\x02\x000.97\0\xff\xff\xff\xff"
-    return 1024, head + directory + b"/stage2\0" + directory + b"/menu.lst\0"
-
-
 def test_no_code_is_no_loader() -> None:
     assert read_boot_code(disk(), TABLE, "sda") is None
 
 
 def test_grub_legacy_tells_its_directory() -> None:
-    code = read_boot_code(disk(*legacy(1), stage1_5(b"/grub")), TABLE, "sda")
+    code = read_boot_code(disk(*stage1(1), stage1_5(b"/grub", partition=3)), TABLE, "sda")
     assert code is not None
-    assert (code.loader, code.directory) == ("GRUB legacy", "/grub")
+    assert (code.loader, code.stage2, code.directory) == ("GRUB legacy", "/grub/stage2", "/grub")
+    assert (code.number, code.elsewhere) == (3, False)
+
+
+def test_grub_legacy_may_have_its_files_on_another_disk() -> None:
+    code = read_boot_code(disk(*stage1(1), stage1_5(b"/grub", drive=0x81)), TABLE, "sda")
+    assert code is not None
+    assert (code.number, code.elsewhere) == (1, True)
 
 
 def test_grub_legacy_without_its_stage_1_5_stops() -> None:
-    with pytest.raises(AdaptError, match=r"stage 1\.5 in the gap"):
-        read_boot_code(disk(*legacy(1)), TABLE, "sda")
+    with pytest.raises(LoaderError, match=r"stage 1\.5 in sector 1, where it is not"):
+        read_boot_code(disk(*stage1(1)), TABLE, "sda")
 
 
 def test_grub_legacy_by_list_of_blocks() -> None:
-    code = read_boot_code(disk(*legacy(40), (40 * 512, b"\xea\x08")), TABLE, "sda")
+    image = stage2(b"/boot/grub/menu.lst", first=40, partition=2)
+    code = read_boot_code(disk(*stage1(40, LOADED), (40 * 512, image)), TABLE, "sda")
     assert code is not None
     assert "stage 2 in sector 40" in code.checks[0]
-    with pytest.raises(AdaptError, match="stage 2 in sector 40, which is empty"):
-        read_boot_code(disk(*legacy(40)), TABLE, "sda")
+    assert (code.image, code.directory, code.number) == (image, "/boot/grub", 2)
+    with pytest.raises(LoaderError, match="stage 2 in sector 40, where it is not"):
+        read_boot_code(disk(*stage1(40, LOADED)), TABLE, "sda")
+
+
+def test_a_list_of_blocks_that_reaches_behind_the_disk() -> None:
+    image = stage2(b"/boot/grub/menu.lst", first=62, partition=2)
+    with pytest.raises(LoaderError, match="sectors 63 to 64, which are not there"):
+        read_boot_code(disk(*stage1(62, LOADED), (62 * 512, image[:1024])), TABLE, "sda")
+
+
+def test_the_loader_of_the_active_partition_counts_where_sector_0_is_nobodys() -> None:
+    table = replace(TABLE, partitions=(replace(TABLE.partitions[0], start=8 * 512, bootable=True),))
+    image = stage2(b"(hd0,1)/grub/menu.lst", first=40)
+    own = [(8 * 512 + place, part) for place, part in (*stage1(40, LOADED), (510, b"\x55\xaa"))]
+    code = read_boot_code(disk((0, b"\x33\xc0\x8e"), *own, (40 * 512, image)), table, "sda")
+    assert code is not None
+    assert code.loader == "GRUB legacy"
+    assert "partition 1 of sda" in code.checks[0]
+
+
+def test_extlinux_is_found_in_its_partition() -> None:
+    table = replace(TABLE, partitions=(replace(TABLE.partitions[0], start=8 * 512, bootable=True),))
+    own = b"\xeb\x58\x90EXTLINUX" + bytes(0x60) + struct.pack("<I", 5)
+    parts = ((8 * 512, own), (8 * 512 + 510, b"\x55\xaa"), (13 * 512 + 24, b"\xfe\x02\xb2\x3e"))
+    code = read_boot_code(disk((0, b"\x33\xc0\x8e"), *parts), table, "sda")
+    assert code is not None
+    assert code.loader == "extlinux"
+    assert "ldlinux.sys in sector 5" in code.checks[0]
 
 
 def test_lilo_and_unknown_code_are_carried_over() -> None:
@@ -80,7 +103,7 @@ GRUB2 = ((0x5A, b"\x00\x80\x01"), (0x180, b"GRUB \0Geom"))
 
 @given(st.binary(min_size=1, max_size=4096), st.integers(0, 2048))
 def test_noise_behind_a_boot_sector_is_an_answer_or_an_error(noise: bytes, place: int) -> None:
-    for head in (GRUB2, legacy(1), legacy(2)):
+    for head in (GRUB2, stage1(1), stage1(2, LOADED)):
         try:
             code = read_boot_code(disk(*head, (512 + place, noise)), TABLE, "sda")
         except AdaptError:

@@ -1,9 +1,17 @@
 """Boot menus, as Debian's generators write them."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.finish.boot_menu import parse_grub_cfg, parse_menu_lst
+from payload.finish.boot_menu import (
+    parse_environment,
+    parse_grub_cfg,
+    parse_lilo_conf,
+    parse_menu_lst,
+    parse_snippets,
+    parse_syslinux_cfg,
+)
 
 GRUB_CFG = """\
 set default="0"
@@ -69,6 +77,92 @@ def test_menu_lst_has_its_default_first() -> None:
     assert (first.title, first.number) == ("Univention, kernel 2.6.18", 1)
     assert (first.kernel, first.initrds) == ("/vmlinuz-2.6.18", ["/initrd.img-2.6.18"])
     assert second.root == "/dev/sda5"
+
+
+def titles(text: str, environment: dict[str, str] | None = None) -> list[str]:
+    return [entry.title for entry in parse_grub_cfg(text, environment)]
+
+
+SUBMENU = """\
+menuentry 'a' --id one { linux /a
+}
+submenu 'more' $menuentry_id_option 'sub' {
+  menuentry 'b' { true; }
+  menuentry 'c' $menuentry_id_option 'three' {
+    linux /c
+  }
+}
+menuentry 'd' {
+  linux /d
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("default", "first"),
+    [("0", "a"), ("1>1", "c"), ("sub>three", "c"), ("more>c", "c"), ("1", "c"), ("2", "d"),
+     ("one", "a"), ("d", "d"), ("7", "a"), ("", "a"), ("$other", "a")],
+)  # fmt: skip
+def test_the_default_of_grub_cfg_comes_first(default: str, first: str) -> None:
+    assert titles(f'set default="{default}"\n{SUBMENU}')[0] == first
+
+
+def test_the_default_may_be_the_entry_started_last() -> None:
+    text = 'set default="0"\nif x ; then\nset default="${saved_entry}"\nfi\n' + SUBMENU
+    environment = parse_environment("# GRUB Environment Block\nsaved_entry=sub>three\n#######")
+    assert titles(text, environment)[0] == "c"
+    assert titles(text)[0] == "a"
+
+
+def test_what_is_searched_for_outside_holds_inside_and_not_the_other_way() -> None:
+    text = "search --label --set=root boot\nmenuentry x {\nset root='lvm/vg-boot'\nlinux /a\n}\n"
+    first, second = parse_grub_cfg(text + "menuentry y {\nlinux (hd1,gpt2)/b\n}\n")
+    assert (first.label, first.device, first.number) == ("", "lvm/vg-boot", None)
+    assert (second.label, second.number, second.elsewhere) == ("", 2, True)
+
+
+def test_a_hypervisor_and_its_modules() -> None:
+    text = "menuentry x {\nmultiboot2 /xen.gz dom0_mem=1G\nmodule2 /vmlinuz root=UUID=ab ro\n"
+    (entry,) = parse_grub_cfg(text + "module2 --nounzip /initrd\n}\n")
+    assert (entry.kernel, entry.initrds, entry.root) == (
+        "/xen.gz",
+        ["/vmlinuz", "/initrd"],
+        "UUID=ab",
+    )
+    (legacy,) = parse_menu_lst("title x\nkernel /xen.gz\nmodule /vmlinuz root=/dev/sda1\n")
+    assert (legacy.kernel, legacy.initrds, legacy.root) == ("/xen.gz", ["/vmlinuz"], "/dev/sda1")
+
+
+def test_the_newest_snippet_comes_first_a_rescue_kernel_last() -> None:
+    names = ["m-0-rescue.conf", "m-4.18.0-80.el8.conf", "m-4.18.0-240.el8.conf"]
+    files = {name: f"title {name}\nlinux /{name}\n" for name in names}
+    assert [entry.kernel[1:] for entry in parse_snippets(files, "", {})] == [
+        names[2], names[1], names[0],
+    ]  # fmt: skip
+
+
+def test_lilo_conf_and_syslinux_cfg() -> None:
+    lilo = "root=/dev/hda1\ndefault=new\nimage=/old\n label=old\nimage=/new\n label=new\n"
+    first, second = parse_lilo_conf(lilo + ' append="root=LABEL=x"\n initrd=/i # comment\n')
+    assert (first.kernel, first.initrds, first.root) == ("/new", ["/i"], "/dev/hda1")
+    assert second.kernel == "/old"
+    syslinux = "default b\nlabel a\n kernel menu.c32\nlabel b\n linux /k\n initrd /i,/j\n"
+    (entry,) = parse_syslinux_cfg(syslinux + " append root=/dev/sda1\n")
+    assert (entry.kernel, entry.initrds, entry.root) == ("/k", ["/i", "/j"], "/dev/sda1")
+
+
+TOKENS = """
+menuentry submenu search linux initrd set default=1>0 root=hd0,1 { } ' ; title kernel label
+(hd9999999,1)/a image= append default saved 5 /k $x default=${saved_entry}
+"""
+WORDS = st.lists(st.sampled_from([*TOKENS.split(), "\n"]))
+
+
+@given(WORDS.map(" ".join))
+def test_any_words_give_an_answer(text: str) -> None:
+    menus = (parse_grub_cfg(text, {"saved_entry": "1"}), parse_menu_lst(text, text))
+    for entry in (*menus[0], *menus[1], *parse_lilo_conf(text), *parse_syslinux_cfg(text)):
+        assert entry.kernel
 
 
 @given(st.text(alphabet="menuentrylinuxsearchtitlekernel (){}'\"=,/$\n01", max_size=200))

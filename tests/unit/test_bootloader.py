@@ -4,13 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from payload.finish.boot_sector import BootCode
 from payload.finish.bootloader import BootDisk, check_boot
+from payload.finish.menus import check_menu, find_menus
 from payload.finish.uefi import add_fallback
 from payload.finish.volumes import Volume
-from payload.model.errors import AdaptError
+from payload.model.disk import Partition, PartitionTable
+from payload.model.errors import AdaptError, LoaderError
 from payload.model.machine import Firmware
 from payload.model.report import BootLoaderReport
-from tests.unit.test_boot_code import TABLE, disk, legacy, stage1_5
+from tests.unit.legacy_stages import LOADED, stage1, stage1_5, stage2
+from tests.unit.test_boot_code import TABLE, disk
 
 BOOT = Volume(0, 1, 0, 0, "ext3", "b-boot", type_id="83")
 ROOT = Volume(0, 5, 0, 0, "ext3", "a-root", type_id="83")
@@ -39,11 +43,12 @@ def boot(tmp_path: Path) -> Path:
     files = {"vmlinuz-2.6.18": "kernel", "initrd.img": "initrd", "grub/menu.lst": MENU}
     tree = write(tmp_path / "boot", files)
     (tree / "vmlinuz").symlink_to("/vmlinuz-2.6.18")
+    (tree / "grub/stage2").write_bytes(stage2(b"/grub/menu.lst"))
     return tree
 
 
-def check_legacy(boot: Path, directory: bytes = b"/grub") -> BootLoaderReport:
-    read = disk(*legacy(1), stage1_5(directory))
+def check_legacy(boot: Path, *parts: tuple[int, bytes]) -> BootLoaderReport:
+    read = disk(*(parts or (*stage1(1), stage1_5(b"/grub"))))
     root = write(boot.parent / "root", {"etc/fstab": ""})
     trees = {BOOT: boot, ROOT: root}
     return check_boot([BootDisk("disk sda", read, TABLE)], [BOOT, ROOT], trees, Firmware.BIOS)
@@ -53,12 +58,108 @@ def test_grub_legacy_with_a_separate_boot(boot: Path) -> None:
     report = check_legacy(boot)
     assert report.loader == "GRUB legacy"
     assert "/vmlinuz, /initrd.img there and not empty" in report.checks
-    assert "1 further entries do not start, at the source neither" in report.checks
+    (warning,) = report.warnings
+    assert "1 further entries of the boot menu do not start" in warning
+    assert "'old'" in warning
 
 
 def test_the_manuals_grub_install_on_a_separate_boot_is_found(boot: Path) -> None:
-    with pytest.raises(AdaptError, match="bare prompt"):
-        check_legacy(boot, b"/boot/grub")
+    with pytest.raises(LoaderError, match="in /boot/grub is on no file system"):
+        check_legacy(boot, *stage1(1), stage1_5(b"/boot/grub"))
+
+
+def test_stage_1_5_looks_on_its_own_partition_only(boot: Path) -> None:
+    with pytest.raises(LoaderError, match="bare prompt"):
+        check_legacy(boot, *stage1(1), stage1_5(b"/grub", partition=5))
+
+
+def test_stage_2_is_a_stage_2(boot: Path) -> None:
+    (boot / "grub/stage2").write_bytes(b"\0" * 4096)
+    with pytest.raises(LoaderError, match="bare prompt"):
+        check_legacy(boot)
+
+
+def test_stage_2_tells_where_the_menu_is(boot: Path) -> None:
+    (boot / "grub/menu.lst").rename(boot / "grub/grub.conf")
+    with pytest.raises(LoaderError):
+        check_legacy(boot)
+    (boot / "grub/stage2").write_bytes(stage2(b"/grub/grub.conf"))
+    assert "the boot menu is on partition 1 of disk 1" in check_legacy(boot).checks
+
+
+def test_a_list_of_blocks_is_compared_with_the_file(boot: Path) -> None:
+    content = stage2(b"/grub/menu.lst", first=40, partition=1)
+    (boot / "grub/stage2").write_bytes(content[:-7])
+    blocks = (*stage1(40, LOADED), (40 * 512, content))
+    assert "stage 2 in sector 40" in check_legacy(boot, *blocks).checks[0]
+    stale = content[:-20] + b"another kernel's bytes"[:20]
+    with pytest.raises(LoaderError, match="no stage 2 on a file system"):
+        check_legacy(boot, *stage1(40, LOADED), (40 * 512, stale))
+
+
+def test_a_kernel_on_another_disk_is_not_looked_for_here(boot: Path) -> None:
+    menu = boot / "grub/menu.lst"
+    menu.write_text(menu.read_text().replace("(hd0,0)", "(hd1,0)"))
+    with pytest.raises(AdaptError, match="no file system of the copy is in partition 1"):
+        check_legacy(boot)
+
+
+def test_the_default_that_was_saved_last_has_to_start(boot: Path) -> None:
+    menu = boot / "grub/menu.lst"
+    menu.write_text(menu.read_text().replace("default 0", "default saved"))
+    (boot / "grub/default").write_text("1\n#\n#\n")
+    with pytest.raises(AdaptError, match=r"'old' would not start: /vmlinuz\.old is missing"):
+        check_legacy(boot)
+
+
+LILO_CODE = (0, b"\xfa\xeb\x21\x01\xb4\x01LILO\x16")
+
+
+def test_lilo_starts_what_its_map_says(boot: Path) -> None:
+    conf = boot.parent / "root/etc/lilo.conf"
+    text = "root=/dev/sda5\nimage=/boot/vmlinuz\n label=server\n initrd=/boot/initrd.img\n"
+    conf.parent.mkdir(parents=True)
+    conf.write_text(text)
+    report = check_legacy(boot, LILO_CODE)
+    assert "/boot/vmlinuz, /boot/initrd.img there and not empty" in report.checks
+    assert report.warnings == ()
+    conf.write_text(text.replace("initrd.img", "gone.img"))
+    (warning,) = check_legacy(boot, LILO_CODE).warnings
+    assert "/boot/gone.img is missing" in warning
+
+
+def test_extlinux_starts_what_its_menu_says(boot: Path) -> None:
+    table = PartitionTable("dos", "0x1", (Partition(1, 8 * 512, 99 * 512, "83", bootable=True),))
+    code = disk((0, b"\x33"), (8 * 512, b"\xeb\x58\x90EXTLINUX"), (8 * 512 + 510, b"\x55\xaa"))
+    conf = "DEFAULT x\nLABEL x\n KERNEL ../vmlinuz\n APPEND initrd=/initrd.img root=/dev/sda5\n"
+    write(boot, {"extlinux/extlinux.conf": conf})
+    disks = [BootDisk("disk sda", code, table)]
+    report = check_boot(disks, [BOOT, ROOT], {BOOT: boot}, Firmware.BIOS)
+    assert report.loader == "extlinux"
+    assert "../vmlinuz, /initrd.img there and not empty" in report.checks
+    (boot / "initrd.img").unlink()
+    with pytest.raises(AdaptError, match=r"'x' would not start: /initrd\.img is missing"):
+        check_boot(disks, [BOOT, ROOT], {BOOT: boot}, Firmware.BIOS)
+
+
+def test_menu_entries_in_files_of_their_own(tmp_path: Path) -> None:
+    cfg = "search --no-floppy --fs-uuid --set=root b-boot\ninsmod blscfg\nblscfg\n"
+    entry = (
+        "title new\nlinux /vmlinuz-5.14\ninitrd /initramfs-5.14 $tuned_initrd\n"
+        "options $kernelopts\n"
+    )
+    files = {"grub2/grub.cfg": cfg, "grub2/grubenv": "kernelopts=root=/dev/sda5 ro\n"}
+    files["loader/entries/m-5.14.0-9.conf"] = entry
+    files["loader/entries/m-5.14.0-10.conf"] = entry.replace("5.14", "5.14-10")
+    tree = write(tmp_path / "boot", {**files, "vmlinuz-5.14-10": "k", "initramfs-5.14-10": "i"})
+    code = BootCode("GRUB 2", (), "/grub2")
+    menu = next(find_menus(code, 0, {BOOT: tree}))
+    report = check_menu(menu, 0, [BOOT, ROOT], {BOOT: tree})
+    assert "/vmlinuz-5.14-10, /initramfs-5.14-10 there and not empty" in report.checks
+    assert "root=/dev/sda5 is a file system of the copy" in report.checks
+    (tree / "grub2/grubenv").write_text("saved_entry=m-5.14.0-9\nkernelopts=root=/dev/sda5 ro\n")
+    with pytest.raises(AdaptError, match=r"/vmlinuz-5\.14 is missing"):
+        check_menu(next(find_menus(code, 0, {BOOT: tree})), 0, [BOOT, ROOT], {BOOT: tree})
 
 
 def test_a_missing_initrd_is_found(boot: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.finish.boot_code import BIOS_BOOT, SECTOR, read_boot_code
-from payload.finish.bootloader import BootDisk, Menu
+from payload.finish.boot_code import read_boot_code
+from payload.finish.boot_sector import BIOS_BOOT, SECTOR
+from payload.finish.bootloader import BootDisk
 from payload.finish.grub_layout import (
     Room,
     as_if_written,
@@ -17,6 +18,7 @@ from payload.finish.grub_layout import (
     plan_recipe,
 )
 from payload.finish.grub_parts import Pair
+from payload.finish.menus import Menu
 from payload.finish.reinstall import choose_disk, plan_reinstall
 from payload.finish.volumes import Volume
 from payload.model.disk import MIB, Partition, PartitionTable
@@ -31,7 +33,7 @@ GPT = PartitionTable(
 BOOT = b"\xeb\x63" + bytes(0x58) + b"\x00\x80" + bytes(10) + b"\xeb\x05" + b"GRUB " + bytes(400)
 BOOT += bytes(SECTOR - len(BOOT))
 CORE = b"\x52" + bytes(SECTOR - 1) + b"\x01" * (9 * SECTOR)
-MENU = Menu("GRUB 2", Volume(0, 1, 0, 0, "ext4", "u-u"), "/grub", "")
+MENU = Menu("GRUB 2", Volume(0, 1, 0, 0, "ext4", "u-u"), "/grub", ())
 
 
 def test_the_gap_ends_where_the_first_partition_begins() -> None:

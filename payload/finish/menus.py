@@ -1,0 +1,271 @@
+"""From a boot loader to its menu, and from the menu to kernel, initrd and root.
+
+Walked as the loader walks, on the mounted file systems of the copy. Raises AdaptError where the
+menu itself starts nothing, which no other loader mends.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from payload.finish.boot_menu import (
+    Entry,
+    parse_environment,
+    parse_grub_cfg,
+    parse_lilo_conf,
+    parse_menu_lst,
+    parse_snippets,
+    parse_syslinux_cfg,
+)
+from payload.finish.boot_sector import EXTLINUX, GRUB_2, GRUB_LEGACY, LILO, BootCode
+from payload.finish.grub_legacy import Stage, parse_stage
+from payload.finish.volumes import Volume, device_number
+from payload.model.errors import AdaptError
+from payload.system.files import inside, read_inside
+
+Trees = Mapping[Volume, Path]
+
+DIRECTORIES = ("/boot/grub", "/grub", "/boot/grub2", "/grub2", "/boot/boot/grub")
+MENUS = {GRUB_2: ("grub.cfg",), GRUB_LEGACY: ("menu.lst", "grub.conf")}
+_SNIPPETS = ("/loader/entries", "/boot/loader/entries")
+_SYSLINUX = tuple(
+    f"{directory}{name}/{name}{ending}"
+    for directory in ("/boot/", "/")
+    for name in ("extlinux", "syslinux")
+    for ending in (".conf", ".cfg")
+)
+
+
+@dataclass(frozen=True)
+class Menu:
+    """A boot menu in a directory on the file system `place`: what it starts, the default first."""
+
+    loader: str
+    place: Volume
+    directory: str
+    entries: tuple[Entry, ...]
+
+
+# --- from the loader to its menu
+
+
+def find_menus(code: BootCode, disk: int, trees: Trees) -> Iterator[Menu]:
+    """The menus the loader on that disk may mean: as it says, else wherever one may be."""
+    if code.stage2 or code.image:
+        yield from _legacy_menus(code, disk, trees)
+        return
+    for volume, tree in trees.items():
+        if not is_meant(code, disk, volume, trees):
+            continue
+        if code.loader in MENUS:
+            for directory in (code.directory,) if code.directory else DIRECTORIES:
+                for name in MENUS[code.loader]:
+                    yield from read_menu(code.loader, volume, tree, f"{directory}/{name}")
+        for path in {LILO: ("/etc/lilo.conf",), EXTLINUX: _SYSLINUX}.get(code.loader, ()):
+            yield from read_menu(code.loader, volume, tree, path)
+
+
+def is_meant(code: BootCode, disk: int, volume: Volume, trees: Trees | None = None) -> bool:
+    """Whether the loader on that disk may look for its menu on that file system. A name that means
+    none of `trees` tells nothing."""
+    if code.uuid:
+        return volume.is_called(f"UUID={code.uuid}")
+    if code.device:
+        return volume in _called_by_grub(code.device, trees or {volume: Path()})
+    if code.number is not None:
+        return volume.number == code.number and (volume.disk != disk) == code.elsewhere
+    return True
+
+
+def _called_by_grub(device: str, trees: Trees) -> list[Volume]:
+    """The volumes "lvm/vg-root" or "mduuid/0123.." may mean: all, where none is known by it."""
+    kind, _, name = device.partition("/")
+    paths = {"lvm": f"/dev/mapper/{name}", "md": f"/dev/md/{name}"}
+    called = [volume for volume in trees if kind in paths and volume.is_called(paths[kind])]
+    return called or list(trees)
+
+
+def read_menu(loader: str, volume: Volume, tree: Path, path: str) -> Iterator[Menu]:
+    """The menu in the file `path` of a volume, if there is one."""
+    text = _text(tree, path)
+    if not text:
+        return
+    directory = path.rpartition("/")[0]
+    if loader == GRUB_2:
+        entries = _grub_entries(tree, directory, text)
+    elif loader == GRUB_LEGACY:
+        entries = parse_menu_lst(text, (_text(tree, f"{directory}/default").split() or ["0"])[0])
+    else:
+        entries = (parse_lilo_conf if loader == LILO else parse_syslinux_cfg)(text)
+    yield Menu(loader, volume, directory, tuple(entries))
+
+
+def _grub_entries(tree: Path, directory: str, text: str) -> list[Entry]:
+    environment = parse_environment(_text(tree, f"{directory}/grubenv"))
+    entries = parse_grub_cfg(text, environment)
+    if "blscfg" not in text:
+        return entries
+    for place in _SNIPPETS:
+        files = read_snippets(tree, place)
+        if files:
+            return [*parse_snippets(files, text, environment), *entries]
+    return entries
+
+
+def read_snippets(tree: Path, place: str) -> dict[str, str]:
+    """The files in a directory of boot entries, by name; empty when there is none."""
+    directory = inside(tree, place)
+    if not directory.is_dir():
+        return {}
+    names = sorted(path.name for path in directory.iterdir() if path.suffix == ".conf")
+    return {name: _text(tree, f"{place}/{name}") for name in names}
+
+
+def _text(tree: Path, path: str) -> str:
+    return (read_inside(tree, path) or b"").decode("utf-8", "replace")
+
+
+def _legacy_menus(code: BootCode, disk: int, trees: Trees) -> Iterator[Menu]:
+    """Where stage 2 says the menu is. Read by a list of blocks, it has to be what its file is, or
+    the next writing to that file system may overwrite it."""
+    for volume, tree in trees.items():
+        if not is_meant(code, disk, volume):
+            continue
+        places = (code.stage2,) if code.stage2 else [f"{place}/stage2" for place in DIRECTORIES]
+        for path in places:
+            content = read_inside(tree, path) or b""
+            stage = parse_stage(content, is_stage1_5=False)
+            if stage is None or (code.image and not _holds(code.image, content)):
+                continue
+            for place in _menu_places(stage, volume, disk, trees):
+                yield from read_menu(GRUB_LEGACY, place, trees[place], stage.path)
+
+
+def _holds(image: bytes, content: bytes) -> bool:
+    """The last sector of a list of blocks may be longer than its file."""
+    return len(image) >= len(content) and image[: len(content)] == content
+
+
+def _menu_places(stage: Stage, own: Volume, disk: int, trees: Trees) -> list[Volume]:
+    if not stage.named:
+        return [own]
+    return [
+        volume
+        for volume in trees
+        if volume.number == stage.number and (volume.disk != disk) == stage.elsewhere
+    ]
+
+
+# --- from the menu to kernel, initrd and root
+
+
+@dataclass(frozen=True)
+class MenuChecks:
+    """What was found right, and what a person should know."""
+
+    checks: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def check_menu(menu: Menu, disk: int, volumes: Sequence[Volume], trees: Trees) -> MenuChecks:
+    """The entry that starts by itself has to work; a broken one beside it is broken at the source
+    too. `disk` is the one the loader is on.
+
+    Raises AdaptError with what is missing.
+    """
+    place = menu.place
+    if not menu.entries:
+        raise AdaptError(
+            f"The boot menu on {place.name} starts no Linux kernel, so the copy would stop at its"
+            " menu. Repair the boot menu of the source, then copy again."
+        )
+    first, *others = menu.entries
+    way = _Way(menu, disk, volumes, trees)
+    faults = tuple(way.faults(first))
+    if faults:
+        raise AdaptError(
+            f"The boot menu entry {first.title!r} would not start:"
+            f" {'; '.join(faults)}. Repair it at the source and copy again,"
+            " or choose another entry at the screen."
+        )
+    told = [first.kernel, *first.initrds]
+    checks = [f"the boot menu is on {place.name}", f"{', '.join(told)} there and not empty"]
+    if first.root:
+        checks.append(f"root={first.root} is a file system of the copy")
+    broken = [entry.title for entry in others if any(way.faults(entry))]
+    return MenuChecks(tuple(checks), tuple(_about(broken)))
+
+
+def _about(broken: Sequence[str]) -> Iterator[str]:
+    if broken:
+        names = ", ".join(repr(title) for title in broken[:3])
+        yield (
+            f"{len(broken)} further entries of the boot menu do not start, at the source neither:"
+            f" {names}{' and others' if len(broken) > 3 else ''}."
+        )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Follows the paths of a menu's entries."""
+
+    menu: Menu
+    disk: int
+    volumes: Sequence[Volume]
+    trees: Trees
+
+    def faults(self, entry: Entry) -> Iterator[str]:
+        on = self._volumes_of(entry)
+        if not on:
+            yield f"no file system of the copy {_wanted(entry)}"
+            return
+        for path in (entry.kernel, *entry.initrds):
+            if "$" not in path and not any(self._is_filled(volume, path) for volume in on):
+                yield f"{path} is missing or empty"
+        if not _is_there(entry.root, self.volumes):
+            yield f"no file system of the copy is called {entry.root}"
+
+    def _volumes_of(self, entry: Entry) -> list[Volume]:
+        if self.menu.loader == LILO:  # the paths of the running system
+            return list(self.trees)
+        for word, value in (("UUID", entry.uuid), ("LABEL", entry.label)):
+            if value and "$" not in value:
+                return [volume for volume in self.trees if volume.is_called(f"{word}={value}")]
+        if entry.device:
+            return _called_by_grub(entry.device, self.trees)
+        if entry.number is not None:
+            return [volume for volume in self.trees if self._is_number(volume, entry)]
+        return [self.menu.place]
+
+    def _is_number(self, volume: Volume, entry: Entry) -> bool:
+        return volume.number == entry.number and (volume.disk != self.disk) == entry.elsewhere
+
+    def _is_filled(self, volume: Volume, path: str) -> bool:
+        if self.menu.loader == EXTLINUX and not path.startswith("/"):
+            path = f"{self.menu.directory}/{path}"
+        tree = self.trees[volume]
+        if self.menu.loader == LILO and path.startswith("/boot/"):
+            return _size(tree, path) > 0 or _size(tree, path.removeprefix("/boot")) > 0
+        return _size(tree, path) > 0
+
+
+def _wanted(entry: Entry) -> str:
+    if entry.uuid:
+        return f"has the UUID {entry.uuid}"
+    return f"has the label {entry.label}" if entry.label else f"is in partition {entry.number}"
+
+
+def _size(tree: Path, path: str) -> int:
+    try:
+        return inside(tree, path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _is_there(root: str, volumes: Sequence[Volume]) -> bool:
+    """A device name holds only for the copy's own kernel, which may count the disks otherwise:
+    there it is enough that one disk has a partition of that number. LVM and the like: unknown."""
+    if root.split("=", maxsplit=1)[0] in ("UUID", "LABEL", "PARTUUID"):
+        return any(volume.is_called(root) for volume in volumes)
+    number = device_number(root)
+    return number is None or any(volume.number == number for volume in volumes)
