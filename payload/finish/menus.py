@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from payload.finish.boot_menu import (
+from payload.finish.boot_sector import EXTLINUX, GRUB_2, GRUB_LEGACY, LILO, BootCode
+from payload.finish.grub_legacy import Stage, parse_stage
+from payload.finish.volumes import Volume, device_number
+from payload.model.boot_menu import (
     Entry,
     parse_environment,
     parse_grub_cfg,
@@ -17,9 +20,6 @@ from payload.finish.boot_menu import (
     parse_snippets,
     parse_syslinux_cfg,
 )
-from payload.finish.boot_sector import EXTLINUX, GRUB_2, GRUB_LEGACY, LILO, BootCode
-from payload.finish.grub_legacy import Stage, parse_stage
-from payload.finish.volumes import Volume, device_number
 from payload.model.errors import AdaptError
 from payload.system.files import inside, read_inside
 

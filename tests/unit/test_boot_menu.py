@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.finish.boot_menu import (
+from payload.model.boot_menu import (
     parse_environment,
     parse_grub_cfg,
     parse_lilo_conf,
