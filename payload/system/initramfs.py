@@ -1,0 +1,219 @@
+"""What an initramfs holds, read from its image without unpacking it to anywhere.
+
+An image is a row of cpio archives, each plain or compressed, with zero bytes between them: often
+one with microcode, plain, in front of the real one. It is read as a stream. Images of before the
+cpio age (a file system of its own) are told by their name and not looked into.
+"""
+
+import bz2
+import lzma
+import re
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import zstandard
+
+from payload.system.command import Run
+from payload.system.cpio import CpioError, Member, Stream, read_members
+
+MODULE = re.compile(r"(?:.*/)?([^/]+?)\.k?o(?:\.(?:gz|xz|zst|lzma|bz2))?")
+_STEP = 1 << 14  # bytes of packed data at a time
+_LARGEST = 8 << 30  # bytes when unpacked: what is larger is none
+_LZ4 = b"\x02\x21\x4c\x18"
+_LZ4_LIMIT = 600.0  # seconds
+# Images of the time before Linux 2.6, or of makers that kept to it.
+_FILE_SYSTEMS = (
+    (0, b"\x45\x3d\xcd\x28", "cramfs"),
+    (0, b"-rom1fs-", "romfs"),
+    (0, b"hsqs", "squashfs"),
+    (1080, b"\x53\xef", "ext2"),
+)
+
+
+class InitramfsError(ValueError):
+    """The image is damaged, or of a kind that is not known here."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The files of an image; paths without leading "/". `kept` is what was asked for."""
+
+    paths: frozenset[str]
+    kept: Mapping[str, bytes]
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """The kernel modules inside, by name."""
+        found = (MODULE.fullmatch(path) for path in self.paths)
+        return frozenset(module_name(match[1]) for match in found if match)
+
+
+def module_name(name: str) -> str:
+    """Modules are the same whether written with - or _."""
+    return name.replace("-", "_")
+
+
+def read_initramfs(
+    run: Run, place: Path, keep: Callable[[str], bool] = lambda path: False
+) -> Contents:
+    """What the image at `place` holds, with the content of the files that `keep` says yes to.
+
+    Raises InitramfsError, OSError, or ToolError when the tool that unpacks LZ4 fails.
+    """
+    paths: set[str] = set()
+    kept: dict[str, bytes] = {}
+    try:
+        with place.open("rb") as file:
+            for member in _members(run, _Image(file), keep):
+                paths.add(member.path)
+                if member.content:
+                    kept[member.path] = member.content
+    except (CpioError, zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError) as error:
+        raise InitramfsError(f"the image is damaged: {error}") from error
+    if not paths:
+        raise InitramfsError("the image is empty")
+    return Contents(frozenset(paths), kept)
+
+
+class Decompressor(Protocol):
+    """What the decompressors of Python's libraries have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+_COMPRESSIONS: tuple[tuple[bytes, Callable[[], Decompressor]], ...] = (
+    (b"\x1f\x8b", lambda: zlib.decompressobj(31)),
+    (b"BZh", bz2.BZ2Decompressor),
+    (b"\xfd7zXZ\0", lzma.LZMADecompressor),
+    (b"\x5d\0\0", lzma.LZMADecompressor),
+    (b"\x28\xb5\x2f\xfd", lambda: zstandard.ZstdDecompressor().decompressobj()),
+)
+
+
+class _Image:
+    """A stream of which what was read too far can be given back."""
+
+    def __init__(self, file: Stream) -> None:
+        self._file, self._back = file, b""
+
+    def read(self, size: int, /) -> bytes:
+        if not self._back:
+            return self._file.read(size)
+        piece, self._back = self._back[:size], self._back[size:]
+        return piece
+
+    def give_back(self, data: bytes) -> None:
+        self._back = data + self._back
+
+    def peek(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size and (piece := self.read(size - len(data))):
+            data += piece
+        self.give_back(data)
+        return data
+
+    def skip_zeros(self) -> bool:
+        """Go to the next byte that is none. False at the end."""
+        while piece := self.read(_STEP):
+            rest = piece.lstrip(b"\0")
+            if rest:
+                self.give_back(rest)
+                return True
+        return False
+
+
+class _Unpacked:
+    """One compressed archive of an image, unpacked while it is read."""
+
+    def __init__(self, image: _Image, magic: bytes, make: Callable[[], Decompressor]) -> None:
+        self._image, self._magic, self._make = image, magic, make
+        self._decompressor = make()
+        self._ready, self._at = b"", 0
+        self._left = _LARGEST
+
+    def read(self, size: int, /) -> bytes:
+        while self._at == len(self._ready):
+            if self._decompressor.eof and not self._next():
+                return b""
+            packed = self._image.read(_STEP)
+            if not packed:
+                raise EOFError("it ends in the middle")
+            self._ready, self._at = self._decompressor.decompress(packed), 0
+            self._left -= len(self._ready)
+            if self._left < 0:
+                raise EOFError("it does not end")
+            if self._decompressor.eof:
+                self._image.give_back(self._decompressor.unused_data)
+        piece = self._ready[self._at : self._at + size]
+        self._at += len(piece)
+        return piece
+
+    def _next(self) -> bool:
+        """Compressors that work in parallel write several parts, one right after the other."""
+        again = self._image.peek(len(self._magic)) == self._magic
+        if again:
+            self._decompressor = self._make()
+        return again
+
+
+def _members(run: Run, image: _Image, keep: Callable[[str], bool]) -> Iterator[Member]:
+    while image.skip_zeros():
+        start = image.peek(6)
+        if start.startswith(b"07070"):
+            yield from read_members(image, keep)
+        elif start.startswith(_LZ4):
+            with _lz4_unpacked(run, image) as unpacked:
+                yield from _plain_members(unpacked, keep)
+        else:
+            yield from _plain_members(_Image(_unpacked(image, start)), keep)
+
+
+def _plain_members(image: _Image, keep: Callable[[str], bool]) -> Iterator[Member]:
+    while image.skip_zeros():
+        if not image.peek(6).startswith(b"07070"):
+            raise _unknown(image)
+        yield from read_members(image, keep)
+
+
+def _unpacked(image: _Image, start: bytes) -> Stream:
+    for magic, make in _COMPRESSIONS:
+        if start.startswith(magic):
+            return _Unpacked(image, magic, make)
+    raise _unknown(image)
+
+
+def _unknown(image: _Image) -> InitramfsError:
+    head = image.peek(2048)
+    for place, magic, name in _FILE_SYSTEMS:
+        if head[place:].startswith(magic):
+            return InitramfsError(f"the image is a file system of its own, {name}")
+    return InitramfsError(f"the image is of no known kind (it goes on with {head[:4].hex()})")
+
+
+@contextmanager
+def _lz4_unpacked(run: Run, image: _Image) -> Iterator[_Image]:
+    """Python has no LZ4: the tool unpacks the rest of the image into a temporary file."""
+    with tempfile.TemporaryDirectory(prefix="ugs-failover-") as directory:
+        packed, plain = Path(directory, "packed"), Path(directory, "plain")
+        with packed.open("wb") as file:
+            file.writelines(_pieces(image))
+        run(["lz4", "-d", "-q", "-f", str(packed), str(plain)], timeout=_LZ4_LIMIT)
+        packed.unlink()
+        with plain.open("rb") as unpacked:
+            yield _Image(unpacked)
+
+
+def _pieces(stream: Stream) -> Iterable[bytes]:
+    while piece := stream.read(_STEP):
+        yield piece

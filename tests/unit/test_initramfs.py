@@ -1,0 +1,123 @@
+"""Images of all makers and compressors, as they were made, and as they never should be."""
+
+import bz2
+import gzip
+import io
+import lzma
+import subprocess
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payload.system.command import run
+from payload.system.cpio import CpioError, Member, read_members
+from payload.system.initramfs import InitramfsError, read_initramfs
+from tests.unit.archives import archive, member
+
+MODULES = "usr/lib/modules/6.1.0/kernel/drivers"
+MAIN = archive(
+    {
+        "init": b"#!/bin/sh\n",
+        "etc/udev/rules.d/70-persistent-net.rules": b"# rules\n",
+        f"{MODULES}/ata/ahci.ko": b"\x7fELF",
+        f"{MODULES}/net/virtio-net.ko.xz": b"\xfd7",
+        "lib/modules/2.4.27/kernel/drivers/scsi/sym53c8xx.o": b"\x7fELF",
+    }
+)
+EARLY = archive({"kernel/x86/microcode/GenuineIntel.bin": bytes(5001)})
+PACKERS = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lambda data: lzma.compress(data, check=lzma.CHECK_CRC32),
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    "zstd": zstandard.compress,
+    "lz4": lambda data: (
+        subprocess.run(["lz4", "-l", "-c"], input=data, stdout=subprocess.PIPE, check=True).stdout
+    ),
+}
+
+
+def image(tmp_path: Path, content: bytes) -> Path:
+    place = tmp_path / "initrd.img"
+    place.write_bytes(content)
+    return place
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("early", [b"", EARLY + bytes(512), EARLY])
+def test_every_compression_with_and_without_microcode(
+    tmp_path: Path, packer: str, early: bytes
+) -> None:
+    place = image(tmp_path, early + PACKERS[packer](MAIN))
+    found = read_initramfs(run, place, lambda path: path.startswith("etc/udev/rules.d/"))
+    assert found.modules == {"ahci", "virtio_net", "sym53c8xx"}
+    assert found.kept == {"etc/udev/rules.d/70-persistent-net.rules": b"# rules\n"}
+    assert ("kernel/x86/microcode/GenuineIntel.bin" in found.paths) == bool(early)
+
+
+@pytest.mark.parametrize("packer", ["gzip", "xz", "zstd", "bzip2"])
+def test_parts_packed_in_parallel_are_one_archive(tmp_path: Path, packer: str) -> None:
+    pack = PACKERS[packer]
+    place = image(tmp_path, b"".join(pack(MAIN[at : at + 200]) for at in range(0, len(MAIN), 200)))
+    assert "ahci" in read_initramfs(run, place).modules
+
+
+def test_several_archives_follow_each_other(tmp_path: Path) -> None:
+    more = gzip.compress(archive({"conf/conf.d/resume": b"RESUME=none\n"}))
+    found = read_initramfs(run, image(tmp_path, gzip.compress(MAIN) + bytes(3) + more))
+    assert {"init", "conf/conf.d/resume"} <= found.paths
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\x45\x3d\xcd\x28" + bytes(5000), "cramfs"),
+        (b"-rom1fs-" + bytes(5000), "romfs"),
+        (gzip.compress(b"\x01" + bytes(1079) + b"\x53\xef" + bytes(900)), "ext2"),
+        (b"MZ" + bytes(5000), "no known kind"),
+        (gzip.compress(MAIN)[:-40], "damaged: it ends in the middle"),
+        (gzip.compress(MAIN)[:40] + bytes(200), "damaged"),
+        (zstandard.compress(MAIN)[:-9], "damaged"),
+        (MAIN[:200], "damaged: it ends in the middle"),
+        (bytes(4096), "empty"),
+        (b"", "empty"),
+        (gzip.compress(gzip.compress(MAIN)), "no known kind"),
+    ],
+)
+def test_what_is_none_is_told(tmp_path: Path, content: bytes, why: str) -> None:
+    with pytest.raises(InitramfsError, match=why):
+        read_initramfs(run, image(tmp_path, content))
+
+
+def test_a_member_that_lies_about_its_size_is_not_believed() -> None:
+    lying = bytearray(member("a", b"content"))
+    lying[54:62] = b"FFFFFFFF"
+    with pytest.raises(CpioError, match="ends in the middle"):
+        list(read_members(io.BytesIO(bytes(lying)), lambda path: True))
+
+
+PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=40)
+
+
+@given(st.dictionaries(PATHS.filter(lambda path: path != "." * len(path)), st.binary(max_size=99)))
+def test_what_was_put_in_comes_out(files: dict[str, bytes]) -> None:
+    files = {path: content for path, content in files.items() if path != "TRAILER!!!"}
+    stream = io.BytesIO(archive(files))
+    members = list(read_members(stream, lambda path: True))
+    assert {one.path: one.content for one in members} == files
+    assert all(one.is_file for one in members)
+
+
+@given(st.binary(max_size=300), st.integers(0, 500), st.integers(0, 255))
+def test_damage_is_an_error_or_still_an_archive(data: bytes, place: int, value: int) -> None:
+    damaged = bytearray(archive({"init": data, "bin/sh": b"x"}))
+    damaged[place % len(damaged)] = value
+    try:
+        found = list(read_members(io.BytesIO(bytes(damaged)), lambda path: True))
+    except CpioError:
+        return
+    assert all(isinstance(one, Member) and len(one.content) <= len(damaged) for one in found)
