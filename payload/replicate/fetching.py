@@ -32,18 +32,21 @@ class Asked:
 
 
 class Fetcher:
-    """Works through shared items until there are none. `done` hears of each chunk."""
+    """Works through shared items until there are none. `clear` is `store` for zeros; `done` hears
+    of each chunk."""
 
     def __init__(
         self,
         channel: Line,
         held_digest: HeldDigest,
         store: Store,
+        clear: Store,
         done: Callable[[Item, Chunk], None],
     ) -> None:
         self._channel = channel
         self._held_digest = held_digest
         self._store = store
+        self._clear = clear
         self._done = done
         self._buffer = aligned_buffer()
         self._decompressor = zstandard.ZstdDecompressor()
@@ -74,7 +77,9 @@ class Fetcher:
             if not asked.held or chunk.digest != asked.held:
                 raise PeerError(f"The source called {_place(asked)} the same, and it is not.")
         else:
-            self._store(asked.item, unpack(chunk, self._decompressor, self._buffer))
+            content = unpack(chunk, self._decompressor, self._buffer)
+            store = self._clear if chunk.encoding is Encoding.ZERO else self._store
+            store(asked.item, content)
         self._done(asked.item, chunk)
 
 

@@ -17,6 +17,7 @@ from payload.model.message import Chunk, Encoding, MapAnswer
 from payload.model.plan import CHUNK_SIZE, Method, Region
 from payload.model.report import Hole, RegionReport
 from payload.replicate.chunk_list import ChunkList
+from payload.replicate.extents import Run
 
 DIGEST_SIZE = 32
 
@@ -113,6 +114,16 @@ class Ledger:
             offset, length = self._chunks[index]
             if (offset < CHUNK_SIZE) is head and self._states[index] == state:
                 yield Item(self, index, offset, length)
+
+    def free_runs(self) -> Iterator[Run]:
+        """Start and length of what lies between the chunks, bytes of the region."""
+        end = 0
+        for offset, length in self._chunks:
+            if offset > end:
+                yield end, offset - end
+            end = offset + length
+        if end < self.region.size:
+            yield end, self.region.size - end
 
     def record(self, item: Item, chunk: Chunk) -> None:
         """The chunk is on the target's disk. One that the source called the same was read from

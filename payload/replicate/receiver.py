@@ -2,6 +2,7 @@
 
     begin        disks writable, nothing on them starts, our mark on each
     fetch_maps   which chunks there are
+    discard_free what is free on the source, so that thin disks stay thin
     fetch        all but the first chunk of each region; may be repeated when a link broke
     verify       all that was written, read back from the medium (as far as `fetch` did not yet)
     write_heads  the first chunks too, proven likewise; the boot areas into memory
@@ -27,6 +28,7 @@ from payload.model.report import RegionReport
 from payload.replicate.backlog import Backlog
 from payload.replicate.chunks import aligned_buffer, digest_of
 from payload.replicate.crew import Shared, work_together
+from payload.replicate.discarding import discard_free
 from payload.replicate.fetching import Fetcher
 from payload.replicate.ledger import Item, Ledger, State, in_disk_order
 from payload.replicate.meter import Meter
@@ -151,6 +153,22 @@ class Receiver:
         if message.note:
             self._monitor(Note(message.note, Level.WARNING))
 
+    def discard_free(self) -> None:
+        """Tell the disks what is free on the source, so that thin ones stay thin. Whatever goes
+        wrong with that is a note: the copy never relies on it. Raises nothing else."""
+        assert self._open
+        self._wrote = True
+        work_together(
+            [partial(self._discard_free_of, index) for index in range(len(self._disks))],
+            lambda: None,
+        )
+
+    def _discard_free_of(self, pair: int) -> None:
+        ledgers = [ledger for ledger in self._ledgers if ledger.region.pair == pair]
+        note = discard_free(self._disks[pair], ledgers)
+        if note:
+            self._monitor(Note(note))
+
     # --- content
 
     def fetch(self, open_data: OpenData) -> None:
@@ -183,7 +201,9 @@ class Receiver:
 
         with ExitStack() as stack:
             channels = [_opened(stack, open_data) for _ in range(connections)]
-            fetchers = [Fetcher(line, self._held, self._store, done) for line in channels]
+            fetchers = [
+                Fetcher(line, self._held, self._store, self._clear, done) for line in channels
+            ]
             work_together(
                 [
                     *(partial(_write, fetcher, items, backlog) for fetcher in fetchers),
@@ -211,6 +231,15 @@ class Receiver:
             return
         self._wrote = True
         self._disks[region.pair].write(content, region.start + item.offset)
+
+    def _clear(self, item: Item, content: memoryview) -> None:
+        """A disk that makes the zeros itself is believed only because they are read back."""
+        region = item.ledger.region
+        if region.method is Method.BOOT or not self._plan.verify:
+            self._store(item, content)
+            return
+        self._wrote = True
+        self._disks[region.pair].clear(region.start + item.offset, item.length)
 
     def _record(self, item: Item, chunk: Chunk, meter: Meter) -> None:
         ledger = item.ledger

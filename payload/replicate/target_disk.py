@@ -6,7 +6,7 @@ whose it is. Gap, table and boot code come last, the mark goes with the last but
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import sleep
 
 from payload.model.disk import MIB, Hardware, Unfinished
@@ -20,6 +20,7 @@ from payload.system.host import Host
 
 REOPEN_TRIES = 20
 REOPEN_PAUSE = 0.5  # seconds
+_ZEROS = aligned_buffer()
 HEAD = 65536  # bytes kept in memory, so that a copy that never began leaves no trace
 
 
@@ -34,6 +35,7 @@ class TargetDisk:
         self._host = host
         self._descriptor = -1
         self._head = b""
+        self._makes_zeros = True  # until it turns out that it does not
 
     # --- begin and end
 
@@ -80,6 +82,24 @@ class TargetDisk:
     def write(self, buffer: memoryview, offset: int) -> None:
         with self._told(f"written at byte {offset}"):
             write_exactly(self._descriptor, buffer, offset)
+
+    def clear(self, offset: int, length: int) -> None:
+        """Zeros there, at most a chunk of them, by the disk itself where it can."""
+        if self._makes_zeros:
+            with suppress(OSError):  # if it is more than that, writing will tell
+                self._blocks.zero(self._descriptor, offset, length)
+                return
+            self._makes_zeros = False
+        self.write(_ZEROS[:length], offset)
+
+    @property
+    def discard_step(self) -> int:
+        """Bytes; 0 when the disk cannot discard."""
+        return self._blocks.discard_step(self.hardware.node)
+
+    def discard(self, offset: int, length: int) -> None:
+        """Nobody needs what is there. Raises OSError."""
+        self._blocks.discard(self._descriptor, offset, length)
 
     def flush(self) -> None:
         """What was written is on the medium when this returns."""

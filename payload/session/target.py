@@ -168,6 +168,7 @@ class TargetSession:
         """What is done again from the start when the source was started anew."""
         return (
             lambda: receiver.fetch_maps(self._context.link),
+            lambda: self._timed("copy", "giving back what is free", receiver.discard_free),
             lambda: self._timed("copy", "copying what is in use", self._fetch),
             *(self._verifying(receiver) if self._context.agreed.verify else ()),
             lambda: self._timed("verify", "writing the held back heads", self._fetch_heads),

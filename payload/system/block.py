@@ -244,6 +244,21 @@ class LinuxBlocks:
         """See `system.device`. Raises TargetDiskError."""
         device.drop_cache(node)
 
+    def discard_step(self, node: str) -> int:
+        """Bytes of the least that this disk can be told to forget, 0 when it cannot."""
+        queue = self.root / "sys/block" / _kernel_name(node.removeprefix("/dev/")) / "queue"
+        if not int(_read(queue / "discard_max_bytes") or 0):
+            return 0
+        return int(_read(queue / "discard_granularity") or 0)
+
+    def discard(self, descriptor: int, start: int, size: int) -> None:
+        """See `system.device`. Raises OSError."""
+        device.discard(descriptor, start, size)
+
+    def zero(self, descriptor: int, start: int, size: int) -> None:
+        """See `system.device`. Raises OSError."""
+        device.zero(descriptor, start, size)
+
     def view(
         self, node: str, start: int, size: int, *, writable: bool = False
     ) -> AbstractContextManager[str]:

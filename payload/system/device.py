@@ -3,6 +3,7 @@
 All positions and sizes are bytes.
 """
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -17,6 +18,8 @@ from payload.model.errors import TargetDiskError, ToolError
 from payload.system.command import Run
 
 _BLKROSET, _BLKROGET, _BLKFLSBUF = 0x125D, 0x125E, 0x1261
+_BLKDISCARD = 0x1277
+_KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02
 _DETACH_WAIT = 10.0  # seconds; udev may have a loop device open for a moment
 
 
@@ -76,6 +79,28 @@ def drop_cache(node: str) -> None:
             f"{node} did not keep what was written to it: {error.strerror}. The copy on it is"
             " unfinished. Replace the disk and start again."
         ) from error
+
+
+def discard(descriptor: int, start: int, size: int) -> None:
+    """Tell the device that nobody needs these bytes. They may read as anything afterwards.
+    Raises OSError."""
+    if stat.S_ISBLK(os.fstat(descriptor).st_mode):
+        fcntl.ioctl(descriptor, _BLKDISCARD, struct.pack("QQ", start, size))
+    else:
+        zero(descriptor, start, size)
+
+
+def zero(descriptor: int, start: int, size: int) -> None:
+    """Make these bytes zeros without sending any, and give back their blocks where the device
+    can. Raises OSError, also when it knows no such way: nothing is said of the bytes then."""
+    # Of a device the kernel asks for "write zeroes" here, which unlike a discard is a promise.
+    place = (ctypes.c_int64(start), ctypes.c_int64(size))
+    if _LIBC.fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, *place):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def _flush(descriptor: int) -> None:

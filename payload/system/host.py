@@ -39,6 +39,16 @@ class Blocks(Protocol):
     def drop_cache(self, node: str) -> None:
         """Flush to the medium and forget what the kernel has cached, so that reads are real."""
 
+    def discard_step(self, node: str) -> int:
+        """Bytes of the least that this disk can be told to forget, 0 when it cannot."""
+
+    def discard(self, descriptor: int, start: int, size: int) -> None:
+        """Tell the disk that nobody needs these bytes: they may read as anything afterwards.
+        Raises OSError."""
+
+    def zero(self, descriptor: int, start: int, size: int) -> None:
+        """Zeros there, without sending any. Raises OSError, also when the disk cannot do that."""
+
     def view(
         self, node: str, start: int, size: int, *, writable: bool = False
     ) -> AbstractContextManager[str]:

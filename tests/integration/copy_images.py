@@ -18,6 +18,7 @@ from payload.model.plan import CopyMode, Plan
 from payload.model.role import Decision, Ground, Permission, Role
 from payload.replicate.planning import plan_copy
 from payload.replicate.tables import read_table
+from payload.system.block import LinuxBlocks
 from payload.system.command import run
 from payload.system.host import Host
 from tests.integration.image_blocks import ImageBlocks, ImageDisk
@@ -75,6 +76,9 @@ class LoopBlocks(BusyBlocks):
 
     def find(self) -> tuple[Hardware, ...]:
         return tuple(replace(disk, size=_device_size(disk.node)) for disk in super().find())
+
+    def discard_step(self, node: str) -> int:
+        return LinuxBlocks().discard_step(node)
 
 
 def _device_size(node: str) -> int:

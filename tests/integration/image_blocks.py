@@ -94,6 +94,15 @@ class ImageBlocks:
     def drop_cache(self, node: str) -> None:
         device.drop_cache(node)
 
+    def discard_step(self, node: str) -> int:
+        return Path(node).stat().st_blksize
+
+    def discard(self, descriptor: int, start: int, size: int) -> None:
+        device.discard(descriptor, start, size)
+
+    def zero(self, descriptor: int, start: int, size: int) -> None:
+        device.zero(descriptor, start, size)
+
     def view(
         self, node: str, start: int, size: int, *, writable: bool = False
     ) -> AbstractContextManager[str]:

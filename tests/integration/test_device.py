@@ -57,6 +57,26 @@ def test_a_view_is_gone_after_an_error_and_a_killed_process(image: Path) -> None
     _wait_until_gone(image)
 
 
+def test_zeros_are_made_by_files_and_by_devices(image: Path) -> None:
+    loop = run(["losetup", "--find", "--show", str(image)]).stdout.strip()
+    try:
+        for node, start in ((str(image), MIB), (loop, 3 * MIB)):
+            descriptor = device.open_to_write(node)
+            try:
+                device.zero(descriptor, start, MIB)
+                device.discard(descriptor, start + MIB, MIB)
+            finally:
+                os.close(descriptor)
+        with pytest.raises(OSError, match="Bad file"):
+            device.zero(descriptor, 0, MIB)
+    finally:
+        run(["losetup", "--detach", loop])
+    content = image.read_bytes()
+    assert content[:MIB] == bytes(MIB) and content[5 * MIB : 6 * MIB] == bytes([5]) * MIB
+    assert content[MIB : 2 * MIB] == content[3 * MIB : 4 * MIB] == bytes(MIB)
+    assert image.stat().st_blocks * 512 == 4 * MIB
+
+
 def test_a_writable_view_and_direct_reads_tell_the_same(image: Path) -> None:
     with device.view(run, str(image), 2 * MIB, MIB, writable=True) as node:
         Path(node).write_bytes(b"new".ljust(4096, b"!"))

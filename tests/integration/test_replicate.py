@@ -137,6 +137,7 @@ class Copy:
 
     def run(self) -> None:
         self.prepare()
+        self.receiver.discard_free()
         self.receiver.fetch(self.open_data)
         self.receiver.verify()
         self.receiver.write_heads(self.open_data)
@@ -191,6 +192,13 @@ def tree_digests(images: Images, node: Path, start: int, size: int, kind: str) -
             for path in sorted(root.rglob("*"))
             if path.is_file()
         }
+
+
+def full_chunk(copy: Copy) -> tuple[int, int]:
+    """One of the root file system that is neither its head nor zeros."""
+    path, _, start = copy.places(copy.plan.root)
+    chunks = copy.chunks(copy.plan.root)[1:]
+    return next((at, n) for at, n in chunks if read(path, start + at, n).strip(b"\0"))
 
 
 def assert_equal_content(copy: Copy) -> None:
@@ -436,7 +444,7 @@ def test_a_target_that_cannot_be_written_stops_at_once(
     copy = Copy(source, target)
     copy.prepare()
     root = copy.plan.regions[copy.plan.root]
-    offset, length = copy.chunks(root.index)[2]
+    offset, length = full_chunk(copy)
     faults = Faults(monkeypatch)
     faults.name = "pwritev"
     first = root.start + offset
@@ -478,6 +486,88 @@ def test_without_verification_only_the_heads_are_read_back(source: Images, targe
     again = Copy(source, target, verify=False)
     again.run()
     assert all(report.verified for report in again.receiver.reports()), "all was compared"
+
+
+def allocated(path: Path) -> int:
+    """Bytes that a sparse file takes."""
+    return path.stat().st_blocks * 512
+
+
+def fill(path: Path) -> None:
+    """As a disk that was in use before: every block allocated."""
+    with path.open("r+b") as file:
+        left = path.stat().st_size
+        block = os.urandom(MIB)
+        while left:
+            left -= file.write(block[: min(left, MIB)])
+
+
+def test_what_is_free_on_the_source_is_given_back_on_the_target(
+    source: Images, target: Images
+) -> None:
+    for path in target.paths:
+        fill(path)
+    behind = read(target.paths[0], 142 * MIB, 16 * MIB)
+    copy = Copy(source, target)
+    copy.run()
+    assert_equal_content(copy)
+    for pair, path in enumerate(target.paths):
+        reports = [
+            report
+            for report, region in zip(copy.receiver.reports(), copy.plan.regions, strict=True)
+            if region.pair == pair
+        ]
+        outside = path.stat().st_size - sum(report.total for report in reports)
+        used = sum(report.used for report in reports)
+        assert used * 0.5 < allocated(path) <= used + outside + MIB
+    assert read(target.paths[0], 142 * MIB, 16 * MIB) == behind, "no region reaches there"
+    again = Copy(source, target)
+    again.run()
+    boot = sum(region.size for region in copy.plan.regions if region.method is Method.BOOT)
+    assert again.sent <= boot, "nothing that is in use was given back"
+
+
+def small_server(path: Path) -> Images:
+    """One partition of 80 MiB with an empty file system."""
+    make_image(path, 96 * MIB)
+    tool("sfdisk", "-q", str(path), stdin="label: gpt\n\nstart=2048, size=163840\n")
+    tool("mke2fs", "-q", "-F", "-t", "ext4", "-E", f"offset={MIB}", str(path), "80m")
+    return make_host([path], "S")
+
+
+@pytest.mark.parametrize("mode", list(CopyMode))
+def test_a_thin_disk_stays_thin(tmp_path: Path, mode: CopyMode) -> None:
+    """Real block devices, which are told by the kernel's own calls. Of an exact copy the zeros take
+    no room, and are proven."""
+    source, backing = small_server(tmp_path / "a.img"), make_image(tmp_path / "b.img", 99 * MIB)
+    fill(backing)
+    with LoopDevices([backing]) as (its,):
+        copy = Copy(source, make_host([its], "T", blocks=LoopBlocks), mode)
+        copy.run()
+        assert_equal_content(copy)
+        assert all(report.verified for report in copy.receiver.reports())
+    outside = 18 * MIB  # of any region
+    assert allocated(backing) < outside + 20 * MIB
+
+
+@pytest.mark.parametrize("name", ["discard", "zero"])
+def test_a_disk_that_refuses_to_discard_or_to_make_zeros_gets_the_same_copy(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for path in target.paths:
+        fill(path)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(target.blocks, name, refuse)
+    copy = Copy(source, target, CopyMode.USED if name == "discard" else CopyMode.EXACT)
+    copy.run()
+    assert_equal_content(copy)
+    notes = [event.text for event in copy.events if isinstance(event, Note)]
+    if name == "discard":
+        assert len(notes) == 3 and all("was not given back: Operation not" in one for one in notes)
+    assert all(report.verified for report in copy.receiver.reports())
 
 
 def slowed(call: Callable[..., int]) -> Callable[..., int]:
@@ -572,7 +662,7 @@ def test_a_second_table_of_another_kind_leaves_nothing_behind(
 def test_4096_byte_sectors_of_a_gpt(tmp_path: Path) -> None:
     """Loop devices with large sectors on both sides, as disks that came after 512e."""
     paths = [make_image(tmp_path / f"{name}.img", 48 * MIB) for name in ("source", "target")]
-    with LargeSectors(paths) as (mine, its):
+    with LoopDevices(paths, 4096) as (mine, its):
         tool("sfdisk", "-q", str(mine), stdin="label: gpt\n\nstart=256, size=8192\n")
         tool("mke2fs", "-q", "-F", "-t", "ext4", "-E", "offset=1048576", str(mine), "32768k")
         copy = Copy(
@@ -700,16 +790,17 @@ def test_the_map_of_a_fat_holds_every_file(bits: str, tmp_path: Path) -> None:
     assert sum(length for _, length in chunks) < size / 4
 
 
-class LargeSectors:
-    """Loop devices with sectors of 4096 bytes over the images."""
+class LoopDevices:
+    """Loop devices over the images."""
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(self, paths: list[Path], sector_size: int = SECTOR) -> None:
         self._paths = paths
+        self._sector_size = sector_size
         self._devices: list[Path] = []
 
     def __enter__(self) -> list[Path]:
         for path in self._paths:
-            options = ["--find", "--show", "--sector-size", "4096"]
+            options = ["--find", "--show", "--sector-size", str(self._sector_size)]
             self._devices.append(Path(run(["losetup", *options, str(path)]).stdout.strip()))
         return self._devices
 

@@ -102,6 +102,17 @@ def test_a_disk_with_all_it_says_of_itself(machine: Machine) -> None:
     )
 
 
+def test_whether_a_disk_can_discard(machine: Machine) -> None:
+    machine.disk("sda", "8:1")
+    queue = machine.root / "sys/block/sda/queue"
+    assert machine.blocks().discard_step("/dev/sda") == 0
+    queue.joinpath("discard_granularity").write_text("4096\n")
+    queue.joinpath("discard_max_bytes").write_text("0\n")
+    assert machine.blocks().discard_step("/dev/sda") == 0, "it has a unit, but takes none"
+    queue.joinpath("discard_max_bytes").write_text("2147450880\n")
+    assert machine.blocks().discard_step("/dev/sda") == 4096
+
+
 def test_our_own_write_blocker_makes_no_disk_write_protected(machine: Machine) -> None:
     machine.disk("sda", "8:1")
     machine.disk("sdb", "8:2")

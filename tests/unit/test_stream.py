@@ -51,6 +51,7 @@ class Desk:
     def __init__(self, held: bytes = b"") -> None:
         self.held = held
         self.stored: dict[int, bytes] = {}
+        self.cleared: list[int] = []
         self.done: list[Chunk] = []
 
     def fetch(
@@ -69,12 +70,18 @@ class Desk:
 
         try:
             items = Shared(ledger.items(State.MISSING, head=False))
-            Fetcher(line, lambda item, buffer: self.held, self.store, done).work(items)
+            held = self.held
+            fetcher = Fetcher(line, lambda *_: held, self.store, self.clear, done)
+            fetcher.work(items)
         finally:
             line.close()
 
     def store(self, item: Item, content: memoryview) -> None:
         self.stored[item.offset] = bytes(content)
+
+    def clear(self, item: Item, content: memoryview) -> None:
+        self.cleared.append(item.offset)
+        self.store(item, content)
 
 
 def test_an_honest_source() -> None:
@@ -90,9 +97,23 @@ def test_what_is_held_is_not_written_again() -> None:
     assert (ledger.held, ledger.sent, ledger.done) == (7 * CHUNK_SIZE, 0, 7 * CHUNK_SIZE)
 
 
+def test_zeros_are_cleared_and_nothing_else_is() -> None:
+    def answer(request: ChunkRequest) -> Chunk:
+        if request.offset != 3 * CHUNK_SIZE:
+            return honest(request)
+        return replace(
+            honest(request), digest=zero_digest(request.length), encoding=Encoding.ZERO, body=b""
+        )
+
+    desk = Desk()
+    desk.fetch(answer)
+    assert desk.cleared == [3 * CHUNK_SIZE]
+    assert desk.stored[3 * CHUNK_SIZE] == bytes(CHUNK_SIZE)
+
+
 def test_several_requests_are_under_way_but_not_more() -> None:
     near, far = line_pair()
-    fetcher = Fetcher(near, lambda *_: b"", lambda *_: None, lambda *_: None)
+    fetcher = Fetcher(near, lambda *_: b"", lambda *_: None, lambda *_: None, lambda *_: None)
     items = Shared(
         ledger_of(replace(REGION, size=40 * CHUNK_SIZE)).items(State.MISSING, head=False)
     )
