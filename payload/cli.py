@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from payload.model.plan import Plan
     from payload.model.settings import Settings
 
+WOULD_CHANGE = 20  # said by `adapt --check`
 INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
@@ -241,16 +242,18 @@ def _print_lines(lines: Sequence[str]) -> None:
 
 
 def adapt(arguments: argparse.Namespace) -> int:
-    """Adapt a mounted system; a second run finds nothing to do."""
+    """Adapt a mounted system; a second run finds nothing to do. Checking is no failure, so what it
+    found has an exit code of its own."""
     from payload.finish.adapt import run_adapt
 
     try:
         done = run_adapt(arguments.root, _read_bytes(arguments.cards), arguments.check)
     except SettingsError as error:
         raise SettingsError(f"{arguments.cards}: {error}") from error
+    code = WOULD_CHANGE if arguments.check and done.changes else 0
     if arguments.json:
         _print_json(done)
-        return 0
+        return code
     would = "would be changed: " if arguments.check else "changed: "
     _print_lines(
         [
@@ -260,7 +263,7 @@ def adapt(arguments: argparse.Namespace) -> int:
             *(f"warning: {warning}" for warning in done.warnings),
         ]
     )
-    return 0
+    return code
 
 
 def make_site_key(arguments: argparse.Namespace) -> int:

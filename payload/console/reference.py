@@ -17,6 +17,7 @@ def exit_codes() -> str:
     rows = [(str(kind.exit_code), kind.meaning) for kind in _error_kinds(FailoverError)]
     rows += [
         ("0", "done, or there was nothing to do"),
+        ("20", "`adapt --check` found files that it would change; nothing was touched"),
         ("130", "ended from outside (Ctrl-C, or the service was stopped)"),
         ("141", "whoever read the output went away"),
     ]

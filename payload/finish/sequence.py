@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from payload.finish.adapt import adapt_tree
+from payload.finish.adapt import adapt_tree, refuse_lost_ways
 from payload.finish.bootloader import BootDisk, check_boot
 from payload.finish.marker import record_marker, write_marker
-from payload.finish.netnames import plan_names, read_names, warnings_of
+from payload.finish.netnames import assign, plan_names, warnings_of
 from payload.finish.uefi import ESP_TYPES, add_fallback
 from payload.finish.volumes import (
     Volume,
@@ -24,6 +24,7 @@ from payload.finish.volumes import (
     parse_fstab,
     target_node,
 )
+from payload.finish.ways import read_names
 from payload.model.errors import AdaptError, ToolError
 from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
@@ -74,8 +75,9 @@ def finish_copy(
             cards = plan_names(in_use, source.cards, wire, target.cards)
             for entry in cards:
                 monitor(Note(f"{entry.name}: {entry.mac or 'no card'} ({entry.why})"))
-            names = {entry.name: entry.mac for entry in cards if entry.mac}
-            adaptation = adapt_tree(root, target.cards, names)
+            refuse_lost_ways(cards, in_use)
+            assignment = assign(cards, in_use, source.cards, target.cards)
+            adaptation = adapt_tree(root, assignment)
             fstab = parse_fstab((read_inside(root, "/etc/fstab") or b"").decode("latin-1"))
         changes += adaptation.changes
         changes.append(Change(f"/{MARKER_PATH}", "the marker of this copy"))

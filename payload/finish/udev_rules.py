@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from payload.finish.naming import MAC as _MAC
+from payload.finish.naming import Assignment, Interface
 from payload.model.machine import Card
 
 _WRAP = re.compile(r"\\\r?\n")
@@ -21,7 +23,6 @@ _TOKEN = re.compile(
     r'(?P<key>[A-Za-z_]+)(?P<attribute>\{[^}"]*\}|\([^)"]*\))?\s*'
     r'(?P<operator>==|!=|\+=|-=|:=|=)\s*"(?P<value>[^"]*)"'
 )
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.IGNORECASE)
 _RENAME = re.compile(
     r"(?P<program>\S*rename_netiface)\s+(?:%k|\$kernel)\s+(?P<name>[^\s%*?$\[\]]+)"
 )
@@ -110,12 +111,24 @@ class NamingRule:
 
     def renamed(self, name: str) -> str:
         """The same rule with that name, its MAC in lower case and ATTRS(x) as ATTRS{x}."""
-        edits = [(given.at, f"{given.before}{name}{given.after}") for given in self.given]
+        given = [(one.at, f"{one.before}{name}{one.after}") for one in self.given]
+        return self._edited(given, self.mac)
+
+    def retied(self, mac: str) -> str:
+        """The same rule for the card with that MAC."""
+        return self._edited([], mac)
+
+    def _edited(self, edits: list[tuple[Span, str]], mac: str) -> str:
         for token in self.tokens:
             if self.raw[slice(*token.attribute_at)].startswith("("):
                 edits.append((token.attribute_at, f"{{{token.attribute}}}"))
             if _is_address(token):
-                edits.append((token.value_at, token.value.lower()))
+                edits.append(
+                    (
+                        token.value_at,
+                        mac if token.value.lower() == self.mac else token.value.lower(),
+                    )
+                )
         text = self.raw
         for (start, end), new in sorted(edits, reverse=True):
             # A value wrapped over two lines stays as it is unless it has to change.
@@ -254,6 +267,24 @@ def read_rules(content: bytes) -> tuple[NamingRule, ...]:
     return tuple(rule for rule in map(parse_rule, chunks) if rule is not None)
 
 
+def is_rules_file(name: str) -> bool:
+    """Whether a file in rules.d is kept by a generator of rules (which is not one itself)."""
+    named_so = re.fullmatch(r".*persistent.*(names|net).*\.rules", name)
+    return named_so is not None and not _is_about_else(name)
+
+
+def _is_about_else(name: str) -> bool:
+    """Generators hold templates of rules, and some rules are for CD drives."""
+    return re.search(r"persistent-cd|generator", name) is not None
+
+
+def read_ties(content: bytes, path: str = "") -> list[Interface]:
+    """The names that the rules of a file give to cards by MAC."""
+    if _is_about_else(PurePosixPath(path).name):
+        return []
+    return [Interface(rule.name, mac=rule.mac) for rule in read_rules(content) if rule.mac]
+
+
 def detect_dialect(content: bytes, path: str) -> Dialect:
     """How to write rules into this file: as its last rule, else as its header, else its name.
 
@@ -329,6 +360,20 @@ def rewrite_rules(
     for mac in missing:
         text += f"{end}{card_comment(present.get(mac))}{end}{dialect.rule(mac, name_of[mac])}{end}"
     return text.encode("latin-1")
+
+
+def retie_rules(content: bytes, path: str, assignment: Assignment) -> bytes:
+    """A rules file that somebody wrote by hand: its MACs become those of the cards here, no rule
+    is added or commented out. The generator's files are for `rewrite_rules`."""
+    name = PurePosixPath(path).name
+    if is_rules_file(name) or _is_about_else(name):
+        return content
+    parts = []
+    for chunk in _chunks(content.decode("latin-1")):
+        rule = parse_rule(chunk)
+        mac = assignment.mac_for(rule.name, rule.mac) if rule and rule.mac else ""
+        parts.append(rule.retied(mac) if rule and mac else chunk)
+    return "".join(parts).encode("latin-1")
 
 
 def _rewrite(content: bytes, decide: Callable[[NamingRule], str | None]) -> bytes:

@@ -23,6 +23,7 @@ class Card:
     modalias: str = ""
     carrier: bool = False
     speed: int = 0  # Mbit/s, 0 when unknown
+    alternatives: tuple[str, ...] = ()  # other names udev would have chosen, as "enp2s1"
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ class Links:
             modalias=_read(device / "modalias"),
             carrier=bool(link.get_attr("IFLA_CARRIER")) and bool(link["flags"] & 1),
             speed=_speed(self._net / name),
+            alternatives=_alternatives(link),
         )
 
 
@@ -127,6 +128,11 @@ def _netlink(goal: str) -> Iterator[Any]:
 
 def _name(link: Any) -> str:
     return str(link.get_attr("IFLA_IFNAME"))
+
+
+def _alternatives(link: Any) -> tuple[str, ...]:
+    properties = link.get_attr("IFLA_PROP_LIST")
+    return tuple(map(str, properties.get_attrs("IFLA_ALT_IFNAME"))) if properties else ()
 
 
 def _index(netlink: Any, name: str) -> int:

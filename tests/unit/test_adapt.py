@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.finish.adapt import adapt_tree, read_cards, run_adapt
+from payload.finish.naming import Assignment
 from payload.model.errors import AdaptError, SettingsError
 from payload.model.machine import Card
 
@@ -41,7 +42,7 @@ def test_one_file_names_the_cards_and_the_others_are_silent(root: Path) -> None:
     rules(root, "70-persistent-net.rules").write_text("# empty\n")
     rules(root, "70-persistent-cd.rules").write_text(RULE)
     rules(root, "75-persistent-net-generator.rules").write_text(RULE)
-    done = adapt_tree(root, [CARD], {"eth0": HERE})
+    done = adapt_tree(root, Assignment({"eth0": HERE}, [CARD]))
     assert [change.where for change in done.changes] == [
         "/etc/udev/rules.d/z25_persistent-net.rules"
     ]
@@ -49,14 +50,14 @@ def test_one_file_names_the_cards_and_the_others_are_silent(root: Path) -> None:
     assert rules(root, "70-persistent-net.rules").read_text() == "# empty\n"
     assert rules(root, "70-persistent-cd.rules").read_text() == RULE
     before = snapshot(root)
-    assert adapt_tree(root, [CARD], {"eth0": HERE}).changes == ()
+    assert adapt_tree(root, Assignment({"eth0": HERE}, [CARD])).changes == ()
     assert snapshot(root) == before
 
 
 def test_a_second_file_with_rules_must_not_contradict(root: Path) -> None:
     rules(root, "z25_persistent-net.rules").write_text(ADDED)
     rules(root, "70-persistent-net.rules").write_text(RULE)
-    adapt_tree(root, [CARD], {"eth0": HERE})
+    adapt_tree(root, Assignment({"eth0": HERE}, [CARD]))
     assert rules(root, "z25_persistent-net.rules").read_text() == "#" + ADDED
     assert rules(root, "70-persistent-net.rules").read_text().endswith(ADDED)
 
@@ -64,7 +65,7 @@ def test_a_second_file_with_rules_must_not_contradict(root: Path) -> None:
 def test_check_lists_and_writes_nothing(root: Path) -> None:
     rules(root, "70-persistent-net.rules").write_text(RULE)
     before = snapshot(root)
-    assert len(adapt_tree(root, [CARD], {"eth0": HERE}, check=True).changes) == 1
+    assert len(adapt_tree(root, Assignment({"eth0": HERE}, [CARD]), check=True).changes) == 1
     assert snapshot(root) == before
 
 
@@ -74,7 +75,7 @@ def test_an_absolute_link_means_the_copys_own_root(root: Path, tmp_path: Path) -
     rules(root, "70-persistent-net.rules").symlink_to("/etc/real.rules")
     (root / "etc/real.rules").write_text(RULE)
     rules(root, "71-persistent-net.rules").symlink_to(live)
-    done = adapt_tree(root, [CARD], {"eth0": HERE})
+    done = adapt_tree(root, Assignment({"eth0": HERE}, [CARD]))
     assert [change.where for change in done.changes] == ["/etc/real.rules"]
     assert rules(root, "70-persistent-net.rules").is_symlink()
     assert live.read_text() == RULE
@@ -84,12 +85,12 @@ def test_mode_and_owner_stay(root: Path) -> None:
     place = rules(root, "70-persistent-net.rules")
     place.write_text(RULE)
     place.chmod(0o600)
-    adapt_tree(root, [CARD], {"eth0": HERE})
+    adapt_tree(root, Assignment({"eth0": HERE}, [CARD]))
     assert place.stat().st_mode & 0o7777 == 0o600
 
 
 def test_without_rules_ethn_gets_the_file_of_the_systems_generator(root: Path) -> None:
-    adapt_tree(root, [CARD], {"eth0": HERE})
+    adapt_tree(root, Assignment({"eth0": HERE}, [CARD]))
     assert f'ATTR{{address}}=="{HERE}"' in rules(root, "70-persistent-net.rules").read_text()
 
 
@@ -98,24 +99,24 @@ def test_without_rules_on_etch(root: Path) -> None:
         "../persistent-net-generator.rules"
     )
     (root / "etc/udev/persistent-net-generator.rules").write_text("")
-    adapt_tree(root, [CARD], {"eth0": HERE})
+    adapt_tree(root, Assignment({"eth0": HERE}, [CARD]))
     assert rules(root, "z25_persistent-net.rules").read_text().endswith(ADDED)
 
 
 def test_predictable_names_get_link_files(root: Path) -> None:
-    (root / "usr/lib/systemd").mkdir(parents=True)
+    (root / "usr/lib/udev/rules.d").mkdir(parents=True)
     (root / "lib").symlink_to("/usr/lib")
-    (root / "usr/lib/systemd/systemd").write_text("")
-    done = adapt_tree(root, [CARD], {"enp3s0": HERE})
+    (root / "usr/lib/udev/rules.d/80-net-setup-link.rules").write_text("")
+    done = adapt_tree(root, Assignment({"enp3s0": HERE}, [CARD]))
     link = root / "etc/systemd/network/10-failover-enp3s0.link"
     assert f"[Match]\nMACAddress={HERE}\n\n[Link]\nName=enp3s0\n" in link.read_text()
     assert [change.where for change in done.changes] == [f"/{link.relative_to(root)}"]
-    assert adapt_tree(root, [CARD], {"enp3s0": HERE}).changes == ()
+    assert adapt_tree(root, Assignment({"enp3s0": HERE}, [CARD])).changes == ()
 
 
 def test_a_system_without_udev_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(AdaptError, match="no /etc/udev"):
-        adapt_tree(tmp_path, [CARD], {"eth0": HERE})
+        adapt_tree(tmp_path, Assignment({"eth0": HERE}, [CARD]))
 
 
 def test_a_full_disk_leaves_the_old_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,14 +127,14 @@ def test_a_full_disk_leaves_the_old_file(root: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("payload.system.files.os.fsync", full)
     with pytest.raises(AdaptError, match="No space left on device"):
-        adapt_tree(root, [CARD], {"eth0": HERE})
+        adapt_tree(root, Assignment({"eth0": HERE}, [CARD]))
     assert snapshot(root)["etc/udev/rules.d/70-persistent-net.rules"][0] == RULE.encode()
 
 
 def test_univention_setting_an_old_address_is_told(root: Path) -> None:
     (root / "etc/univention").mkdir()
     (root / "etc/univention/base.conf").write_text(f"interfaces/eth0/mac: {OLD}\n")
-    assert "interfaces/eth0/mac" in adapt_tree(root, [CARD], {}).warnings[0]
+    assert "interfaces/eth0/mac" in adapt_tree(root, Assignment({}, [CARD])).warnings[0]
 
 
 def document(**told: object) -> bytes:

@@ -209,12 +209,14 @@ def test_adapt_rewrites_once(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         )
     )
     arguments = ["adapt", str(tmp_path / "root"), "--cards", str(cards)]
-    assert main([*arguments, "--check"]) == 0
+    assert main([*arguments, "--check"]) == 20
     assert "would be changed: /etc/udev/rules.d/z25" in capsys.readouterr().out
     assert rules.read_text() == old
     assert main([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["changes"]
     once = rules.read_text()
+    assert main([*arguments, "--check"]) == 0, "nothing is left to do"
+    capsys.readouterr()
     assert '"00:16:3e:00:00:02", NAME="eth0"' in once
     assert main(arguments) == 0
     assert "nothing to change" in capsys.readouterr().out

@@ -2,16 +2,12 @@
 
 from pathlib import Path
 
-from payload.finish.netnames import (
-    NamesInUse,
-    is_rules_file,
-    parse_interfaces,
-    parse_ucr,
-    plan_names,
-    read_names,
-    warnings_of,
-)
+from payload.finish.ifupdown import read_ifupdown, read_ucr
+from payload.finish.netnames import plan_names, warnings_of
+from payload.finish.udev_rules import is_rules_file
+from payload.finish.ways import read_names, summarise
 from payload.model.machine import Card
+from payload.model.network import NamesInUse
 from payload.model.report import CardName
 
 OLD = [f"00:1a:64:00:00:0{n}" for n in range(4)]
@@ -122,14 +118,14 @@ iface bond0 inet dhcp
 iface eth6 inet manual
 # iface eth7 inet static
 """
-    names = parse_interfaces(text)
+    names = summarise(read_ifupdown(text.encode()))
     assert names.addressed == ("eth1", "eth2", "eth3", "eth4")
     assert names.configured == ("eth5", "eth6")
 
 
 def test_the_card_below_a_bridge_leads_to_its_gateway() -> None:
     text = "iface br0 inet static\n gateway 10.0.0.1\n bridge_ports eth1\niface eth0 inet dhcp\n"
-    assert parse_interfaces(text).addressed == ("eth1", "eth0")
+    assert summarise(read_ifupdown(text.encode())).addressed == ("eth1", "eth0")
 
 
 def test_univention_registry_knows_the_gateway_by_its_network() -> None:
@@ -143,7 +139,7 @@ interfaces/eth1_1/address: 192.0.2.6
 interfaces/eth2/netmask: 255.0.0.0
 ldap/master: master.example.org
 """
-    names = parse_ucr(text)
+    names = summarise(read_ucr(text.encode()))
     assert names.addressed == ("eth1", "eth0")
     assert names.configured == ("eth2",)
 
@@ -167,4 +163,6 @@ def test_names_are_read_from_all_places_below_the_root(tmp_path: Path) -> None:
     (tmp_path / "etc/network/interfaces.d").mkdir(parents=True)
     (tmp_path / "etc/network/interfaces").write_text("auto eth0\n")
     (tmp_path / "etc/network/interfaces.d/wan").write_text("iface eth1 inet dhcp\n")
-    assert read_names(tmp_path) == NamesInUse({"eth0": OLD[0]}, ("eth1",), ("eth0",))
+    found = read_names(tmp_path)
+    assert found.macs == {"eth0": OLD[0]}
+    assert (found.addressed, found.configured) == (("eth1",), ("eth0",))

@@ -1,0 +1,100 @@
+"""The table of all ways of configuring network cards that are known here.
+
+Another one is one more entry: where its files are, a function that reads one, and, where files
+tie names to cards by MAC or slot, a function that rewrites one.
+"""
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from payload.finish import ifcfg, iftab, ifupdown, keyfiles, netplan, networkd
+from payload.finish.naming import Interface, System
+from payload.finish.udev_rules import read_ties, retie_rules
+from payload.system.files import inside, read_inside
+
+RULES_DIRECTORY = "/etc/udev/rules.d"
+LINK_DIRECTORY = "/etc/systemd/network"
+UCR = "/etc/univention/base.conf"
+
+# What writes names on cards; where two disagree, the first is right.
+SYSTEMS = (
+    System("udev rules", (f"{RULES_DIRECTORY}/*.rules",), read_ties, retie_rules),
+    System(
+        "systemd .link", (f"{LINK_DIRECTORY}/*.link",), networkd.read_link, networkd.rewrite_match
+    ),
+    System("iftab", ("/etc/iftab", "/etc/mactab"), iftab.read_tab, iftab.rewrite_tab),
+    System(
+        "ifcfg",
+        ("/etc/sysconfig/network-scripts/ifcfg-*",),
+        ifcfg.read_ifcfg,
+        ifcfg.rewrite_ifcfg,
+    ),
+    System(
+        "SUSE ifcfg",
+        ("/etc/sysconfig/network/ifcfg-*",),
+        ifcfg.read_ifcfg,
+        rename=ifcfg.rename_suse,
+    ),
+    System(
+        "SUSE routes",
+        ("/etc/sysconfig/network/ifroute-*",),
+        ifcfg.read_routes,
+        rename=ifcfg.rename_suse,
+    ),
+    System("SUSE routes", ("/etc/sysconfig/network/routes",), ifcfg.read_routes),
+    System("Red Hat network", ("/etc/sysconfig/network",), ifcfg.read_sysconfig_network),
+    System("netplan", ("/etc/netplan/*.yaml",), netplan.read_netplan, netplan.rewrite_netplan),
+    System(
+        "NetworkManager",
+        ("/etc/NetworkManager/system-connections/*",),
+        keyfiles.read_keyfile,
+        keyfiles.rewrite_keyfile,
+    ),
+    System(
+        "NetworkManager settings",
+        ("/etc/NetworkManager/NetworkManager.conf", "/etc/NetworkManager/conf.d/*.conf"),
+        lambda content, path: (),
+        keyfiles.rewrite_mentions,
+    ),
+    System(
+        "networkd",
+        (f"{LINK_DIRECTORY}/*.network",),
+        networkd.read_network,
+        networkd.rewrite_match,
+    ),
+    System("networkd", (f"{LINK_DIRECTORY}/*.netdev",), networkd.read_netdev),
+    System("Univention registry", (UCR,), ifupdown.read_ucr),
+    System(
+        "ifupdown",
+        ("/etc/network/interfaces", "/etc/network/interfaces.d/*"),
+        ifupdown.read_ifupdown,
+    ),
+)
+
+
+def files_of(root: Path, system: System) -> Iterator[str]:
+    """Paths (from the copy's root, as they are called there) of a system's files, none twice.
+
+    Raises OSError.
+    """
+    seen = set()
+    for pattern in system.patterns:
+        place = PurePosixPath(pattern)
+        directory = inside(root, str(place.parent))
+        names = sorted(entry.name for entry in directory.iterdir()) if directory.is_dir() else ()
+        for name in names:
+            path = inside(root, f"{place.parent}/{name}")
+            if fnmatchcase(name, place.name) and path.is_file() and path not in seen:
+                seen.add(path)
+                yield f"{place.parent}/{name}"
+
+
+def read_interfaces(root: Path) -> list[Interface]:
+    """Everything that the system at `root` says of its interfaces. Raises OSError."""
+    return [
+        interface
+        for system in SYSTEMS
+        for path in files_of(root, system)
+        for interface in system.read(read_inside(root, path) or b"", path)
+    ]
