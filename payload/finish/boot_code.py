@@ -9,7 +9,7 @@ import struct
 
 from payload.finish.boot_sector import EXTLINUX, LILO, SECTOR, UNKNOWN, BootCode, ReadDisk
 from payload.finish.grub_core import read_grub2
-from payload.finish.grub_legacy import STAGE1_VERSION, VERSION, read_grub_legacy
+from payload.finish.grub_legacy import is_stage1, read_grub_legacy
 from payload.model.disk import Partition, PartitionTable
 from payload.model.errors import AdaptError
 
@@ -48,7 +48,7 @@ def _known(
 ) -> BootCode | None:
     if sector[0x5A:0x5C] == b"\x00\x80" and b"GRUB" in sector:
         return read_grub2(read, sector, table, name)
-    if sector[STAGE1_VERSION : STAGE1_VERSION + 2] == VERSION and b"GRUB" in sector:
+    if is_stage1(sector):
         return read_grub_legacy(read, sector, name)
     if sector[6:10] == b"LILO" or sector[2:6] == b"LILO":
         return BootCode(LILO, ("LILO's boot sector is carried over, its map by the same sectors",))

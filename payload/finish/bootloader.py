@@ -76,7 +76,7 @@ def _no_menu(code: BootCode, name: str) -> str:
         )
     where = f" in {code.directory}" if code.directory else ""
     return (
-        f"{code.loader} is on {name}, but its menu ({' or '.join(MENUS[code.loader])}){where} is on"
+        f"{code.loader} is on {name}, but its menu ({MENUS[code.loader]}){where} is on"
         " no file system of the copy where it looks for it. The copy would stop at a bare prompt."
         " Repair the boot loader of the source, then copy again."
     )

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from payload.finish.boot_sector import GRUB_LEGACY, SECTOR, BootCode, ReadDisk
 from payload.model.errors import LoaderError
 
-VERSION = b"\x03\x02"  # of what the stages hand each other
-STAGE1_VERSION = 0x3E  # in stage 1
+_VERSION = b"\x03\x02"  # of what the stages hand each other
+_STAGE1_VERSION = 0x3E  # in stage 1
 _STAGE1_ADDRESS = 0x42  # where it loads the next stage to, then that one's sector
 _STAGE1_5_ADDRESS = 0x2000
 _LIST_END = SECTOR - 8  # in the next stage's first sector: (start, count, segment) downwards
@@ -33,6 +33,10 @@ class Stage:
     number: int | None
     elsewhere: bool
     named: bool
+
+
+def is_stage1(sector: bytes) -> bool:
+    return sector[_STAGE1_VERSION : _STAGE1_VERSION + 2] == _VERSION and b"GRUB" in sector
 
 
 def read_grub_legacy(read: ReadDisk, sector: bytes, name: str) -> BootCode:
@@ -94,7 +98,7 @@ def parse_stage(image: bytes, *, is_stage1_5: bool) -> Stage | None:
     """What stands in the second sector of a stage; None when it is none."""
     head = image[SECTOR : 2 * SECTOR]
     found = re.compile(rb"0\.\d+[\x21-\x7e]{0,12}\0").match(head, 0x12)
-    if head[6:8] != VERSION or found is None:
+    if head[6:8] != _VERSION or found is None:
         return None
     at = found.end() + 4 * is_stage1_5  # a stage 1.5 has the device before the path
     text = head[at:].split(b"\0")[0].decode("ascii", "replace")

@@ -5,7 +5,7 @@ menu itself starts nothing, which no other loader mends.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from payload.finish.boot_sector import EXTLINUX, GRUB_2, GRUB_LEGACY, LILO, BootCode
@@ -26,7 +26,7 @@ from payload.system.files import inside, read_inside
 Trees = Mapping[Volume, Path]
 
 DIRECTORIES = ("/boot/grub", "/grub", "/boot/grub2", "/grub2", "/boot/boot/grub")
-MENUS = {GRUB_2: ("grub.cfg",), GRUB_LEGACY: ("menu.lst", "grub.conf")}
+MENUS = {GRUB_2: "grub.cfg", GRUB_LEGACY: "menu.lst or grub.conf"}  # what each calls them
 _SNIPPETS = ("/loader/entries", "/boot/loader/entries")
 _SYSLINUX = tuple(
     f"{directory}{name}/{name}{ending}"
@@ -38,12 +38,16 @@ _SYSLINUX = tuple(
 
 @dataclass(frozen=True)
 class Menu:
-    """A boot menu in a directory on the file system `place`: what it starts, the default first."""
+    """A boot menu in a directory on the file system `place`: what it starts, the default first.
+
+    `stage2` is the file of GRUB legacy that opens it.
+    """
 
     loader: str
     place: Volume
     directory: str
     entries: tuple[Entry, ...]
+    stage2: str = ""
 
 
 # --- from the loader to its menu
@@ -51,16 +55,15 @@ class Menu:
 
 def find_menus(code: BootCode, disk: int, trees: Trees) -> Iterator[Menu]:
     """The menus the loader on that disk may mean: as it says, else wherever one may be."""
-    if code.stage2 or code.image:
+    if code.loader == GRUB_LEGACY:
         yield from _legacy_menus(code, disk, trees)
         return
     for volume, tree in trees.items():
         if not is_meant(code, disk, volume, trees):
             continue
-        if code.loader in MENUS:
+        if code.loader == GRUB_2:
             for directory in (code.directory,) if code.directory else DIRECTORIES:
-                for name in MENUS[code.loader]:
-                    yield from read_menu(code.loader, volume, tree, f"{directory}/{name}")
+                yield from read_menu(GRUB_2, volume, tree, f"{directory}/grub.cfg")
         for path in {LILO: ("/etc/lilo.conf",), EXTLINUX: _SYSLINUX}.get(code.loader, ()):
             yield from read_menu(code.loader, volume, tree, path)
 
@@ -138,7 +141,8 @@ def _legacy_menus(code: BootCode, disk: int, trees: Trees) -> Iterator[Menu]:
             if stage is None or (code.image and not _holds(code.image, content)):
                 continue
             for place in _menu_places(stage, volume, disk, trees):
-                yield from read_menu(GRUB_LEGACY, place, trees[place], stage.path)
+                for menu in read_menu(GRUB_LEGACY, place, trees[place], stage.path):
+                    yield replace(menu, stage2=path)
 
 
 def _holds(image: bytes, content: bytes) -> bool:

@@ -1,11 +1,11 @@
 """Make a copy start whose boot loader did not come over: it lay on a disk that is not copied, its
 core was damaged, or it looks for its menu where there is none.
 
-GRUB 2 is put in front of the copy's own menu, which is found by the UUID of its file system. That
-is done without grub-install: grub-probe wants the kernel's partition nodes, and this machine's
-kernel has never read the new table. Each core is read as the check reads it before a byte of it is
-written; a menu that starts nothing is left alone, since no loader mends it. The copied system's
-files are not touched, so the marker in it does not tell of this: the report does.
+GRUB 2 is put in front of the copy's own menu, which is found by the UUID of its file system, or
+GRUB legacy in front of its stage 2. That is done without grub-install: grub-probe wants the
+kernel's partition nodes, and this machine's kernel has never read the new table. A menu that starts
+nothing is left alone, since no loader mends it. The copied system's files are not touched, so the
+marker in it does not tell of this: the report does.
 """
 
 import mmap
@@ -14,20 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from payload.finish.boot_code import read_boot_code
-from payload.finish.boot_sector import GRUB_2, SECTOR, BootCode
+from payload.finish.boot_sector import GRUB_2, GRUB_LEGACY, SECTOR, BootCode
 from payload.finish.bootloader import BootDisk
-from payload.finish.grub_layout import CODE_END, Room, as_if_written, find_room, lay_out
-from payload.finish.grub_parts import (
-    LIVE_MODULES,
-    OWN_PAIR,
-    Pair,
-    find_kits,
-    kept_pair,
-    make_pair,
-    recipe_for,
-)
-from payload.finish.menus import Menu, Trees, check_menu, find_menus, is_meant
+from payload.finish.candidates import Medium, Task, find_loaders
+from payload.finish.grub_layout import CODE_END, find_room
+from payload.finish.grub_legacy import is_stage1
+from payload.finish.menus import Menu, Trees, check_menu, find_menus
 from payload.finish.sequence import as_adapt_error, boot_disks, byte_range, check_finished
 from payload.finish.volumes import (
     Volume,
@@ -36,8 +28,7 @@ from payload.finish.volumes import (
     mounted_read_only,
     parse_fstab,
 )
-from payload.model.disk import PartitionTable
-from payload.model.errors import AdaptError, LoaderError, TargetDiskError, ToolError
+from payload.model.errors import AdaptError, LoaderError, TargetDiskError
 from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
 from payload.model.machine import Firmware
@@ -46,6 +37,8 @@ from payload.model.plan import Plan
 from payload.model.report import BootLoaderReport
 from payload.system.files import read_inside
 from payload.system.host import Host
+
+MEDIUM = Medium()
 
 
 @dataclass(frozen=True)
@@ -97,7 +90,7 @@ def _prepare(host: Host, plan: Plan, target: Inventory, broken: LoaderError) -> 
         boot_disks(host, plan, target) as disks,
     ):
         root = next(one for one in volumes if _is_root(plan, one))
-        menu = choose_menu(volumes, trees, root)
+        menu = choose_menu(volumes, trees, root, legacy=was_legacy(disks))
         if menu is None:
             raise broken
         index = choose_disk(disks, menu)
@@ -105,13 +98,9 @@ def _prepare(host: Host, plan: Plan, target: Inventory, broken: LoaderError) -> 
         failures: list[str] = []
         try:
             room = find_room(table, plan.disks[index].target.sector_size, name)
-            for strategy, pair in _candidates(host, menu, disks, trees, failures):
-                try:
-                    writes = plan_reinstall(pair, room, menu, index, table)
-                except AdaptError as error:
-                    failures.append(f"{strategy}: {error}")
-                else:
-                    return Reinstall(index, writes, strategy)
+            task = Task(menu, index, room, table, disks[menu.place.disk].table)
+            for strategy, writes in find_loaders(host.run, task, trees, MEDIUM, failures):
+                return Reinstall(index, writes, strategy)
         except AdaptError as error:
             failures.append(str(error))
     raise AdaptError(
@@ -126,20 +115,32 @@ def _is_root(plan: Plan, volume: Volume) -> bool:
     return (volume.disk, volume.number) == (region.pair, region.number)
 
 
-def choose_menu(volumes: Sequence[Volume], trees: Trees, root: Volume) -> Menu | None:
-    """The GRUB 2 menu the copied system keeps up to date, if it starts something: on its /boot,
-    else on its root file system, else wherever one is."""
+def choose_menu(
+    volumes: Sequence[Volume], trees: Trees, root: Volume, *, legacy: bool = False
+) -> Menu | None:
+    """The menu the copied system keeps up to date, if it starts something: on its /boot, else on
+    its root file system, else wherever one is. GRUB 2's comes first unless a `legacy` one was in
+    use."""
     fstab = read_inside(trees[root], "/etc/fstab") if root in trees else None
     boot = mounted_at(volumes, parse_fstab((fstab or b"").decode("latin-1")), "/boot")
-    menus = list(find_menus(BootCode(GRUB_2, ()), 0, trees))
-    menus.sort(key=lambda menu: (menu.place != boot, menu.place != root))
-    for menu in menus:
-        try:
-            check_menu(menu, menu.place.disk, volumes, trees)
-        except AdaptError:
-            continue
-        return menu
+    loaders = (GRUB_LEGACY, GRUB_2) if legacy else (GRUB_2, GRUB_LEGACY)
+    for loader in loaders:
+        menus = list(find_menus(BootCode(loader, ()), 0, trees))
+        menus.sort(key=lambda menu: (menu.place != boot, menu.place != root))
+        for menu in menus:
+            try:
+                check_menu(menu, menu.place.disk, volumes, trees)
+            except AdaptError:
+                continue
+            return menu
     return None
+
+
+def was_legacy(disks: Sequence[BootDisk]) -> bool:
+    """Whether what is left of the boot code is GRUB legacy's."""
+    sectors = (disk.read(0, SECTOR) for disk in disks if disk.table is not None)
+    first = next((sector for sector in sectors if any(sector[:CODE_END])), b"")
+    return is_stage1(first)
 
 
 def choose_disk(disks: Sequence[BootDisk], menu: Menu) -> int:
@@ -150,42 +151,10 @@ def choose_disk(disks: Sequence[BootDisk], menu: Menu) -> int:
     return menu.place.disk
 
 
-def _candidates(
-    host: Host, menu: Menu, disks: Sequence[BootDisk], trees: Trees, failures: list[str]
-) -> Iterator[tuple[str, Pair]]:
-    """Loaders for that menu with what to call them, the best first; why one could not be made
-    goes to `failures`."""
-    kept = kept_pair(menu, trees)
-    if kept is not None:
-        yield OWN_PAIR, kept
-    for kit in find_kits(menu, trees, LIVE_MODULES):
-        try:
-            recipe = recipe_for(menu, disks[menu.place.disk].table, kit, trees)
-            pair = make_pair(host.run, kit, recipe)
-        except (AdaptError, ToolError, OSError) as error:
-            failures.append(f"{kit.strategy}: {error}")
-        else:
-            yield kit.strategy, pair
-
-
-def plan_reinstall(
-    pair: Pair, room: Room, menu: Menu, disk: int, table: PartitionTable | None
-) -> dict[int, bytes]:
-    """The bytes that put the pair there, proven to lead to the menu when read from disk `disk`.
-
-    Raises AdaptError when they do not fit or lead elsewhere.
-    """
-    writes = lay_out(pair.boot, pair.core, room)
-    code = read_boot_code(as_if_written(writes), table, "the disk")
-    if code is None or code.directory != menu.directory or not is_meant(code, disk, menu.place):
-        raise AdaptError("Its core does not look for its menu where the copy has it.")
-    return writes
-
-
 def _changes(plan: Plan, reinstall: Reinstall, why: str) -> Iterator[Change]:
     for place, content in reinstall.writes.items():
         where = byte_range(plan, reinstall.pair, place, len(content))
-        part = "core" if place else "boot sector"
+        part = "core or stage 1.5" if place else "boot sector"
         yield Change(where, f"GRUB's {part}, {reinstall.strategy}, because: {why}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from payload.finish import reinstall
+from payload.finish.candidates import Medium
 from payload.finish.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
 from payload.model.disk import Hardware
 from payload.model.errors import AdaptError, TargetDiskError
@@ -154,7 +155,7 @@ def _with_table(copy: Sealed, table: object) -> None:
 def test_no_grub_anywhere_is_told_and_nothing_is_written(
     copy: Sealed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reinstall, "LIVE_MODULES", tmp_path / "nothing")
+    monkeypatch.setattr(reinstall, "MEDIUM", Medium(tmp_path / "nothing", tmp_path / "none"))
     copy.write(0, bytes(440))
     before = copy.disks[0].read_bytes()
     with pytest.raises(AdaptError, match=r"neither the copy nor this medium has one\. Put right"):

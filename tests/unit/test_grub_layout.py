@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from payload.finish.boot_code import read_boot_code
 from payload.finish.boot_sector import BIOS_BOOT, SECTOR
 from payload.finish.bootloader import BootDisk
+from payload.finish.candidates import Task, prove
 from payload.finish.grub_layout import (
     Room,
     as_if_written,
@@ -19,7 +20,7 @@ from payload.finish.grub_layout import (
 )
 from payload.finish.grub_parts import Pair
 from payload.finish.menus import Menu
-from payload.finish.reinstall import choose_disk, plan_reinstall
+from payload.finish.reinstall import choose_disk
 from payload.finish.volumes import Volume
 from payload.model.disk import MIB, Partition, PartitionTable
 from payload.model.errors import AdaptError
@@ -33,6 +34,7 @@ GPT = PartitionTable(
 BOOT = b"\xeb\x63" + bytes(0x58) + b"\x00\x80" + bytes(10) + b"\xeb\x05" + b"GRUB " + bytes(400)
 BOOT += bytes(SECTOR - len(BOOT))
 CORE = b"\x52" + bytes(SECTOR - 1) + b"\x01" * (9 * SECTOR)
+ROOM = find_room(OLD, SECTOR, "sda")
 MENU = Menu("GRUB 2", Volume(0, 1, 0, 0, "ext4", "u-u"), "/grub", ())
 
 
@@ -104,7 +106,7 @@ def test_noise_is_never_planned(boot: bytes, core: bytes) -> None:
     """What does not prove to lead to the menu is not written."""
     for first in (BOOT, boot):
         with pytest.raises(AdaptError):
-            plan_reinstall(Pair(first, core), find_room(OLD, SECTOR, "sda"), MENU, 0, OLD)
+            prove(lay_out(first, core, ROOM), Task(MENU, 0, ROOM, OLD, OLD))
 
 
 def test_the_menu_is_searched_by_uuid_within_its_own_table() -> None:

@@ -1,4 +1,4 @@
-"""GRUB installed anew really starts, finds the menu of the copy, and loads what the menu asks for.
+"""GRUB installed anew really starts and finds the menu of the copy.
 
 Firmware and GRUB alone: nothing of Linux is started, so the machines are done within seconds.
 """
@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from payload.finish import reinstall
+from payload.finish.candidates import Medium
 from payload.finish.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
+from payload.finish.legacy_shell import LIVE_SHELL
+from tests.integration.legacy_server import make_legacy, unpacked_shell
 from tests.integration.paper_copy import Sealed
 from tests.integration.server_image import ServerImages, make_server
 from tests.vm.machine import Bus, Drive, Hardware, Machine
@@ -46,15 +50,26 @@ def gpt(copy: Sealed) -> None:
     copy.give_modules()
 
 
+def legacy(copy: Sealed) -> None:
+    make_legacy(copy, unpacked_shell(), "setup --prefix=/grub (hd0)")
+    with copy.boot() as boot:
+        menu = boot / "grub/menu.lst"
+        menu.write_text("serial --unit=0\nterminal --silent serial\n" + menu.read_text())
+
+
 CASES: dict[str, tuple[Callable[[Sealed], None], str]] = {
     "modules": (own_modules, OWN_MODULES),
     "pair": (own_pair, OWN_PAIR),
     "live": (nothing, LIVE_GRUB),
     "gpt": (gpt, OWN_MODULES),
+    "legacy": (legacy, LIVE_SHELL),
 }
 
 
-def test_the_copy_starts_with_its_own_menu(tmp_path: Path, server: ServerImages) -> None:
+def test_the_copy_starts_with_its_own_menu(
+    tmp_path: Path, server: ServerImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reinstall, "MEDIUM", Medium(shell=unpacked_shell()))
     with ExitStack() as stack:
         machines = []
         for name, (prepare, strategy) in CASES.items():
@@ -66,16 +81,18 @@ def test_the_copy_starts_with_its_own_menu(tmp_path: Path, server: ServerImages)
             assert copy.start()[0].strategy == strategy
             machines.append(stack.enter_context(Machine(_machine(name, copy), directory)))
         for machine in machines:
-            machine.wait_for(WORD, SECONDS)
-            machine.wait_for(r"\*server", SECONDS)
-            assert "error" not in machine.text
+            if "legacy" not in machine.name:
+                machine.wait_for(WORD, SECONDS)
+            machine.wait_for(r"[* ]server +", SECONDS)
+            assert "error" not in machine.text.lower()
 
 
 def break_the_loader(copy: Sealed) -> None:
     """No boot code and no core, as on a copy whose source starts from another disk."""
     with copy.boot() as boot:
         menu = boot / "grub/grub.cfg"
-        menu.write_text(SPEAK + menu.read_text())
+        if menu.exists():
+            menu.write_text(SPEAK + menu.read_text())
     copy.write(0, bytes(440))
     copy.write(34 * 512, bytes((2048 - 34) * 512))
 
