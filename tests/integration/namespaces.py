@@ -32,9 +32,9 @@ _numbers = itertools.count()
 # dhcpcd keeps its pid files and its identity in these; two machines must not share them.
 _PRIVATE = ("/run/dhcpcd", "/var/lib/dhcpcd")
 # And where mounts are not shared, a mount that another thread has for a moment would live on in
-# the machine's copy of all mounts, and keep its disk busy.
+# the machine's copy of all mounts, and keep its disk busy. Some are gone before their turn comes.
 _EXEC = """
-awk '$2 ~ "/ugs-failover-" { print $2 }' /proc/self/mounts | xargs -r -n1 umount
+awk '$2 ~ "/ugs-failover-" { print $2 }' /proc/self/mounts | xargs -r -n1 umount 2>/dev/null || :
 for place in %s; do
     mkdir -p "$place" "$0$place"
     mount --bind "$0$place" "$place"
