@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from payload.finish.adapt import adapt_tree, refuse_lost_ways
+from payload.finish.boot_record import plant_record
 from payload.finish.bootloader import BootDisk, check_boot
 from payload.finish.marker import record_marker, write_marker
 from payload.finish.netnames import assign, plan_names, warnings_of
@@ -78,8 +79,9 @@ def finish_copy(
             refuse_lost_ways(cards, in_use)
             assignment = assign(cards, in_use, source.cards, target.cards)
             adaptation = adapt_tree(root, assignment)
+            record = plant_record(root)
             fstab = parse_fstab((read_inside(root, "/etc/fstab") or b"").decode("latin-1"))
-        changes += adaptation.changes
+        changes += (*adaptation.changes, *record.changes)
         changes.append(Change(f"/{MARKER_PATH}", "the marker of this copy"))
         own_var = mounted_at(volumes, fstab, "/var")
         if own_var is not None:
@@ -97,7 +99,7 @@ def finish_copy(
         marker = record_marker(host.mounts, device, region.file_system, marker)
     if own_var is not None:
         _write_into_var(host, plan, target, own_var, marker)
-    warnings = (*warnings_of(cards, in_use), *adaptation.warnings)
+    warnings = (*warnings_of(cards, in_use), *adaptation.warnings, *record.warnings)
     for warning in warnings:
         monitor(Note(warning, Level.WARNING))
     return FinishResult(cards, tuple(changes), warnings, marker)

@@ -14,7 +14,7 @@ from payload.model.codec import DocumentError, from_json
 from payload.model.disk import Disk, FileSystem
 from payload.model.errors import ToolError
 from payload.model.inventory import InstalledSystem
-from payload.model.marker import MARKER_FORMAT, MARKER_PATH, CopyMarker
+from payload.model.marker import MARKER_FORMAT, MARKER_PATH, USED_PATH, CopyMarker
 from payload.system.files import inside, read_inside
 from payload.system.filesystems import read_needs_recovery, read_usage
 from payload.system.host import Host
@@ -98,7 +98,9 @@ def _look_for_root(host: Host, node: str, disk: Disk, volume: Volume, findings: 
                 if is_root(root):
                     system = describe_root(root, disk.id, volume.number, kind)
                     marker, usage = read_marker(root), read_usage(node, kind)
-                    findings.systems.append(replace(system, marker=marker, usage=usage))
+                    started = read_first_start(root)
+                    found = replace(system, marker=marker, usage=usage, started_at=started)
+                    findings.systems.append(found)
                     return
 
 
@@ -141,6 +143,15 @@ def read_marker(root: Path) -> CopyMarker | None:
     if marker.format != MARKER_FORMAT:
         raise DocumentError(f"/{MARKER_PATH} has the format {marker.format}, not {MARKER_FORMAT}.")
     return marker
+
+
+def read_first_start(root: Path) -> int:
+    """When a copy noted its first start, in seconds since the epoch; 0 when it did not. Raises
+    OSError."""
+    try:
+        return max(1, int(inside(root, USED_PATH).lstat().st_mtime))
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _ucs_version(ucr: dict[str, str]) -> str:

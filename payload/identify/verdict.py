@@ -131,7 +131,7 @@ def _judge_copy(disk: Disk, content: Content, system: InstalledSystem, machine: 
         return verdict(Finding.COPY_ELSEWHERE, f"made for machine {marker.target.id[:8]}")
     if mapping is None:
         return verdict(Finding.COPY_ELSEWHERE, "made for another disk of this machine")
-    evidence = "; ".join(signs_of_use(marker, system.usage))
+    evidence = "; ".join(signs_of_use(marker, system.usage, system.started_at))
     if evidence:
         return verdict(Finding.USED_COPY, f"used since: {evidence}")
     if system.disk != disk.id and mapping.content != (content.fingerprint or None):
@@ -140,11 +140,14 @@ def _judge_copy(disk: Disk, content: Content, system: InstalledSystem, machine: 
     return verdict(Finding.UNUSED_COPY, "unused")
 
 
-def signs_of_use(marker: CopyMarker, now: Usage | None) -> Iterator[str]:
-    """Why a copy may have been in service since it was finished. Nothing: it was not."""
+def signs_of_use(marker: CopyMarker, now: Usage | None, started_at: int) -> Iterator[str]:
+    """Why a copy may have been in service since it was finished. Nothing: it was not. `started_at`
+    is when it noted its own first start, 0 when it did not."""
     then = marker.usage
     if marker.used:
         yield "its own mark says so"
+    if started_at:
+        yield f"it was started first on {when(started_at)}"
     if now is None or min(now.counter, then.counter) < 0:
         yield f"its file system ({then.kind}) does not tell, so it cannot be excluded"
     elif now.kind != then.kind or now.counter != then.counter:

@@ -19,6 +19,7 @@ class InstalledSystem:
     ucs_version: str = ""
     marker: CopyMarker | None = None
     usage: Usage | None = None  # as it is now, to compare with marker.usage
+    started_at: int = 0  # when a copy noted its first start, seconds since the epoch; 0: it did not
 
 
 @dataclass(frozen=True)

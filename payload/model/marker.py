@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from payload.model.codec import DocumentError, from_json
 
 MARKER_PATH = "var/lib/ugs-failover/copy.json"  # below the root of the copy
+# A file that the copy makes at its first start (`finish.boot_record`), in its root file system
+# whatever else is mounted, unlike /var. Its time is when that was.
+USED_PATH = "etc/ugs-failover-used"
 MARKER_FORMAT = 1
 
 

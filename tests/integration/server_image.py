@@ -129,6 +129,7 @@ def _make_root(directory: Path, image: Path, files: int) -> None:
             "  address 192.0.2.7/24\n  gateway 192.0.2.1\n",
             "etc/udev/rules.d/z25_persistent-net.rules": RULES,
             "sbin/init": "#!/bin/sh\n",
+            "lib/systemd/systemd": "",
             "lib/modules/6.1/modules.alias": f"alias pci:v*d*sv*sd*bc01sc06i01* {AHCI_MODULE}\n",
             "lib/modules/6.1/modules.builtin.modinfo": "",
         },

@@ -20,6 +20,7 @@ import pytest
 
 from payload.model.disk import Unfinished
 from payload.model.mark import MARK_OFFSET, encode_mark
+from payload.model.marker import USED_PATH
 from payload.model.report import Report, Result
 from payload.system import device
 from payload.system.command import run
@@ -109,9 +110,11 @@ class Workshop:
         return self._own("copy", "t0.img", "t1.img")
 
     def used_copy(self) -> list[Path]:
-        """The copy after it was in service: its root was mounted for writing."""
+        """The copy after it was in service: its root was mounted for writing, and it noted that
+        it was started."""
         images = self.copy()
         with root_for_writing(images[0]) as root:
+            (root / USED_PATH).write_text("Sun Mar  1 10:00:00 UTC 2026\n")
             (root / "newer.txt").write_text("mail that came while the copy served\n")
         return images
 
@@ -532,6 +535,9 @@ def fail_back_with_a_word_on_both_machines(case: Scenario) -> None:
             case.pair((first, TARGET_ID, serving, AS_SOURCE), (second, SOURCE_ID, old, named))
         )
     assert b"came while the copy served" in read_in_copy(old[0], "newer.txt")
+    with pytest.raises(FileNotFoundError):
+        read_in_copy(old[0], USED_PATH)  # the new copy was never started
+    assert f"/{USED_PATH}" in [change.where for change in report.changes]
     assert report.source and report.source.id == TARGET_ID
 
 

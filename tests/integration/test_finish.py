@@ -53,6 +53,8 @@ def test_a_finished_copy_has_its_name_its_marker_and_a_way_to_boot(copy: Copy) -
     assert [change.where for change in marker.changes] == [
         f"disk {copy.plan.disks[0].target.id} bytes {ROOT_START}-{ROOT_START + 67108864 - 1}",
         "/etc/udev/rules.d/z25_persistent-net.rules",
+        "/etc/systemd/system/ugs-failover-used.service",
+        "/etc/systemd/system/sysinit.target.wants/ugs-failover-used.service",
         "/var/lib/ugs-failover/copy.json",
     ]
     checks = " / ".join(copy.check())

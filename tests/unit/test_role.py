@@ -340,6 +340,7 @@ systems = st.builds(
     host_name=st.sampled_from(["", "groupware"]),
     marker=st.none() | markers,
     usage=st.none() | usages,
+    started_at=st.sampled_from([0, 0, FINISHED_AT]),
 )
 
 
@@ -381,6 +382,8 @@ def _may_be_overwritten(inventory: Inventory, one: Disk, named: tuple[str, ...])
     for found in inventory.systems:
         made = found.marker
         if made is None or made.target.id != inventory.machine.id or made.used:
+            continue
+        if found.started_at:
             continue
         if found.usage != made.usage or made.usage.counter < 0:
             continue
