@@ -7,6 +7,7 @@ from payload.model.disk import Disk, Partition
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.machine import Card
 from payload.model.role import Decision
+from payload.model.volume import Volume
 
 WIDTH = 100
 
@@ -19,6 +20,7 @@ def render_inventory(inventory: Inventory) -> str:
     lines += [f"card     {_card(card)}" for card in inventory.cards]
     for disk in inventory.disks:
         lines += _disk(disk)
+    lines += [f"volume   {_volume(volume)}" for volume in inventory.volumes]
     lines += [f"system   {_system(system)}" for system in inventory.systems]
     lines += [f"warning  {warning}" for warning in inventory.warnings]
     return "".join(f"{text}\n" for line in lines for text in _hang(line))
@@ -68,13 +70,22 @@ def _partition(partition: Partition) -> str:
     return f"partition {partition.number}: {partition.size / 1e9:.1f} GB, {content}"
 
 
+def _volume(volume: Volume) -> str:
+    kind = volume.file_system.kind if volume.file_system else "no known content"
+    size = f"{volume.size / 1e9:.1f} GB"
+    if not volume.legs:
+        return f"{volume.name}: {size}, not looked into: {volume.why_not}"
+    mirrored = ", mirrored" if len(volume.legs) > 1 else ""
+    return f"{volume.name}: {size}, {kind}{mirrored}, on {' and '.join(volume.disks)}"
+
+
 def _system(system: InstalledSystem) -> str:
     words = [system.os_name or "an unknown system"]
     if system.ucs_version:
         words.append(f"UCS {system.ucs_version}")
     if system.host_name:
         words.append(f'called "{system.host_name}"')
-    words.append(f"on {system.disk} partition {system.partition} ({system.file_system})")
+    words.append(f"on {' and '.join(system.disks)} {system.place} ({system.file_system})")
     if system.marker is not None:
         source = system.marker.source
         words.append(f"(our copy of {source.host_name or source.label})")

@@ -33,8 +33,8 @@ _ZEROS = bytes(MIB)
 _NO_TABLE = "does not contain a recognized partition table"  # sfdisk, with LC_ALL=C
 _NOTHING, _AMBIVALENT = 2, 8  # exit codes of blkid --probe
 
-# What holds other volumes, which this program does not look into.
-_CONTAINERS = {
+# What holds other volumes: hidden, unless `layers` finds out what is in it.
+CONTAINERS = {
     "LVM2_member": "LVM",
     "LVM1_member": "LVM",
     "linux_raid_member": "MD RAID",
@@ -52,13 +52,13 @@ def look_at(host: Host, hardware: Hardware) -> Content:
     """Read what is on an eligible disk. Raises ToolError when that cannot be found out."""
     table = read_table(host, hardware.node)
     signatures = _signatures(host, hardware.node)
-    whole, words = (None, "") if table else _probe(host, hardware.node, 0, hardware.size)
+    whole, words = (None, "") if table else probe(host, hardware.node, 0, hardware.size)
     hidden = [words] if words else []
     if table:
         table, more = _with_file_systems(host, hardware.node, table)
         hidden += more
     unfinished, evidence = _look_at_bytes(host, hardware)
-    hidden += [_CONTAINERS[kind] for kind in signatures if kind in _CONTAINERS]
+    hidden += [CONTAINERS[kind] for kind in signatures if kind in CONTAINERS]
     is_blank = not (evidence or table or whole or signatures or unfinished or hidden)
     content = Content(is_blank, "", table, whole, signatures, unfinished, _unique(hidden))
     return replace(content, evidence=_evidence(content, evidence))
@@ -120,15 +120,16 @@ def _with_file_systems(
     for partition in table.partitions:
         found, words = None, ""
         if not partition.is_extended:
-            found, words = _probe(host, node, partition.start, partition.size)
+            found, words = probe(host, node, partition.start, partition.size)
         if words:
             hidden.append(f"{words} on partition {partition.number}")
         partitions.append(replace(partition, file_system=found))
     return replace(table, partitions=tuple(partitions)), hidden
 
 
-def _probe(host: Host, node: str, start: int, size: int) -> tuple[FileSystem | None, str]:
-    """What libblkid finds in a range, and what speaks against looking into it."""
+def probe(host: Host, node: str, start: int, size: int) -> tuple[FileSystem | None, str]:
+    """What libblkid finds in a range, and what speaks against looking into it. Raises
+    ToolError."""
     place = ["--offset", str(start), "--size", str(size)]
     argv = ["blkid", "--probe", "--output", "export", *place, node]
     done = host.run(argv, ok=(0, _NOTHING, _AMBIVALENT))
@@ -139,7 +140,7 @@ def _probe(host: Host, node: str, start: int, size: int) -> tuple[FileSystem | N
     if not kind:
         return None, ""
     values = (_unescape(told.get(key, "")) for key in ("UUID", "LABEL"))
-    return FileSystem(_clean(kind), *values), _CONTAINERS.get(kind, "")
+    return FileSystem(_clean(kind), *values), CONTAINERS.get(kind, "")
 
 
 def _signatures(host: Host, node: str) -> tuple[str, ...]:

@@ -1,20 +1,22 @@
-"""The systems installed on a disk: found by looking into its file systems, changing nothing.
+"""The systems installed here: found by looking into all file systems, changing nothing.
 
 Whatever could not be looked into is told as such. A file system is looked at through a read-only
-view of its partition and mounted without replaying its journal, and links in it are followed as
-the system itself would follow them, never into the live system.
+view of its partition or volume and mounted without replaying its journal, and links in it are
+followed as the system itself would follow them, never into the live system.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from payload.identify.content import CONTAINERS
 from payload.model.codec import DocumentError, from_json
 from payload.model.disk import Disk, FileSystem
 from payload.model.errors import ToolError
 from payload.model.inventory import InstalledSystem
 from payload.model.marker import MARKER_FORMAT, MARKER_PATH, USED_PATH, CopyMarker
+from payload.model.volume import Extent, Volume
 from payload.system.files import inside, read_inside
 from payload.system.filesystems import read_needs_recovery, read_usage
 from payload.system.host import Host
@@ -27,76 +29,108 @@ _LONGEST = 100  # characters of a name
 
 
 @dataclass(frozen=True)
-class Volume:
-    """A place on a disk where a file system is. Bytes; number 0 is the whole disk."""
+class Location:
+    """Where a file system is: a partition, a whole disk (number 0), or a volume of LVM or MD."""
 
+    disk: str  # stable id; of a volume the first of its disks
     number: int
-    start: int
-    size: int
     file_system: FileSystem
+    legs: tuple[tuple[Extent, ...], ...]
+    label: str  # of the disk, for people
+    volume: Volume | None = None
 
     @property
-    def place(self) -> str:
+    def name(self) -> str:
+        if self.volume:
+            return self.volume.name
         return f"partition {self.number}" if self.number else "the whole disk"
+
+    @property
+    def size(self) -> int:
+        return sum(size for _, _, size in self.legs[0])
 
 
 @dataclass
 class Findings:
-    """What was found on one disk."""
+    """What was found; `unseen` are volumes that may hold a system and were not looked into."""
 
     systems: list[InstalledSystem] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unseen: set[str] = field(default_factory=set)
 
 
-def find_systems(host: Host, disk: Disk) -> Findings:
-    """Look into every file system of a disk that may hold a root."""
+def find_systems(host: Host, locations: Iterable[Location]) -> Findings:
+    """Look into every file system that may hold a root."""
     findings = Findings()
-    for volume in volumes(disk):
-        kind = volume.file_system.kind
+    for location in locations:
+        kind = location.file_system.kind
         if kind in ROOT_KINDS:
-            _look_into(host, disk, volume, findings)
+            _look_into(host, location, findings)
         elif kind not in _OTHER_KINDS:
-            findings.hidden.append(f"{kind} on {volume.place}")
+            _hide(location, findings)
     return findings
 
 
-def volumes(disk: Disk) -> Iterator[Volume]:
+def _hide(location: Location, findings: Findings) -> None:
+    if location.volume:
+        findings.unseen.add(location.volume.name)
+    elif location.file_system.kind not in CONTAINERS:  # those are hidden already
+        findings.hidden.append(f"{location.file_system.kind} on {location.name}")
+
+
+def locations_of(disk: Disk) -> Iterator[Location]:
     """The file systems of a disk, by place."""
-    content = disk.content
+    content, hardware = disk.content, disk.hardware
+
+    def location(number: int, start: int, size: int, found: FileSystem) -> Location:
+        legs = (((hardware.node, start, size),),)
+        return Location(disk.id, number, found, legs, hardware.label)
+
     if content and content.file_system:
-        yield Volume(0, 0, disk.hardware.size, content.file_system)
+        yield location(0, 0, hardware.size, content.file_system)
     for part in content.table.partitions if content and content.table else ():
         if part.file_system:
-            yield Volume(part.number, part.start, part.size, part.file_system)
+            yield location(part.number, part.start, part.size, part.file_system)
 
 
-def _look_into(host: Host, disk: Disk, volume: Volume, findings: Findings) -> None:
-    kind = volume.file_system.kind
-    where = f"{kind} on {volume.place}"
+def volume_locations(disks: Iterable[Disk], volumes: Iterable[Volume]) -> Iterator[Location]:
+    """The file systems of volumes that are resolved."""
+    hardware = {disk.id: disk.hardware for disk in disks}
+    for volume in volumes:
+        found = volume.file_system
+        if volume.legs and found:
+            legs = volume.extents(lambda disk: hardware[disk].node)
+            first = volume.disks[0]
+            yield Location(first, 0, found, legs, hardware[first].label, volume)
+
+
+def _look_into(host: Host, location: Location, findings: Findings) -> None:
+    kind = location.file_system.kind
+    where = f"{kind} on {location.name}"
     try:
-        with host.blocks.view(disk.hardware.node, volume.start, volume.size) as node:
+        with host.blocks.assemble(location.legs) as node:
             if read_needs_recovery(node, kind):
                 findings.warnings.append(
-                    f"The {where} of {disk.hardware.label} was not unmounted cleanly. It is looked"
-                    " at as it is, and copied as it is."
+                    f"The {where} of {location.label} was not unmounted cleanly. It is looked at"
+                    " as it is, and copied as it is."
                 )
-            _look_for_root(host, node, disk, volume, findings)
+            _look_for_root(host, node, location, findings)
     except (ToolError, OSError, DocumentError) as error:
-        findings.hidden.append(where)
+        _hide(location, findings)
         findings.warnings.append(
-            f"The {where} of {disk.hardware.label} could not be looked into: {error}"
+            f"The {where} of {location.label} could not be looked into: {error}"
         )
 
 
-def _look_for_root(host: Host, node: str, disk: Disk, volume: Volume, findings: Findings) -> None:
-    kind = volume.file_system.kind
+def _look_for_root(host: Host, node: str, location: Location, findings: Findings) -> None:
+    kind = location.file_system.kind
     for options, places in _candidates(kind):
         with host.mounts.mount(node, kind, options=options) as mounted:
             for place in places:
                 root = inside(mounted, place)
                 if is_root(root):
-                    system = describe_root(root, disk.id, volume.number, kind)
+                    system = describe_root(root, location)
                     marker, usage = read_marker(root), read_usage(node, kind)
                     started = read_first_start(root)
                     found = replace(system, marker=marker, usage=usage, started_at=started)
@@ -117,19 +151,22 @@ def is_root(root: Path) -> bool:
     return _is_file(root, "etc/fstab") and any(_is_file(root, sign) for sign in signs)
 
 
-def describe_root(root: Path, disk_id: str, partition: int, kind: str) -> InstalledSystem:
+def describe_root(root: Path, location: Location) -> InstalledSystem:
     """What the system says of itself. Raises OSError."""
     ucr = _assignments(_text(root, "etc/univention/base.conf"), ":")
     release = _assignments(_text(root, "etc/os-release") or _text(root, "usr/lib/os-release"), "=")
     debian = _first_line(_text(root, "etc/debian_version"))
     name = release.get("PRETTY_NAME") or release.get("NAME", "")
+    volume = location.volume
     return InstalledSystem(
-        disk=disk_id,
-        partition=partition,
-        file_system=kind,
+        disk=location.disk,
+        partition=location.number,
+        file_system=location.file_system.kind,
         os_name=_name(name or (f"Debian {debian}" if debian else "")),
         host_name=_name(_first_line(_text(root, "etc/hostname")) or ucr.get("hostname", "")),
         ucs_version=_name(_ucs_version(ucr)),
+        volume=volume.name if volume else "",
+        more_disks=volume.disks[1:] if volume else (),
     )
 
 

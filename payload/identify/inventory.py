@@ -1,15 +1,18 @@
 """Everything this machine knows of itself, in one value."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from payload.identify.content import look_at
-from payload.identify.installed import Findings, find_systems
+from payload.identify.installed import Findings, find_systems, locations_of, volume_locations
+from payload.identify.layers import Layers, find_layers
 from payload.model.disk import Content, Disk, Hardware
 from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
 from payload.system.host import Host
+
+UNSEEN = "something that could not be looked at"
 
 
 def take_inventory(host: Host, version: str, now: int) -> Inventory:
@@ -20,22 +23,29 @@ def take_inventory(host: Host, version: str, now: int) -> Inventory:
     """
     hardware, warnings = tell_apart(host.blocks.find())
     cards = host.links.cards()
-    disks: list[Disk] = []
-    found: list[Findings] = []
-    for one in hardware:
-        disk, findings = _examine(host, one)
-        disks.append(disk)
-        found.append(findings)
+    looked = [_examine(host, one) for one in hardware]
+    layers = find_layers(host, [disk for disk, _ in looked])
+    on_volumes = find_systems(host, volume_locations([disk for disk, _ in looked], layers.volumes))
+    understood = layers.understood(_unseen(layers, on_volumes))
+    found = [*(findings for _, findings in looked), on_volumes]
+    disks = tuple(_settled(disk, findings, understood) for disk, findings in looked)
     return Inventory(
         machine=host.board.identity(tuple(card.mac for card in cards)),
         firmware=host.board.firmware(),
         cards=cards,
-        disks=tuple(disks),
+        disks=disks,
         systems=tuple(system for findings in found for system in findings.systems),
-        warnings=(*warnings, *(word for findings in found for word in findings.warnings)),
+        warnings=(
+            *warnings,
+            *(word for findings in found for word in findings.warnings),
+            *layers.warnings,
+            *_hidden([disk for disk, _ in looked], understood),
+        ),
         memory=host.board.memory(),
         clock=now,
         version=version,
+        volumes=tuple(layers.volumes),
+        unused=tuple(layers.unused),
     )
 
 
@@ -46,16 +56,34 @@ def _examine(host: Host, hardware: Hardware) -> tuple[Disk, Findings]:
         content = look_at(host, hardware)
     except ToolError as error:
         warning = f"{hardware.label} could not be looked at: {error}"
-        evidence = "something that could not be looked at"
-        unknown = Content(blank=False, evidence=evidence, hidden=(evidence,))
+        unknown = Content(blank=False, evidence=UNSEEN, hidden=(UNSEEN,))
         return Disk(hardware, unknown), Findings(warnings=[warning])
-    findings = find_systems(host, Disk(hardware, content))
-    hidden = tuple(dict.fromkeys((*content.hidden, *findings.hidden)))
-    findings.warnings += [
-        f"{hardware.label} holds {words}: whether there is a system in it was not looked at."
-        for words in content.hidden
-    ]
-    return Disk(hardware, replace(content, hidden=hidden)), findings
+    disk = Disk(hardware, content)
+    return disk, find_systems(host, locations_of(disk))
+
+
+def _unseen(layers: Layers, on_volumes: Findings) -> set[str]:
+    """The volumes in which a system may be that was not found."""
+    return {volume.name for volume in layers.volumes if not volume.legs} | on_volumes.unseen
+
+
+def _settled(disk: Disk, findings: Findings, understood: Collection[tuple[str, str]]) -> Disk:
+    """With what is still hidden, now that the volumes were looked into."""
+    if disk.content is None:
+        return disk
+    words = dict.fromkeys((*disk.content.hidden, *findings.hidden))
+    hidden = tuple(word for word in words if (disk.id, word) not in understood)
+    return replace(disk, content=replace(disk.content, hidden=hidden))
+
+
+def _hidden(disks: Iterable[Disk], understood: Collection[tuple[str, str]]) -> Iterator[str]:
+    for disk in disks:
+        for words in disk.content.hidden if disk.content else ():
+            if words != UNSEEN and (disk.id, words) not in understood:
+                yield (
+                    f"{disk.hardware.label} holds {words}: whether there is a system in it was not"
+                    " looked at."
+                )
 
 
 def tell_apart(found: Sequence[Hardware]) -> tuple[tuple[Hardware, ...], tuple[str, ...]]:

@@ -5,16 +5,16 @@ kernels in the system to be copied claim to drive. Nothing is written, no journa
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
-from payload.identify.installed import ROOT_KINDS, Volume, volumes
-from payload.model.disk import Disk
+from payload.identify.installed import ROOT_KINDS, Location, locations_of, volume_locations
+from payload.identify.layers import LVM_KIND, MD_KIND
 from payload.model.errors import ToolError
-from payload.model.inventory import InstalledSystem, Inventory
+from payload.model.inventory import Inventory
 from payload.model.survey import Drivers, Survey
 from payload.system.files import inside, read_inside
 from payload.system.host import Host
@@ -41,7 +41,7 @@ def take_survey(host: Host, source: Inventory, target: Inventory, clock_ahead: i
     return Survey(
         kernels=tuple(kernel.version for kernel in kernels),
         drivers=tuple(find_drivers(modalias, kernels) for modalias in wanted if kernels),
-        used=sum(_used(host, disk) for disk in source.eligible_disks),
+        used=_used(host, source),
         clock_ahead=clock_ahead,
     )
 
@@ -77,23 +77,25 @@ def _literal(pattern: str) -> str:
 
 def _find_kernels(host: Host, source: Inventory) -> tuple[Kernel, ...]:
     for system in source.systems:
-        disk = next((one for one in source.eligible_disks if one.id == system.disk), None)
-        volume = _root_volume(disk, system) if disk else None
-        if disk and volume:
-            return _mounted(host, disk, volume, read_kernels, ())
+        for location in _locations(source):
+            if (location.disk, location.name) == (system.disk, system.place):
+                return _mounted(host, location, read_kernels, ())
     return ()
 
 
-def _root_volume(disk: Disk, system: InstalledSystem) -> Volume | None:
-    return next((one for one in volumes(disk) if one.number == system.partition), None)
+def _locations(source: Inventory) -> Iterator[Location]:
+    """Every file system of the source, on its disks and on its volumes."""
+    for disk in source.eligible_disks:
+        yield from locations_of(disk)
+    yield from volume_locations(source.eligible_disks, source.volumes)
 
 
-def _mounted(host: Host, disk: Disk, volume: Volume, look: Callable[[Path], T], otherwise: T) -> T:
+def _mounted(host: Host, location: Location, look: Callable[[Path], T], otherwise: T) -> T:
     """What `look` sees in a file system, or `otherwise` when that cannot be mounted or read."""
     try:
         with (
-            host.blocks.view(disk.hardware.node, volume.start, volume.size) as node,
-            host.mounts.mount(node, volume.file_system.kind) as root,
+            host.blocks.assemble(location.legs) as node,
+            host.mounts.mount(node, location.file_system.kind) as root,
         ):
             return look(root)
     except (ToolError, OSError):
@@ -136,19 +138,21 @@ def parse_built_in(document: bytes) -> Iterator[tuple[str, str]]:
             yield value, module
 
 
-def _used(host: Host, disk: Disk) -> int:
-    return sum(_used_on(host, disk, volume) for volume in _copied_volumes(disk))
+def _used(host: Host, source: Inventory) -> int:
+    """Of volumes what is in them, so nothing of their members; swap is copied as a header."""
+    unresolved = sum(volume.size for volume in source.volumes if not volume.legs)
+    found = (location for location in _locations(source) if _counts(location.file_system.kind))
+    return unresolved + sum(_used_on(host, location) for location in found)
 
 
-def _copied_volumes(disk: Disk) -> Iterable[Volume]:
-    """All but swap, of which the header is copied alone."""
-    return (volume for volume in volumes(disk) if volume.file_system.kind != "swap")
+def _counts(kind: str) -> bool:
+    return kind not in ("swap", MD_KIND, LVM_KIND)
 
 
-def _used_on(host: Host, disk: Disk, volume: Volume) -> int:
-    if volume.file_system.kind not in ROOT_KINDS:
-        return volume.size
-    return _mounted(host, disk, volume, _bytes_in_use, volume.size)
+def _used_on(host: Host, location: Location) -> int:
+    if location.file_system.kind not in ROOT_KINDS:
+        return location.size
+    return _mounted(host, location, _bytes_in_use, location.size)
 
 
 def _bytes_in_use(root: Path) -> int:

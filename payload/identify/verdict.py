@@ -70,7 +70,7 @@ def _judge_content(disk: Disk, inventory: Inventory) -> Verdict:
     if disk.content is None:
         return Verdict(disk, Finding.FOREIGN, "not looked at")
     copy = _copy_on(disk, inventory)
-    plain = [one for one in inventory.systems if one.disk == disk.id and one.marker is None]
+    plain = [one for one in inventory.systems if disk.id in one.disks and one.marker is None]
     if plain:
         is_alone = not copy and not disk.content.unfinished
         finding = Finding.SYSTEM if is_alone else Finding.MIXED
@@ -108,7 +108,7 @@ def _judge_unfinished(disk: Disk, mark: Unfinished, machine_id: str) -> Verdict:
 def _copy_on(disk: Disk, inventory: Inventory) -> InstalledSystem | None:
     """The copied system that lies on this disk, or that this disk is a data disk of."""
     copies = [system for system in inventory.systems if system.marker]
-    on_it = [system for system in copies if system.disk == disk.id]
+    on_it = [system for system in copies if disk.id in system.disks]
     return next(iter(on_it or [one for one in copies if _mapping(one.marker, disk)]), None)
 
 
@@ -168,8 +168,7 @@ def describe_system(system: InstalledSystem) -> str:
     """For people: "the system groupware (Debian GNU/Linux 12) on partition 5"."""
     name = system.host_name or "without host name"
     kind = f" ({system.os_name})" if system.os_name else ""
-    place = f"partition {system.partition}" if system.partition else "the whole disk"
-    return f"the system {name}{kind} on {place}"
+    return f"the system {name}{kind} on {system.place}"
 
 
 def when(seconds: int) -> str:

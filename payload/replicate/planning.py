@@ -197,7 +197,7 @@ def _root_system(source: Inventory, disks: Sequence[Disk]) -> InstalledSystem:
 
 def _system_name(source: Inventory, system: InstalledSystem) -> str:
     words = system.host_name or system.os_name or system.file_system
-    return f"{words} on partition {system.partition} of {_disk_name(source, system.disk)}"
+    return f"{words} on {system.place} of {_disk_name(source, system.disk)}"
 
 
 def _disk_name(inventory: Inventory, disk_id: str) -> str:

@@ -8,7 +8,7 @@ kernel name.
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,8 @@ from blkinfo.errors import NoLsblkFound
 
 from payload.model.disk import Hardware
 from payload.model.errors import TargetDiskError, ToolError
-from payload.system import device
+from payload.model.volume import Extent
+from payload.system import device, mapper
 from payload.system.command import Run, run
 from payload.system.eligibility import Circumstances, reason_against
 
@@ -264,6 +265,12 @@ class LinuxBlocks:
     ) -> AbstractContextManager[str]:
         """See `system.device`. Raises ToolError."""
         return device.view(self.run, node, start, size, writable=writable)
+
+    def assemble(
+        self, legs: Sequence[Sequence[Extent]], *, writable: bool = False
+    ) -> AbstractContextManager[str]:
+        """See `system.mapper`. Raises ToolError."""
+        return mapper.assemble(self.run, legs, writable=writable)
 
 
 def _difference(then: Hardware, now: Hardware | None) -> str:

@@ -71,7 +71,7 @@ def drop_cache(node: str) -> None:
     try:
         descriptor = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _flush(descriptor)
+            flush(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -103,7 +103,8 @@ def zero(descriptor: int, start: int, size: int) -> None:
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _flush(descriptor: int) -> None:
+def flush(descriptor: int) -> None:
+    """Write what is cached to the medium, and forget it. Raises OSError."""
     os.fsync(descriptor)
     if stat.S_ISBLK(os.fstat(descriptor).st_mode):
         fcntl.ioctl(descriptor, _BLKFLSBUF, 0)
@@ -132,7 +133,7 @@ def view(run: Run, node: str, start: int, size: int, *, writable: bool = False) 
         _check_size(descriptor, node, start, size)
         yield device
         if writable:
-            _flush(descriptor)
+            flush(descriptor)
     finally:
         os.close(descriptor)
     if writable:

@@ -153,22 +153,23 @@ def needs_recovery(read_at: ReadAt, kind: str) -> bool | None:
 
 def read_usage(node: str, kind: str) -> Usage:
     """`parse_usage` of a device or image file. Raises ToolError when it cannot be read."""
-    return _with_reader(node, lambda read_at: parse_usage(read_at, kind))
+    return look_with(node, lambda read_at: parse_usage(read_at, kind))
 
 
 def read_needs_recovery(node: str, kind: str) -> bool | None:
     """`needs_recovery` of a device or image file. Raises ToolError when it cannot be read."""
-    return _with_reader(node, lambda read_at: needs_recovery(read_at, kind))
+    return look_with(node, lambda read_at: needs_recovery(read_at, kind))
 
 
-def _with_reader(node: str, look: Callable[[ReadAt], T]) -> T:
+def look_with(node: str, look: Callable[[ReadAt], T]) -> T:
+    """What `look` makes of a device or image file. Raises ToolError when it cannot be read."""
     try:
         with closing(_Descriptor(node)) as descriptor:
             return look(descriptor.read_at)
     except OSError as error:
         raise ToolError(
-            f"The superblock on {node} could not be read ({error.strerror}). Nothing was written. "
-            "Check the disk and its cable."
+            f"What {node} says of itself could not be read ({error.strerror}). Nothing was"
+            " written. Check the disk and its cable."
         ) from error
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from payload.model.disk import Hardware
 from payload.model.machine import Firmware, MachineIdentity
+from payload.model.volume import Extent
 from payload.system.command import Run
 from payload.system.links import Links
 from payload.system.mdns import Mdns
@@ -54,6 +55,12 @@ class Blocks(Protocol):
     ) -> AbstractContextManager[str]:
         """A device that is exactly bytes `start` to `start + size` of `node`: how partitions are
         looked at and mounted, whatever the kernel thinks of the partition table."""
+
+    def assemble(
+        self, legs: Sequence[Sequence[Extent]], *, writable: bool = False
+    ) -> AbstractContextManager[str]:
+        """A device that holds what each of `legs` holds, piece after piece, where several mirror
+        each other (`Volume.extents`). Read from the first leg, written to all."""
 
 
 class Mounts(Protocol):

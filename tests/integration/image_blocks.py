@@ -6,13 +6,15 @@ test puts another file in an image's place.
 """
 
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from payload.model.disk import Hardware
 from payload.model.errors import TargetDiskError
+from payload.model.volume import Extent
 from payload.system import device
 from payload.system.command import Run, run
 
@@ -110,7 +112,39 @@ class ImageBlocks:
             self._gate(node)
         return device.view(self.run, node, start, size, writable=writable)
 
+    @contextmanager
+    def assemble(
+        self, legs: Sequence[Sequence[Extent]], *, writable: bool = False
+    ) -> Iterator[str]:
+        """Without a device mapper: pieces are put together in a file, and put back in the end."""
+        if len(legs[0]) == 1 and (len(legs) == 1 or not writable):
+            node, start, size = legs[0][0]
+            with self.view(node, start, size, writable=writable) as only:
+                yield only
+            return
+        with NamedTemporaryFile(dir=self.images[0].path.parent) as file:
+            whole = Path(file.name)
+            whole.write_bytes(b"".join(_read(*extent) for extent in legs[0]))
+            with device.view(self.run, file.name, 0, whole.stat().st_size, writable=writable) as it:
+                yield it
+            for leg in legs if writable else ():
+                self._write(leg, whole.read_bytes())
+
+    def _write(self, leg: Sequence[Extent], content: bytes) -> None:
+        for node, start, size in leg:
+            self._gate(node)
+            with Path(node).open("r+b") as disk:
+                disk.seek(start)
+                disk.write(content[:size])
+            content = content[size:]
+
     def _gate(self, node: str) -> None:
         if node not in self.writable:
             raise TargetDiskError(f"{node} is read-only: {os.strerror(1)}.")
         self.opened_for_writing.append(node)
+
+
+def _read(node: str, start: int, size: int) -> bytes:
+    with Path(node).open("rb") as disk:
+        disk.seek(start)
+        return disk.read(size)

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from payload.identify.content import SAMPLES, look_at, sample_offsets
-from payload.identify.installed import find_systems
+from payload.identify.installed import find_systems, locations_of
 from payload.identify.inventory import take_inventory
 from payload.identify.role import decide_role
 from payload.model.codec import from_json, to_json, to_pretty_json
@@ -65,7 +65,7 @@ def find(image: Path) -> tuple[Disk, Any]:
     host = host_of(ImageBlocks([ImageDisk(image, serial="S1")]))
     hardware = host.blocks.find()[0]
     disk = Disk(hardware, look_at(host, hardware))
-    return disk, find_systems(host, disk)
+    return disk, find_systems(host, locations_of(disk))
 
 
 def digest(path: Path) -> str:
@@ -471,7 +471,7 @@ def test_a_kind_nobody_can_look_into_is_hidden(tmp_path: Path) -> None:
     image = sparse(tmp_path / "disk.img", MIB)
     host = host_of(ImageBlocks([ImageDisk(image, serial="S1")]))
     content = Content(False, "reiserfs", file_system=FileSystem("reiserfs"))
-    findings = find_systems(host, Disk(host.blocks.find()[0], content))
+    findings = find_systems(host, locations_of(Disk(host.blocks.find()[0], content)))
     assert findings.hidden == ["reiserfs on the whole disk"]
 
 

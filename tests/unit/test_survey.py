@@ -86,8 +86,8 @@ class Rooms:
         self.root, self.error = root, error
 
     @contextmanager
-    def view(self, node: str, start: int, size: int) -> Any:
-        yield node
+    def assemble(self, legs: Any) -> Any:
+        yield legs[0][0][0]
 
     @contextmanager
     def mount(self, device: str, kind: str) -> Any:

@@ -1,0 +1,263 @@
+"""Volumes of LVM and MD on image files: found, looked into, and nothing written by looking."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from payload.identify.inventory import take_inventory
+from payload.identify.role import decide_role
+from payload.identify.survey import take_survey
+from payload.model.disk import MIB
+from payload.model.inventory import Inventory
+from payload.model.machine import Card
+from payload.model.role import Role
+from payload.model.settings import Settings
+from payload.model.volume import Layer, Segment
+from payload.system import device
+from payload.system.board import LinuxBoard
+from payload.system.command import run
+from payload.system.host import Host
+from payload.system.mounts import LinuxMounts
+from payload.system.power import LinuxPower
+from tests.integration.harness import sha256
+from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.integration.server_image import make_ext4, make_image, tool, write_tree
+from tests.integration.volume_images import (
+    EXTENT,
+    Stripes,
+    make_group,
+    new_superblock,
+    old_place,
+    old_superblock,
+    put,
+)
+
+pytestmark = pytest.mark.root
+
+CARD = Card("eth0", "00:16:3e:00:00:01", modalias="pci:v0000AAAAd0000")
+PART = 90 * MIB  # of the partitions that are members
+TABLE = f"label: gpt\nstart=2048, size=20480\nstart=22528, size={PART // 512}\n"
+START = 22528 * 512
+FIRST = START + EXTENT  # of the extents of a physical volume there
+ROOT = {
+    "etc/fstab": "/dev/mapper/vg-root / ext4 defaults 0 1\n",
+    "etc/hostname": "groupware\n",
+    "etc/debian_version": "12.9\n",
+    "lib/modules/6.1/modules.alias": "alias pci:v0000AAAA* good\n",
+    "lib/modules/6.1/modules.builtin.modinfo": "",
+}
+
+
+def take(*images: Path) -> Inventory:
+    """The inventory, and the proof that taking it changed nothing."""
+    host = host_of(images)
+    before = [sha256(image) for image in images]
+    found = take_inventory(host, "1", 5)
+    assert [sha256(image) for image in images] == before
+    return found
+
+
+def host_of(images: Sequence[Path]) -> Host:
+    blocks = ImageBlocks([ImageDisk(image, serial=image.name) for image in images])
+    links: Any = SimpleNamespace(cards=lambda: (CARD,))
+    mdns: Any = None
+    return Host(run, blocks, LinuxMounts(), LinuxBoard(), LinuxPower(), links, mdns)
+
+
+def disk(path: Path) -> Path:
+    make_image(path, 110 * MIB)
+    tool("sfdisk", "-q", str(path), stdin=TABLE)
+    return path
+
+
+def tree(directory: Path, files: dict[str, str] = ROOT) -> Path:
+    write_tree(directory / "tree", files)
+    return directory / "tree"
+
+
+def ext4(image: Path, directory: Path, start: int, size: int, uuid: str = "r00t") -> None:
+    make_ext4(image, directory, "44444444-4444-4444-8444-444444444444", start, size)
+
+
+def lvm_server(tmp_path: Path) -> Path:
+    """A root of 40 MiB, 8 MiB of swap, and the rest of 88 MiB free."""
+    image = disk(tmp_path / "S1")
+    volumes = {"root": [Stripes(0, 0, 40)], "swap-1": [Stripes(0, 60, 8)]}
+    make_group("vg", [(image, START, PART)], volumes)
+    ext4(image, tree(tmp_path), FIRST, 40 * EXTENT)
+    swap = make_image(tmp_path / "swap", 8 * EXTENT)
+    tool("mkswap", "-q", str(swap))
+    put(image, FIRST + 60 * EXTENT, swap.read_bytes())
+    return image
+
+
+def test_a_root_on_lvm_is_found_and_nothing_is_hidden(tmp_path: Path) -> None:
+    found = take(lvm_server(tmp_path))
+    root, swap = found.volumes
+    assert (root.name, root.layer, root.size) == ("vg/root", Layer.LVM, 40 * EXTENT)
+    assert root.legs == ((Segment("serial:S1", FIRST, 40 * EXTENT),),)
+    assert root.file_system and root.file_system.kind == "ext4"
+    assert swap.aliases[:2] == ("vg/swap-1", "mapper/vg-swap--1")
+    assert swap.file_system and swap.file_system.kind == "swap"
+    assert found.unused == (
+        Segment("serial:S1", FIRST + 40 * EXTENT, 20 * EXTENT),
+        Segment("serial:S1", FIRST + 68 * EXTENT, 21 * EXTENT),
+    )
+    (system,) = found.systems
+    assert (system.host_name, system.place, system.disks) == (
+        "groupware",
+        "vg/root",
+        ("serial:S1",),
+    )
+    assert found.disks[0].content and found.disks[0].content.hidden == ()
+    assert found.warnings == ()
+    assert decide_role(found, Settings()).role is Role.SOURCE
+
+
+def test_a_volume_over_two_disks_is_put_together(tmp_path: Path) -> None:
+    images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
+    pieces = [Stripes(1, 3, 20), Stripes(0, 50, 20), Stripes(1, 60, 1)]
+    make_group("vg", [(image, START, PART) for image in images], {"root": pieces})
+    whole = make_image(tmp_path / "whole", 41 * EXTENT)
+    ext4(whole, tree(tmp_path), 0, 41 * EXTENT)
+    content = whole.read_bytes()
+    for piece in pieces:
+        put(images[piece.member], FIRST + piece.first * EXTENT, content[: piece.count * EXTENT])
+        content = content[piece.count * EXTENT :]
+    found = take(*images)
+    (root,) = found.volumes
+    assert [(one.disk, one.size) for one in root.legs[0]] == [
+        ("serial:S2", 20 * EXTENT),
+        ("serial:S1", 20 * EXTENT),
+        ("serial:S2", EXTENT),
+    ]
+    assert [(one.disk, one.more_disks) for one in found.systems] == [("serial:S2", ("serial:S1",))]
+    verdict = decide_role(found, Settings())
+    assert verdict.role is Role.SOURCE
+    assert all("groupware" in reason for reason in verdict.reasons[1:])
+
+
+def test_a_group_without_all_its_members_stays_hidden(tmp_path: Path) -> None:
+    images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
+    make_group("vg", [(image, START, PART) for image in images], {"root": [Stripes(0, 0, 40)]})
+    ext4(images[0], tree(tmp_path), FIRST, 40 * EXTENT)
+    found = take(images[0])
+    assert (found.volumes[0].legs, found.systems, found.unused) == ((), (), ())
+    assert "is missing" in found.volumes[0].why_not
+    assert found.disks[0].content and found.disks[0].content.hidden == ("LVM on partition 2",)
+    assert decide_role(found, Settings()).rule == "not looked into"
+
+
+def test_a_clone_of_a_member_beside_it_resolves_nothing(tmp_path: Path) -> None:
+    image = lvm_server(tmp_path)
+    other = tmp_path / "S2"
+    other.write_bytes(image.read_bytes())
+    found = take(image, other)
+    assert {one.why_not for one in found.volumes} == {"pv0 of the volume group vg is there twice"}
+    assert decide_role(found, Settings()).role is Role.UNDECIDED
+
+
+@pytest.mark.parametrize("content", ["luks", "table", "root"])
+def test_what_lies_in_a_volume_may_hide_too(tmp_path: Path, content: str) -> None:
+    image = lvm_server(tmp_path)
+    put(image, FIRST + 60 * EXTENT, bytes(8 * EXTENT))
+    if content == "luks":
+        head = b"LUKS\xba\xbe\0\1aes".ljust(168, b"\0") + b"12345678-1234-4234-8234-123456789abc"
+        put(image, FIRST + 60 * EXTENT, head)
+    elif content == "table":
+        guest = make_image(tmp_path / "guest", 8 * EXTENT)
+        tool("sfdisk", "-q", str(guest), stdin="label: dos\n2048\n")
+        put(image, FIRST + 60 * EXTENT, guest.read_bytes())
+    else:
+        put(image, FIRST + 1080, b"\0\0")  # the magic number of the root's superblock
+    found = take(image)
+    expected = () if content == "root" else ("LVM on partition 2",)
+    assert found.disks[0].content and found.disks[0].content.hidden == expected
+    assert len(found.systems) == (content != "root")
+
+
+def mirror(tmp_path: Path, *, version: str) -> list[Path]:
+    """Two disks whose second partitions mirror each other."""
+    images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
+    for number, image in enumerate(images):
+        if version == "1.2":
+            block = new_superblock(device=number, size=80 * MIB, data_start=2 * MIB)
+            put(image, START + 4096, block)
+        else:
+            block = old_superblock(device=number, size=80 * MIB)
+            put(image, START + old_place(PART), block)
+    return images
+
+
+@pytest.mark.parametrize(("version", "data"), [("1.2", 2 * MIB), ("0.90", 0)])
+def test_a_root_on_a_mirror_is_found_once(tmp_path: Path, version: str, data: int) -> None:
+    images = mirror(tmp_path, version=version)
+    directory = tree(tmp_path)
+    for image in images:
+        ext4(image, directory, START + data, 80 * MIB)
+        with device.view(run, str(image), START, PART) as member:
+            judged = tool("mdadm", "--examine", member)
+        assert "- correct" in judged
+        assert f"Version : {version}" in judged
+    found = take(*images)
+    (array,) = found.volumes
+    assert (array.name, array.layer, array.size) == ("md0", Layer.MD, 80 * MIB)
+    assert array.legs == tuple(
+        (Segment(f"serial:{image.name}", START + data, 80 * MIB),) for image in images
+    )
+    assert [one.place for one in found.systems] == ["md0"]
+    assert all(one.content and not one.content.hidden for one in found.disks)
+    assert decide_role(found, Settings()).role is Role.SOURCE
+
+
+def test_lvm_on_a_mirror_comes_down_to_the_disks(tmp_path: Path) -> None:
+    images = mirror(tmp_path, version="1.2")
+    inner = START + 2 * MIB
+    make_group("vg", [(images[0], inner, 80 * MIB)], {"root": [Stripes(0, 10, 40)]})
+    ext4(images[0], tree(tmp_path), inner + 11 * EXTENT, 40 * EXTENT)
+    with images[0].open("rb") as file:
+        file.seek(inner)
+        put(images[1], inner, file.read(80 * MIB))
+    found = take(*images)
+    array, root = found.volumes
+    assert array.file_system and array.file_system.kind == "LVM2_member"
+    place = inner + 11 * EXTENT
+    assert root.legs == tuple(
+        (Segment(f"serial:{image.name}", place, 40 * EXTENT),) for image in images
+    )
+    assert len(found.unused) == 4  # before and behind the root, on each disk
+    assert [one.place for one in found.systems] == ["vg/root"]
+    assert all(one.content and not one.content.hidden for one in found.disks)
+
+
+def test_a_stale_member_of_a_mirror_stays_hidden(tmp_path: Path) -> None:
+    images = mirror(tmp_path, version="1.2")
+    stale = new_superblock(device=1, size=80 * MIB, data_start=2 * MIB, events=3)
+    put(images[1], START + 4096, stale)
+    for image in images:
+        ext4(image, tree(tmp_path), START + 2 * MIB, 80 * MIB)
+    found = take(*images)
+    assert found.volumes[0].disks == ("serial:S1",)
+    hidden = [one.content.hidden for one in found.disks if one.content]
+    assert hidden == [(), ("MD RAID on partition 2",)]
+    assert "not up to date, or a spare, in md0" in " ".join(found.warnings)
+
+
+def test_a_raid_of_another_level_is_told_and_stays_hidden(tmp_path: Path) -> None:
+    image = disk(tmp_path / "S1")
+    put(image, START + 4096, new_superblock(device=0, size=80 * MIB, level=5, disks=3))
+    found = take(image)
+    assert found.volumes[0].why_not == "it is of RAID level 5"
+    assert found.disks[0].content and found.disks[0].content.hidden == ("MD RAID on partition 2",)
+
+
+def test_the_survey_looks_into_volumes(tmp_path: Path) -> None:
+    image = lvm_server(tmp_path)
+    source = take(image)
+    survey = take_survey(host_of([image]), source, source, 0)
+    assert survey.kernels == ("6.1",)
+    assert [(one.modalias, one.modules) for one in survey.drivers] == [(CARD.modalias, ("good",))]
+    assert 0 < survey.used < 10 * MIB  # the files of the root; its physical volume counts nothing
