@@ -9,11 +9,13 @@ ISO := build/ugs-failover-$(VERSION)-amd64.iso
 # What the build, the rehearsal and the tests need on a Debian 12 machine.
 PACKAGES := $(shell sed 's/\#.*//' .ci/packages)
 
-.PHONY: help setup iso rehearsal test check docs bench clean
+.PHONY: help setup iso rehearsal test test-boot check docs bench clean
 
 help:
 	@echo "make rehearsal   build the ISO, copy one virtual machine to another, boot the copy, report"
-	@echo "make test        every test, one rehearsal included"
+	@echo "make test        every test, a rehearsal and two cases of the matrix included"
+	@echo "make test-boot   every kind of server copied and its copy booted: the matrix of docs/compatibility.md"
+	@echo "                 (about two hours; CASE=n for one of them)"
 	@echo "make check       lint, types, layers, unit tests (under a minute)"
 	@echo "make iso         only the ISO: $(ISO)"
 	@echo "make docs        print the reference pages in docs/ from the code"
@@ -57,6 +59,9 @@ test: setup iso
 	.venv/bin/lint-imports --no-cache
 	$(PYTHON) -m pytest -q -n 3 --dist loadgroup tests/unit tests/integration
 	$(PYTHON) -m pytest tests/vm
+
+test-boot: setup iso
+	$(PYTHON) -m tests.vm.matrix --iso $(ISO) --output build/boot-matrix $(if $(CASE),--case $(CASE))
 
 docs: setup
 	$(PYTHON) -m payload docs docs

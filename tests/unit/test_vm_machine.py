@@ -1,5 +1,6 @@
 """QEMU's command line, without QEMU."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from tests.vm.machine import (
     MediumKind,
     Wire,
     plan_arguments,
-    plan_card,
+    plan_cards,
     plan_drives,
+    plan_firmware,
     plan_keys,
     plan_medium,
 )
@@ -59,10 +61,30 @@ def test_the_medium_is_first_and_never_written(firmware: Firmware, kind: MediumK
 
 def test_a_wire_has_one_listening_end() -> None:
     ends = [
-        plan_card(Card("52:54:00:00:00:01", wire=Wire(Path("/w"), one)))[1] for one in (True, False)
+        plan_cards((Card("52:54:00:00:00:01", wire=Wire(Path("/w"), one)),))[1]
+        for one in (True, False)
     ]
     assert ["server=on" in ends[0], "server=off" in ends[1]] == [True, True]
-    assert "hubport" in plan_card(Card("52:54:00:00:00:01"))[1]
+    assert "hubport" in plan_cards((Card("52:54:00:00:00:01"),))[1]
+
+
+def test_cards_have_their_own_cables_and_slots() -> None:
+    cards = (Card("52:54:00:00:00:01", slot=17), Card("52:54:00:00:00:02", "virtio-net-pci"))
+    words = plan_cards(cards)
+    assert words[1::2] == [
+        "hubport,id=net0,hubid=0",
+        "e1000,netdev=net0,mac=52:54:00:00:00:01,addr=0x11",
+        "hubport,id=net1,hubid=1",
+        "virtio-net-pci,netdev=net1,mac=52:54:00:00:00:02",
+    ]
+
+
+def test_secure_boot_takes_the_firmware_that_enforces_it() -> None:
+    plain = Hardware("m", firmware=Firmware.UEFI)
+    assert not any("secboot" in word for word in plan_firmware(plain, Path("/v")))
+    words = plan_firmware(replace(plain, secure_boot=True), Path("/v"))
+    assert "q35,smm=on" in words
+    assert any("secboot" in word for word in words)
 
 
 def test_words_reach_the_machine() -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from payload.model.marker import Change, MachineReference
 from payload.model.report import RegionReport, Report, Result
+from tests.vm.case import Expected
+from tests.vm.cases.sample import SAMPLE
 from tests.vm.compare import Comparison, is_listed
 from tests.vm.evidence import Evidence, Mount, SeenCard
 from tests.vm.verdict import Facts, judge, render_text
@@ -29,12 +31,14 @@ EVIDENCE = Evidence(
     failed_files=(),
     rules=(f'SUBSYSTEM=="net", ATTRS{{address}}=="{TARGET}", NAME="eth0"',),
 )
+OLD_RULE = f'SUBSYSTEM=="net", ATTRS{{address}}=="{SOURCE}", NAME="eth1"'
 
 
 def right() -> Facts:
     return Facts(
-        source_mac=SOURCE,
-        target_mac=TARGET,
+        expected=SAMPLE.expected,
+        host_name="groupware",
+        source_macs=(SOURCE,),
         digests_before=("a", "b"),
         digests_after=("a", "b"),
         written_to_source=0,
@@ -87,6 +91,8 @@ def _spoil(name: str, value: object) -> Callable[[Facts], None]:
         lambda facts: _evidence(facts, cards=(SeenCard("eth0", TARGET, ()),)),
         lambda facts: _evidence(facts, cards=(SeenCard("eth1", TARGET, ("192.0.2.10/24",)),)),
         lambda facts: _evidence(facts, rules=()),
+        lambda facts: _evidence(facts, rules=(*EVIDENCE.rules, OLD_RULE)),
+        lambda facts: _evidence(facts, firmware="uefi"),
         lambda facts: _evidence(facts, mounts=EVIDENCE.mounts[:1]),
         lambda facts: _evidence(facts, swaps=()),
         lambda facts: _evidence(facts, files_ok=11999, failed_files=("/bin/sh",)),
@@ -109,6 +115,27 @@ def test_a_listed_change_may_differ() -> None:
     assert judge(facts).result == "ok"
 
 
+def test_names_addresses_and_mounts_are_those_of_the_case() -> None:
+    bond = SeenCard("bond0", "52:54:00:00:00:09", ("198.51.100.7/24", "fe80::1/64"))
+    facts = right()
+    facts.expected = Expected(
+        cards=(SeenCard("bond0", "", ("198.51.100.7/24",)),),
+        absent=("backup0",),
+        mounts=(Mount("", "/", "xfs"),),
+        least_files=1,
+    )
+    _evidence(facts, links=(bond,), mounts=(Mount("/dev/vda1", "/", "xfs"),))
+    assert judge(facts).result == "ok"
+    assert judge(facts).eth0_mac_is_target == "unknown"
+    backup = SeenCard("backup0", SOURCE, ())
+    _evidence(facts, links=(), cards=(backup,), mounts=(Mount("/dev/vda1", "/", "ext4"),))
+    assert judge(facts).problems == (
+        "bond0 of the copy is not there with 198.51.100.7/24.",
+        "The copy has a card backup0.",
+        "The copy has not mounted its file system as /.",
+    )
+
+
 def test_nothing_measured_is_not_right() -> None:
     verdict = judge(Facts())
     assert verdict.result == "failed"
@@ -117,7 +144,7 @@ def test_nothing_measured_is_not_right() -> None:
 
 def test_a_persons_copy_that_stays_silent_is_unknown() -> None:
     facts = right()
-    facts.is_sample, facts.copy_booted, facts.evidence = False, None, None
+    facts.expected, facts.copy_booted, facts.evidence = None, None, None
     verdict = judge(facts)
     assert (verdict.result, verdict.copy_booted) == ("unknown", "unknown")
     assert verdict.host_name == "groupware"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.vm.case import Volume
 from tests.vm.images import ImageError, call
 
 Table = dict[str, Any]  # as sfdisk --json writes it
@@ -29,6 +30,7 @@ EXTENDED_TYPES = ("5", "f", "85")
 # How to look at a file system without replaying its journal.
 LOOK_ONLY = {
     "ext2": "ro", "ext3": "ro,noload", "ext4": "ro,noload", "xfs": "ro,norecovery,nouuid",
+    "btrfs": "ro,rescue=nologreplay,subvolid=5",
 }  # fmt: skip
 
 
@@ -62,17 +64,22 @@ class Comparison:
     problems: tuple[str, ...]
 
 
-def compare_disks(pairs: Iterable[tuple[Path, Path]], changes: Iterable[str]) -> list[Comparison]:
-    """Compare raw images (source, copy). `changes` are the paths the payload says it changed."""
+def compare_disks(
+    pairs: Iterable[tuple[Path, Path]], changes: Iterable[str], volumes: Iterable[Volume] = ()
+) -> list[Comparison]:
+    """Compare raw images (source, copy). `changes` are the paths the payload says it changed,
+    `volumes` file systems that begin inside of partitions."""
     listed = tuple(changes)
     found: list[Comparison] = []
-    for number, (source, copy) in enumerate(pairs, start=1):
-        found += _compare_disk(f"disk {number}", source, copy, listed)
+    inside = tuple(volumes)
+    for number, (source, copy) in enumerate(pairs):
+        here = tuple(volume for volume in inside if volume.disk == number)
+        found += _compare_disk(f"disk {number + 1}", source, copy, listed, here)
     return found
 
 
 def _compare_disk(
-    name: str, source: Path, copy: Path, changes: tuple[str, ...]
+    name: str, source: Path, copy: Path, changes: tuple[str, ...], volumes: tuple[Volume, ...]
 ) -> Iterator[Comparison]:
     table = _table(source)
     if table is None:
@@ -85,8 +92,25 @@ def _compare_disk(
             continue
         start, size = entry["start"] * SECTOR, entry["size"] * SECTOR
         number = entry["node"].removeprefix(str(source)).lstrip("p")
-        yield _compare_content(f"{name} partition {number}", Place(source, start, size),
-                               Place(copy, start, size), changes)  # fmt: skip
+        inside = tuple(one for one in volumes if start <= one.start < start + size)
+        for piece, place, length in _pieces(f"{name} partition {number}", start, size, inside):
+            yield _compare_content(piece, Place(source, place, length),
+                                   Place(copy, place, length), changes)  # fmt: skip
+
+
+def _pieces(
+    name: str, start: int, size: int, volumes: tuple[Volume, ...]
+) -> Iterator[tuple[str, int, int]]:
+    """The volumes in a partition, and what lies around them: name, start, size."""
+    position = start
+    for volume in sorted(volumes, key=lambda one: one.start):
+        if position < volume.start:
+            yield f"{name} before {volume.name}", position, volume.start - position
+        yield f"{name} {volume.name}", volume.start, volume.size
+        position = volume.start + volume.size
+    if position < start + size:
+        yield (f"{name} behind {volume.name}" if volumes else name,
+               position, start + size - position)  # fmt: skip
 
 
 def _table(image: Path) -> Table | None:
@@ -135,7 +159,7 @@ def _compare_content(name: str, source: Place, copy: Place, changes: tuple[str, 
         problems = () if same else ("the swap header differs",)
         return Comparison(name, kind, 0, 0, 0, (), problems)
     blocks = compare_blocks(source, copy)
-    if kind not in LOOK_ONLY:
+    if kind not in (*LOOK_ONLY, "vfat"):
         return _judge_blocks(name, kind, blocks)
     return _compare_files(name, kind, source, copy, blocks, changes)
 
@@ -241,7 +265,12 @@ def _fingerprint(path: Path) -> Fingerprint:
 
 @contextmanager
 def looked_at(place: Place, kind: str) -> Iterator[Path]:
-    """The file system mounted read-only, its journal left alone."""
+    """The file system mounted read-only, its journal left alone; a FAT one as a copy of it."""
+    if kind == "vfat":
+        with tempfile.TemporaryDirectory(prefix="ugs-look-") as directory:
+            call("mcopy", "-s", "-p", "-m", "-i", f"{place.image}@@{place.start}", "::*", directory)
+            yield Path(directory)
+        return
     window = f"loop,offset={place.start},sizelimit={place.size}"
     with tempfile.TemporaryDirectory(prefix="ugs-look-") as point:
         call("mount", "-t", kind, "-o", f"{LOOK_ONLY[kind]},{window}", place.image, point)

@@ -1,4 +1,4 @@
-"""What a booted sample server said of itself: the lines of `sample/groupware-evidence`."""
+"""What a booted sample server said of itself: the lines of `sample/server-evidence`."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Evidence:
     """One boot. `files_listed` is how many digests the server holds, `files_ok` how many fit."""
 
     host_name: str
-    system: str  # systemctl is-system-running
+    system: str  # systemctl is-system-running; with sysvinit what runlevel says
     failed_units: tuple[str, ...]
     cards: tuple[SeenCard, ...]
     mounts: tuple[Mount, ...]
@@ -31,10 +31,12 @@ class Evidence:
     files_listed: int
     files_ok: int
     failed_files: tuple[str, ...]
-    rules: tuple[str, ...]  # z25_persistent-net.rules, line by line
+    rules: tuple[str, ...]  # the persistent net rules, line by line
+    links: tuple[SeenCard, ...] = ()  # bonds, VLANs and the like
+    firmware: str = "bios"
 
     def card(self, name: str) -> SeenCard | None:
-        return next((card for card in self.cards if card.name == name), None)
+        return next((card for card in (*self.cards, *self.links) if card.name == name), None)
 
     def names(self, mac: str) -> tuple[str, ...]:
         """The names that rules in force (not commented out) give to this card."""
@@ -77,6 +79,8 @@ def _assemble(said: dict[str, list[str]]) -> Evidence:
         files_ok=int(said["files_ok"][0]),
         failed_files=tuple("/" + file for file in said.get("failed_file", ())),
         rules=tuple(said.get("rule", ())),
+        links=tuple(_card(value) for value in said.get("link", ())),
+        firmware=said.get("firmware", ["bios"])[0],
     )
 
 

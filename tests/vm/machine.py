@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +23,9 @@ from tests.vm.qmp import Qmp, QmpError
 
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+# Secure Boot enforced, with the keys that sign shim enrolled.
+SECURE_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
+SECURE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
 POLL_SECONDS = 0.2
 KEY_MILLISECONDS = 30
 
@@ -82,11 +85,17 @@ class Wire:
 
 @dataclass(frozen=True)
 class Card:
-    """A network card. Without a wire the cable ends in a hub with nobody else: carrier is up."""
+    """A network card. Without a wire the cable ends in a hub with nobody else: carrier is up.
+
+    `network` is what it is plugged into, where machines are planned before there are wires.
+    `slot` is its place on the PCI bus, which decides what newer systems call it; 0: any.
+    """
 
     mac: str
     model: str = "e1000"
     wire: Wire | None = None
+    network: str = ""
+    slot: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,11 +107,12 @@ class Hardware:
     bus: Bus = Bus.IDE
     drives: tuple[Drive, ...] = ()
     medium: Medium | None = None
-    card: Card | None = None
+    cards: tuple[Card, ...] = ()
     memory: int = 1024
     uuid: str = "00000000-0000-0000-0000-000000000000"
     words: Mapping[str, str] = field(default_factory=dict)
     variables: Path | None = None  # UEFI variables kept over several boots; made when missing
+    secure_boot: bool = False  # enforced; with UEFI firmware only
 
 
 def plan_drives(hardware: Hardware) -> list[str]:
@@ -161,27 +171,36 @@ def plan_medium(hardware: Hardware) -> list[str]:
     ]
 
 
-def plan_card(card: Card | None) -> list[str]:
-    """QEMU's arguments for the network card."""
-    if card is None:
+def plan_cards(cards: Sequence[Card]) -> list[str]:
+    """QEMU's arguments for the network cards."""
+    if not cards:
         return ["-nic", "none"]
+    return [word for number, card in enumerate(cards) for word in _plan_card(number, card)]
+
+
+def _plan_card(number: int, card: Card) -> list[str]:
     if card.wire is None:
-        netdev = "hubport,id=net0,hubid=0"
+        netdev = f"hubport,id=net{number},hubid={number}"
     else:
         listens = "on" if card.wire.listens else "off"
-        netdev = f"stream,id=net0,server={listens},addr.type=unix,addr.path={card.wire.path}"
-    return ["-netdev", netdev, "-device", f"{card.model},netdev=net0,mac={card.mac}"]
+        netdev = f"stream,id=net{number},server={listens},addr.type=unix,addr.path={card.wire.path}"
+    device = f"{card.model},netdev=net{number},mac={card.mac}"
+    return ["-netdev", netdev, "-device", device + (f",addr={card.slot:#x}" if card.slot else "")]
 
 
-def plan_firmware(firmware: Firmware, variables: Path) -> list[str]:
+def plan_firmware(hardware: Hardware, variables: Path) -> list[str]:
     """QEMU's arguments for the board and its firmware."""
-    if firmware is Firmware.BIOS:
+    if hardware.firmware is Firmware.BIOS:
         return ["-machine", "pc"]
+    code = SECURE_CODE if hardware.secure_boot else OVMF_CODE
+    # Only system management mode keeps a system from writing the firmware's keys by itself.
+    guarded = ["-global", "driver=cfi.pflash01,property=secure,value=on"]
     return [
         "-machine",
-        "q35",
+        "q35,smm=on" if hardware.secure_boot else "q35",
+        *(guarded if hardware.secure_boot else []),
         "-drive",
-        f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}",
+        f"if=pflash,unit=0,format=raw,readonly=on,file={code}",
         "-drive",
         f"if=pflash,unit=1,format=raw,file={variables}",
     ]
@@ -193,7 +212,7 @@ def plan_arguments(hardware: Hardware, sockets: Path, log: Path, variables: Path
     return [
         "qemu-system-x86_64",
         "-name", hardware.name,
-        *plan_firmware(hardware.firmware, variables),
+        *plan_firmware(hardware, variables),
         "-accel", "tcg,thread=multi",
         "-cpu", "max,erms=off,fsrm=off",
         "-smp", "1",
@@ -210,7 +229,7 @@ def plan_arguments(hardware: Hardware, sockets: Path, log: Path, variables: Path
         "-qmp", f"unix:{sockets}/qmp,server=on,wait=off",
         *plan_drives(hardware),
         *plan_medium(hardware),
-        *plan_card(hardware.card),
+        *plan_cards(hardware.cards),
         *(argument for word in words for argument in ("-fw_cfg", word)),
     ]  # fmt: skip
 
@@ -280,7 +299,8 @@ class Machine:
     def _variables(self) -> Path:
         variables = self.hardware.variables or self._sockets / "variables.fd"
         if self.hardware.firmware is Firmware.UEFI and not variables.exists():
-            shutil.copyfile(OVMF_VARIABLES, variables)
+            fresh = SECURE_VARIABLES if self.hardware.secure_boot else OVMF_VARIABLES
+            shutil.copyfile(fresh, variables)
         return variables
 
     def __exit__(self, *_: object) -> None:

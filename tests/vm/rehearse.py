@@ -17,14 +17,16 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from payload.model.codec import to_pretty_json
 from payload.model.machine import Firmware
-from tests.vm import images, sample_server
+from tests.vm import images
+from tests.vm.case import SOURCE_UUID, TARGET_UUID, Case, common_networks, plug_in
+from tests.vm.cases.sample import SAMPLE
 from tests.vm.compare import Comparison, compare_disks
 from tests.vm.evidence import Evidence, read_evidence
 from tests.vm.images import Image, ImageError
@@ -37,14 +39,13 @@ from tests.vm.machine import (
     MachineError,
     Medium,
     MediumKind,
-    Wire,
 )
+from tests.vm.servers import build
 from tests.vm.verdict import Facts, Verdict, judge, render_text
-from tests.vm.watch import Seen, choose_display, watch
+from tests.vm.watch import NotCopiedError, Seen, choose_display, watch
 
 CACHE = Path("build/cache")
-TARGET_MAC = "52:54:00:c0:97:02"
-TARGET_UUID = "5e0c4f7a-3d1b-4f5e-a2c9-0d8e7b6a5c02"
+SOURCE_MAC, TARGET_MAC = "52:54:00:67:77:01", "52:54:00:c0:97:02"
 TARGET_GROWTH = 1.2  # the target's first disk is that much larger
 MEMORY = 1280  # MiB
 START_SECONDS = 420.0  # until the payload speaks, two machines at once on emulated CPUs
@@ -55,13 +56,18 @@ LEFTOVERS = ("*.log", "*.png", "*.qcow2", "*.raw", "*.fd", "report.*")
 
 @dataclass(frozen=True)
 class Task:
-    """What to rehearse. No `sources` means the sample server."""
+    """What to rehearse: a case, or a person's own disks (`case` is None then).
+
+    `targets` are finished copies that the target's disks begin with, instead of being blank.
+    """
 
     iso: Path
     output: Path
+    case: Case | None = SAMPLE
     sources: tuple[Path, ...] = ()
     firmware: Firmware = Firmware.BIOS
     cache: Path = CACHE
+    targets: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -97,6 +103,7 @@ def rehearse(task: Task, say: Callable[[str], None]) -> Verdict:
         _run(rehearsal)
     except (MachineError, ImageError, ValueError) as error:
         rehearsal.facts.failure = str(error)
+        rehearsal.facts.refused = isinstance(error, NotCopiedError) and error.refused
     verdict = judge(rehearsal.facts)
     (task.output / "report.json").write_bytes(to_pretty_json(verdict))
     (task.output / "report.txt").write_text(render_text(verdict))
@@ -118,7 +125,7 @@ def _check(task: Task) -> None:
         raise ValueError("A rehearsal needs root: it builds and mounts disk images.")
     if not task.iso.is_file():
         raise ValueError(f"There is no ISO {task.iso}: run `make iso` first.")
-    if task.firmware is Firmware.UEFI and not task.sources:
+    if task.firmware is Firmware.UEFI and task.case is SAMPLE:
         raise ValueError(
             "The sample server boots by BIOS only: name the disks of a UEFI machine by SOURCE=, "
             "or leave FIRMWARE out."
@@ -129,13 +136,13 @@ def _check(task: Task) -> None:
 
 
 def _prepare(rehearsal: Rehearsal) -> None:
-    task, facts = rehearsal.task, rehearsal.facts
-    facts.is_sample = not task.sources
-    facts.target_mac, facts.source_mac = TARGET_MAC, sample_server.MAC
+    task, facts, case = rehearsal.task, rehearsal.facts, rehearsal.task.case
     sources = task.sources
-    if facts.is_sample:
-        with rehearsal.step("sample server", "building the sample server (cached)"):
-            sources = sample_server.build(task.cache).disks
+    if case is not None:
+        facts.expected, facts.host_name = case.expected, case.host_name
+        facts.source_macs = tuple(card.mac for card in case.source.cards)
+        with rehearsal.step("server", f"building the server {case.host_name} (cached)"):
+            sources = sources or build(case.recipe, task.cache).disks
     with rehearsal.step("disks", "source disks: taking their SHA-256, laying overlays over them"):
         rehearsal.originals = tuple(images.look_at(path) for path in sources)
         facts.digests_before = tuple(images.digest(image.path) for image in rehearsal.originals)
@@ -143,51 +150,70 @@ def _prepare(rehearsal: Rehearsal) -> None:
             images.make_overlay(image, task.output / f"source{number}.qcow2")
             for number, image in enumerate(rehearsal.originals)
         )
-        rehearsal.blanks = tuple(
-            images.make_blank(task.output / f"target{number}.raw", _target_size(number, image))
-            for number, image in enumerate(rehearsal.originals)
-        )
+        rehearsal.blanks = tuple(_make_targets(task, rehearsal.originals))
 
 
-def _target_size(number: int, original: Image) -> int:
-    size = int(original.size * TARGET_GROWTH) if number == 0 else original.size
-    return -(-size // images.MIB) * images.MIB
+def _make_targets(task: Task, originals: tuple[Image, ...]) -> Iterator[Image]:
+    """The target's disks: blank, or as an earlier copy left them."""
+    sizes = task.case.target_sizes if task.case else ()
+    for number, size in enumerate(sizes or _target_sizes(originals)):
+        path = task.output / f"target{number}.raw"
+        if task.targets:
+            images.call("cp", "--sparse=always", task.targets[number], path)
+            yield images.look_at(path)
+        else:
+            yield images.make_blank(path, size)
 
 
-def plan_source(task: Task, overlays: tuple[Image, ...], wire: Path) -> Hardware:
-    """The server as it stands: an IDE controller where the board has one, booted from a CD."""
-    return Hardware(
-        name="source",
-        firmware=task.firmware,
-        bus=Bus.IDE if task.firmware is Firmware.BIOS and len(overlays) <= 3 else Bus.AHCI,
+def _target_sizes(originals: tuple[Image, ...]) -> list[int]:
+    """As large as the source's, the first larger."""
+    sizes = [image.size for image in originals]
+    sizes[0] = int(sizes[0] * TARGET_GROWTH)
+    return [-(-size // images.MIB) * images.MIB for size in sizes]
+
+
+def plan_source(task: Task, overlays: tuple[Image, ...], wires: dict[str, Path]) -> Hardware:
+    """The server as it stands, booted from a CD."""
+    bare = task.case.source if task.case else _anybodys_source(task, len(overlays))
+    return replace(
+        bare,
         drives=_drives("SRC", overlays),
         medium=Medium(task.iso, MediumKind.CD),
-        card=Card(sample_server.MAC, "e1000", Wire(wire, listens=True)),
+        cards=plug_in(bare.cards, wires, listens=True),
         memory=MEMORY,
-        uuid=sample_server.MACHINE_UUID,
     )
 
 
-def plan_target(task: Task, blanks: tuple[Image, ...], wire: Path) -> Hardware:
-    """Another machine: other controller, other card, booted from a USB stick."""
-    return Hardware(
-        name="target",
-        firmware=task.firmware,
-        bus=Bus.AHCI,
+def plan_target(task: Task, blanks: tuple[Image, ...], wires: dict[str, Path]) -> Hardware:
+    """Another machine, booted from a USB stick."""
+    bare = task.case.target if task.case else _anybodys_target(task)
+    return replace(
+        bare,
         drives=_drives("TGT", blanks),
         medium=Medium(task.iso, MediumKind.USB),
-        card=Card(TARGET_MAC, "e1000e", Wire(wire, listens=False)),
+        cards=plug_in(bare.cards, wires, listens=False),
         memory=MEMORY,
-        uuid=TARGET_UUID,
         variables=task.output / "target-variables.fd",
     )
 
 
+def _anybodys_source(task: Task, disks: int) -> Hardware:
+    """An IDE controller where the board has one with room enough."""
+    bus = Bus.IDE if task.firmware is Firmware.BIOS and disks <= 3 else Bus.AHCI
+    card = Card(SOURCE_MAC, "e1000", network="lan")
+    return Hardware("source", task.firmware, bus, cards=(card,), uuid=SOURCE_UUID)
+
+
+def _anybodys_target(task: Task) -> Hardware:
+    card = Card(TARGET_MAC, "e1000e", network="lan")
+    return Hardware("target", task.firmware, Bus.AHCI, cards=(card,), uuid=TARGET_UUID)
+
+
 def plan_copy(target: Hardware, disks: tuple[Image, ...], words: dict[str, str]) -> Hardware:
     """The target, medium taken out and alone: what boots now is the copy."""
-    card = Card(TARGET_MAC, "e1000e")
+    cards = tuple(replace(card, wire=None) for card in target.cards)
     drives = _drives("TGT", disks)
-    return replace(target, name="copy", drives=drives, medium=None, card=card, words=words)
+    return replace(target, name="copy", drives=drives, medium=None, cards=cards, words=words)
 
 
 def _drives(prefix: str, disks: tuple[Image, ...]) -> tuple[Drive, ...]:
@@ -202,11 +228,12 @@ def _drives(prefix: str, disks: tuple[Image, ...]) -> tuple[Drive, ...]:
 def _copy(rehearsal: Rehearsal) -> None:
     """Boot both machines from the ISO and wait until both switched themselves off."""
     task = rehearsal.task
+    bare = plan_source(task, (), {}), plan_target(task, (), {})
     with (
         rehearsal.step("copy, power-on to power-off", "both machines boot from the ISO"),
-        _wire() as wire,
-        Machine(plan_source(task, rehearsal.overlays, wire), task.output) as source,
-        Machine(plan_target(task, rehearsal.blanks, wire), task.output) as target,
+        _wires(common_networks(*bare)) as wires,
+        Machine(plan_source(task, rehearsal.overlays, wires), task.output) as source,
+        Machine(plan_target(task, rehearsal.blanks, wires), task.output) as target,
     ):
         display = choose_display()
         try:
@@ -222,13 +249,15 @@ def _copy(rehearsal: Rehearsal) -> None:
 
 
 @contextmanager
-def _wire() -> Iterator[Path]:
-    """A place for the socket that is the cable; short, as unix sockets demand."""
-    path = Path("/run" if Path("/run").is_dir() else "/tmp", f"ugs-wire-{secrets.token_hex(4)}")
+def _wires(networks: Iterable[str]) -> Iterator[dict[str, Path]]:
+    """A place per network for the socket that is the cable; short, as unix sockets demand."""
+    directory = Path("/run" if Path("/run").is_dir() else "/tmp")
+    wires = {name: directory / f"ugs-wire-{secrets.token_hex(4)}" for name in networks}
     try:
-        yield path
+        yield wires
     finally:
-        path.unlink(missing_ok=True)
+        for path in wires.values():
+            path.unlink(missing_ok=True)
 
 
 def _take_reports(facts: Facts, said: tuple[Seen, Seen], power_on: float) -> None:
@@ -257,13 +286,14 @@ def _check_copy(rehearsal: Rehearsal) -> None:
         for number, blank in enumerate(rehearsal.blanks)
     )
     nonce = secrets.token_hex(8)
-    words = {"opt/ugs/nonce": nonce, "opt/ugs/poweroff": "1"} if facts.is_sample else {}
-    hardware = plan_copy(plan_target(task, rehearsal.blanks, Path()), overlays, words)
+    words = {"opt/ugs/nonce": nonce, "opt/ugs/poweroff": "1"} if task.case else {}
+    hardware = plan_copy(plan_target(task, rehearsal.blanks, {}), overlays, words)
     with Machine(hardware, task.output) as copy:
         with rehearsal.step("comparison", "comparing source and copy while the copy boots"):
             facts.comparisons = tuple(_compare(rehearsal))
         with rehearsal.step("copy boots", "waiting for the copy to prove itself"):
-            if facts.is_sample:
+            if task.case is not None:
+                _answer_questions(copy, task.case)
                 facts.evidence = _collect_evidence(copy, nonce)
                 facts.copy_booted = facts.evidence is not None
             else:
@@ -272,15 +302,20 @@ def _check_copy(rehearsal: Rehearsal) -> None:
 
 
 def _compare(rehearsal: Rehearsal) -> list[Comparison]:
-    report = rehearsal.facts.report
+    report, case = rehearsal.facts.report, rehearsal.task.case
     changes = [change.where for change in report.changes] if report else []
     pairs = []
-    for number, (original, blank) in enumerate(
-        zip(rehearsal.originals, rehearsal.blanks, strict=True)
-    ):
+    for number, original in enumerate(rehearsal.originals):
         raw = images.as_raw(original, rehearsal.task.output / f"original{number}.raw")
-        pairs.append((raw, blank.path))
-    return compare_disks(pairs, changes)
+        place = case.place_of(number) if case else number
+        pairs.append((raw, rehearsal.blanks[place].path))
+    return compare_disks(pairs, changes, case.volumes if case else ())
+
+
+def _answer_questions(copy: Machine, case: Case) -> None:
+    for question, answer in case.typed:
+        copy.wait_for(question, COPY_SECONDS)
+        copy.type_line(answer)
 
 
 def _collect_evidence(copy: Machine, nonce: str) -> Evidence | None:
@@ -312,7 +347,10 @@ def _parse(arguments: list[str] | None) -> Task:
     parser.add_argument("--firmware", choices=[kind.value for kind in Firmware], default="bios")
     given = parser.parse_args(arguments)
     sources = tuple(Path(name) for words in given.source for name in words.split())
-    return Task(given.iso.resolve(), given.output.resolve(), sources, Firmware(given.firmware))
+    case = None if sources else SAMPLE
+    return Task(
+        given.iso.resolve(), given.output.resolve(), case, sources, Firmware(given.firmware)
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

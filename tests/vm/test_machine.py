@@ -59,7 +59,7 @@ def test_a_qemu_that_refuses_says_why(tmp_path: Path) -> None:
 def test_a_wire_holds_two_machines(tmp_path: Path) -> None:
     wire = Path("/tmp", f"ugs-wire-{tmp_path.name}")
     ends = [
-        Hardware(name, memory=64, card=Card(mac, wire=Wire(wire, listens)))
+        Hardware(name, memory=64, cards=(Card(mac, wire=Wire(wire, listens)),))
         for name, mac, listens in (
             ("left", "52:54:00:00:00:01", True),
             ("right", "52:54:00:00:00:02", False),

@@ -82,6 +82,6 @@ def _machine(
         bus=Bus.AHCI,
         drives=(Drive(disk.path, disk.format, "BLANK"), *drives),
         medium=Medium(iso, kind),
-        card=Card("52:54:00:0e:d1:a0"),
+        cards=(Card("52:54:00:0e:d1:a0"),),
         uuid="7c0fbb5e-90a4-4d0f-8a55-6a3e5d6b0e11",
     )

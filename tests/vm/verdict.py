@@ -3,19 +3,23 @@
 from dataclasses import dataclass, field
 
 from payload.model.report import Report
-from tests.vm import sample_server
+from tests.vm.case import Expected
 from tests.vm.compare import Comparison, is_listed
-from tests.vm.evidence import Evidence
+from tests.vm.evidence import Evidence, Mount, SeenCard
 
 
 @dataclass
 class Facts:
-    """Everything measured, filled in as the rehearsal goes. `failure` is what ended it early."""
+    """Everything measured, filled in as the rehearsal goes. `failure` is what ended it early.
 
-    is_sample: bool = True
-    source_mac: str = ""
-    target_mac: str = ""
+    `expected` is what the copy must say of itself; None when nobody can know that.
+    """
+
+    expected: Expected | None = None
+    host_name: str = ""
+    source_macs: tuple[str, ...] = ()
     failure: str = ""
+    refused: bool = False  # the payload ended it before the first write, for a reason it told
     seconds: dict[str, float] = field(default_factory=dict)
     digests_before: tuple[str, ...] = ()
     digests_after: tuple[str, ...] = ()
@@ -62,6 +66,7 @@ class Verdict:
     evidence: Evidence | None
     source_digests: tuple[str, ...]
     payload: Report | None
+    refused: bool = False  # the payload said no before the first write
 
 
 def judge(facts: Facts) -> Verdict:
@@ -76,7 +81,7 @@ def judge(facts: Facts) -> Verdict:
         source_unchanged=_source_unchanged(facts),
         verified=_verified(facts),
         copy_booted="unknown" if facts.copy_booted is None else facts.copy_booted,
-        eth0_mac_is_target=_eth0_is_target(facts) if facts.is_sample else "unknown",
+        eth0_mac_is_target=_eth0_is_target(facts),
         host_name=evidence.host_name if evidence else _reported_host(report),
         files_ok=evidence.files_ok if evidence else 0,
         files_failed=len(failed),
@@ -87,6 +92,7 @@ def judge(facts: Facts) -> Verdict:
         evidence=evidence,
         source_digests=facts.digests_after,
         payload=report,
+        refused=facts.refused,
     )
 
 
@@ -116,8 +122,8 @@ def _problems(facts: Facts) -> list[str]:
         for one in facts.comparisons
         for problem in one.problems
     ]
-    if facts.is_sample:
-        problems += _evidence_problems(facts)
+    if facts.expected is not None:
+        problems += _evidence_problems(facts, facts.expected)
     return problems
 
 
@@ -150,41 +156,89 @@ def _verified(facts: Facts) -> bool:
     )
 
 
-def _evidence_problems(facts: Facts) -> list[str]:
+def _evidence_problems(facts: Facts, expected: Expected) -> list[str]:
     evidence = facts.evidence
     if evidence is None:
         return ["The copy did not prove itself."]
     problems = []
-    if evidence.host_name != sample_server.HOST_NAME:
+    if evidence.host_name != facts.host_name:
         problems.append(f"The copy's host name is {evidence.host_name}.")
-    if evidence.system != "running":
+    if evidence.system != expected.system:
         units = ", ".join(evidence.failed_units)
         problems.append(f"The copy's system is {evidence.system}; failed units: {units or 'none'}.")
-    if not _eth0_is_target(facts):
-        problems.append("eth0 of the copy is not the target's card with the server's address.")
-    if evidence.names(facts.target_mac) != ("eth0",) or evidence.names(facts.source_mac):
-        problems.append("The copy's persistent net rules do not name the target's card eth0.")
-    places = {mount.place: mount.device for mount in evidence.mounts}
-    if places.get("/boot") != "/dev/sda1" or places.get("/srv/groupware") != "/dev/sdb1":
-        problems.append(f"The copy has not mounted both disks: {places}.")
-    if not evidence.swaps:
+    if evidence.firmware != expected.firmware:
+        problems.append(f"The copy was started by {evidence.firmware} firmware.")
+    problems += _card_problems(facts, evidence, expected)
+    problems += _mount_problems(evidence, expected)
+    problems += _file_problems(facts, evidence, expected)
+    return problems
+
+
+def _card_problems(facts: Facts, evidence: Evidence, expected: Expected) -> list[str]:
+    problems = [
+        f"{card.name} of the copy is not {_described(card)}."
+        for card in expected.cards
+        if not _is_there(card, evidence)
+    ]
+    problems += [f"The copy has a card {name}." for name in expected.absent if evidence.card(name)]
+    if expected.by_rules:
+        new = {card.mac: (card.name,) for card in expected.cards}
+        old = dict.fromkeys(facts.source_macs, ())
+        problems += [
+            f"The copy's persistent net rules call {mac} {evidence.names(mac)}, not {names}."
+            for mac, names in {**old, **new}.items()
+            if evidence.names(mac) != names
+        ]
+    return problems
+
+
+def _is_there(wanted: SeenCard, evidence: Evidence) -> bool:
+    card = evidence.card(wanted.name)
+    return (
+        card is not None
+        and wanted.mac in ("", card.mac)
+        and set(wanted.addresses) <= set(card.addresses)
+    )
+
+
+def _described(card: SeenCard) -> str:
+    words = [f"the card {card.mac}"] if card.mac else ["there"]
+    return " with ".join([*words, *card.addresses])
+
+
+def _mount_problems(evidence: Evidence, expected: Expected) -> list[str]:
+    def fits(wanted: Mount, mount: Mount) -> bool:
+        same = (wanted.place, wanted.kind) == (mount.place, mount.kind)
+        return same and wanted.device in ("", mount.device)
+
+    problems = [
+        f"The copy has not mounted {wanted.device or 'its file system'} as {wanted.place}."
+        for wanted in expected.mounts
+        if not any(fits(wanted, mount) for mount in evidence.mounts)
+    ]
+    if expected.swap and not evidence.swaps:
         problems.append("The copy has no swap.")
+    return problems
+
+
+def _file_problems(facts: Facts, evidence: Evidence, expected: Expected) -> list[str]:
+    problems = []
     if failed := _failed_files(facts):
         problems.append(f"Files of the copy are not what they were: {', '.join(failed[:10])}.")
     if evidence.files_ok + len(evidence.failed_files) < evidence.files_listed:
         problems.append("The copy did not check every file of its list.")
-    if evidence.files_listed < 10000:
+    if evidence.files_listed < expected.least_files:
         problems.append(f"The copy lists only {evidence.files_listed} files.")
     return problems
 
 
-def _eth0_is_target(facts: Facts) -> bool:
-    card = facts.evidence.card("eth0") if facts.evidence else None
-    return (
-        card is not None
-        and card.mac == facts.target_mac
-        and sample_server.ADDRESS in card.addresses
-    )
+def _eth0_is_target(facts: Facts) -> bool | str:
+    """Whether eth0 is as expected; "unknown" where nobody expects an eth0."""
+    wanted = facts.expected.cards if facts.expected else ()
+    eth0 = next((card for card in wanted if card.name == "eth0"), None)
+    if eth0 is None:
+        return "unknown"
+    return facts.evidence is not None and _is_there(eth0, facts.evidence)
 
 
 def _failed_files(facts: Facts) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from tests.vm.serial_lines import (
 )
 
 LOOK_SECONDS = 0.5
+REFUSALS = (3, 4)  # exit codes: no role can be decided, no copy is possible; nothing was written
 PLAIN_SECONDS = 10.0
 
 
@@ -62,13 +63,24 @@ class Seen:
                 self.report = report
                 self.stage, self.doing, self.progress = "report", report.sentence, None
                 if report.result is not Result.OK:
-                    raise MachineError(
-                        f"The {self.expected_role} reports {report.result}: {report.sentence}"
-                    )
+                    raise NotCopiedError(self.expected_role, report)
                 return True
             case BrokenReportLine(why):
                 raise MachineError(f"The report of the {self.expected_role} is unreadable: {why}")
         return False
+
+
+class NotCopiedError(MachineError):
+    """A machine reported that there is no copy; `report` is what it said."""
+
+    def __init__(self, role: str, report: Report) -> None:
+        super().__init__(f"The {role} reports {report.result}: {report.sentence}")
+        self.report = report
+
+    @property
+    def refused(self) -> bool:
+        """Whether that was said before the first write."""
+        return self.report.exit_code in REFUSALS
 
 
 class Display(Protocol):
