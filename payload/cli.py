@@ -19,6 +19,7 @@ from payload.model.errors import FailoverError, PlanError, SettingsError, Undeci
 if TYPE_CHECKING:
     from payload.model.plan import Plan
     from payload.model.settings import Settings
+    from payload.replicate.preflight import Preflight
 
 WOULD_CHANGE = 20  # said by `adapt --check`
 INTERRUPTED = 130  # as a shell says it: 128 + SIGINT
@@ -191,7 +192,7 @@ def show_role(arguments: argparse.Namespace) -> int:
 def show_plan(arguments: argparse.Namespace) -> int:
     """The plan for two saved inventories, or the reason why there is none."""
     try:
-        plan, lines = _make_plan(arguments)
+        plan, lines, checked = _make_plan(arguments)
     except (PlanError, UndecidedError) as error:
         if arguments.json:
             _print_json({"possible": False, "reason": str(error)})
@@ -199,19 +200,23 @@ def show_plan(arguments: argparse.Namespace) -> int:
             _print_lines([f"No copy is possible: {error}"])
         return error.exit_code
     if arguments.json:
-        _print_json({"possible": True, "digest": plan.digest, "lines": lines, "plan": plan})
+        told = {"lines": lines, "preflight": checked, "plan": plan}
+        _print_json({"possible": True, "digest": plan.digest, **told})
     else:
-        _print_lines([*lines, f"Digest of the plan: {plan.digest}"])
+        _print_lines([*lines, *checked.lines, f"Digest of the plan: {plan.digest}"])
     return 0
 
 
-def _make_plan(arguments: argparse.Namespace) -> "tuple[Plan, tuple[str, ...]]":
-    """As the session does it. Raises PlanError, UndecidedError, SettingsError."""
+def _make_plan(arguments: argparse.Namespace) -> "tuple[Plan, tuple[str, ...], Preflight]":
+    """As the session does it, but for what only the source itself could be asked. Raises
+    PlanError, UndecidedError, SettingsError."""
     from payload.identify.role import decide_pair, decide_role
     from payload.model.inventory import Inventory
     from payload.model.role import Role
     from payload.model.settings import Settings
+    from payload.model.survey import Survey
     from payload.replicate.planning import describe, plan_copy
+    from payload.replicate.preflight import check_copy
 
     settings = _read_settings(arguments.settings)
     source = _read_document(Inventory, arguments.source)
@@ -231,7 +236,8 @@ def _make_plan(arguments: argparse.Namespace) -> "tuple[Plan, tuple[str, ...]]":
     if verdict.role is not Role.TARGET:
         raise UndecidedError(" ".join(verdict.reasons))
     plan = plan_copy(source, target, verdict, settings.copy, verify=settings.verify)
-    return plan, describe(plan)
+    checked = check_copy(plan, source, target, Survey(asked=False), ("", ""))
+    return plan, describe(plan), checked
 
 
 def _print_lines(lines: Sequence[str]) -> None:

@@ -20,12 +20,14 @@ class Drivers:
 
 @dataclass(frozen=True)
 class Survey:
-    """The source's answers. An empty `kernels` means that none were found to ask."""
+    """The source's answers. An empty `kernels` means that none were found to ask. `asked` is
+    False where there is no source to ask, only its saved inventory."""
 
     kernels: tuple[str, ...] = ()  # their versions
     drivers: tuple[Drivers, ...] = ()
     used: int = 0  # bytes in use on the disks to be copied
     clock_ahead: int = 0  # seconds the source's clock is ahead of the target's
+    asked: bool = True
 
     def of(self, modalias: str) -> Drivers | None:
         """What is known about that device."""

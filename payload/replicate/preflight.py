@@ -16,6 +16,7 @@ from payload.model.machine import Card
 from payload.model.plan import CopyMode, Method, Plan
 from payload.model.survey import Drivers, Survey
 
+IN_A_RUN = "it is looked at when both machines are booted from the medium"
 UNTOUCHED = "No disk was written."
 MEMORY = 320 * MIB  # the live system and the payload
 MEMORY_FOR_TIB = 41 * MIB  # the list of chunks
@@ -104,6 +105,8 @@ def _drivers(disk: Disk, survey: Survey) -> Iterator[Drivers]:
 
 
 def _why_unknown(survey: Survey, devices: str) -> str:
+    if not survey.asked:
+        return IN_A_RUN
     if not survey.kernels:
         return "no kernel modules were found in the system to be copied"
     return f"the target's {devices} do not tell what they are"
@@ -195,6 +198,8 @@ def _check_memory(source: Inventory, target: Inventory) -> Check:
 
 def _check_clocks(survey: Survey) -> Check:
     question = "clocks"
+    if not survey.asked:
+        return Check(question, Answer.UNKNOWN, IN_A_RUN)
     seconds = abs(survey.clock_ahead)
     if seconds <= CLOCKS:
         return Check(question, Answer.YES, "they agree")

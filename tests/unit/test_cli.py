@@ -129,6 +129,9 @@ def test_plan_as_text(documents: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["plan", str(documents / "source.json"), str(documents / "target.json")]) == 0
     text = capsys.readouterr().out
     assert "groupware" in text and "Digest of the plan: " in text
+    assert "\nPreflight:\nsizes and sectors: yes, " in text
+    assert "\nclocks: unknown, it is looked at when both machines are booted" in text
+    assert "\nestimate: about 1 min for 0.9 GB over a wire of unknown speed" in text
 
 
 def test_plan_as_json(documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,6 +140,19 @@ def test_plan_as_json(documents: Path, capsys: pytest.CaptureFixture[str]) -> No
     told = json.loads(capsys.readouterr().out)
     assert told["possible"] is True
     assert from_json(Plan, json.dumps(told["plan"])).digest == told["digest"]
+    assert [check["answer"] for check in told["preflight"]["checks"]][:3] == [
+        "yes",
+        "yes",
+        "unknown",
+    ]
+
+
+def test_a_plan_without_the_memory_for_it_is_none(
+    documents: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (documents / "target.json").write_bytes(to_json(replace(TARGET, memory=64 * MIB)))
+    assert main(["plan", str(documents / "source.json"), str(documents / "target.json")]) == 4
+    assert "64 MiB of memory" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
