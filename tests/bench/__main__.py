@@ -7,6 +7,8 @@ Needs root: two network namespaces play the machines, image files their disks.
 
 import argparse
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +19,9 @@ from tests.bench.figures import Row
 from tests.bench.network import wire
 from tests.bench.parts import measure_parts
 from tests.bench.report import describe_machine, document, load, show
+from tests.bench.work import has_room
+
+SAME_DISK = "on the target's disk: there is no room elsewhere, and what reads both is slower"
 
 
 def main() -> None:
@@ -27,9 +32,15 @@ def main() -> None:
     sizes = QUICK if options.quick else FULL
     machine = describe_machine()
     rows: list[Row] = []
-    with wire() as between, TemporaryDirectory(prefix="ugs-bench-") as site:
+    with (
+        wire() as between,
+        TemporaryDirectory(prefix="ugs-bench-") as site,
+        source_medium(options.source_directory, sizes.image) as medium,
+    ):
+        machine["source image"] = f"below {options.source_directory}" if medium else SAME_DISK
+        print(f"bench: the source's image lies {machine['source image']}", flush=True)
         make_site_key(Path(site))
-        bench = Bench(between, directory, Path(site))
+        bench = Bench(between, directory, Path(site), medium)
         parts = measure_parts(bench.original(sizes.image, sizes.used))
         for _ in range(options.repeats):
             for name in options.case:
@@ -43,6 +54,17 @@ def main() -> None:
     print(f"bench: written to {options.output}")
 
 
+@contextmanager
+def source_medium(directory: Path, size: int) -> Iterator[Path | None]:
+    """A place for the source's image below `directory`, gone at the end. None if there is no
+    room for `size` bytes."""
+    if not has_room(directory, size):
+        yield None
+        return
+    with TemporaryDirectory(prefix="ugs-bench-", dir=directory) as medium:
+        yield Path(medium)
+
+
 def _leave(*_: object) -> None:
     """Also who is told to end cleans up."""
     raise SystemExit("bench: told to end")
@@ -51,6 +73,12 @@ def _leave(*_: object) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--output", type=Path, default=Path("build/bench/bench.json"))
+    parser.add_argument(
+        "--source-directory",
+        type=Path,
+        default=Path("/dev/shm"),
+        help="where the source's image lies, best on another disk than the target's",
+    )
     parser.add_argument("--quick", action="store_true", help="a small image, for development")
     parser.add_argument("--case", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--repeats", type=int, default=1, help="the best of so many counts")

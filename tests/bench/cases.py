@@ -15,6 +15,7 @@ from tests.bench.work import (
     SAMPLE,
     Chunks,
     Original,
+    bring,
     check_copy,
     cool,
     make_original,
@@ -42,14 +43,20 @@ QUICK = Sizes(2 * GIB, GIB, 512 * GIB, ())
 
 @dataclass
 class Bench:
-    """What all rows need: the wire, a directory on a disk, the site of both machines."""
+    """What all rows need: the wire, a directory on a disk, the site of both machines.
+
+    `medium` is where the source's image lies while it is copied: a disk of its own, as two
+    machines have, or None for the target's.
+    """
 
     wire: Wire
     directory: Path
     site: Path
+    medium: Path | None = None
 
     def original(self, size: int, used: int) -> Original:
-        return make_original(self.directory, size, used)
+        original = make_original(self.directory, size, used)
+        return bring(original, self.medium) if self.medium else original
 
     def target(self, size: int) -> Path:
         return make_target(self.directory / "target.img", size)
@@ -174,7 +181,7 @@ def line(bench: Bench, sizes: Sizes) -> Iterator[Row]:
 
 def sparse(bench: Bench, sizes: Sizes) -> Iterator[Row]:
     """A disk so large that whatever grows with its size shows."""
-    original = bench.original(sizes.sparse, GIB // 4)
+    original = make_original(bench.medium or bench.directory, sizes.sparse, GIB // 4)
     target = make_image(bench.directory / "sparse-target.img", sizes.sparse)
     try:
         title = f"no limit: ours, {sizes.sparse // GIB} GiB sparse"

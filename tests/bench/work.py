@@ -17,6 +17,7 @@ from tests.integration.server_image import make_image, tool
 GIB = 1 << 30
 BLOCK = 4096  # bytes
 TREES = (Path("/usr/lib"), Path("/usr/share"), Path("/usr/bin"))
+SPARE = 2 * GIB  # of memory, for the work itself and the page cache of the peers
 SAMPLE = 64  # chunks spoiled before each row and looked at after it
 
 Chunks = Sequence[tuple[int, int]]
@@ -106,6 +107,30 @@ def _chunks(path: Path) -> Chunks:
     if note:
         raise SystemExit(f"The map of {path} could not be read: {note}")
     return list(chunks)
+
+
+def bring(original: Original, medium: Path) -> Original:
+    """The same image below `medium`, the source's own disk, and no other of ours with it."""
+    path = medium / original.path.name
+    for other in medium.glob("source-*.img"):
+        if other != path:
+            other.unlink()
+    if not path.exists():
+        part = path.with_suffix(".part")
+        try:
+            tool("cp", "--sparse=always", str(original.path), str(part))
+            part.rename(path)
+        finally:
+            part.unlink(missing_ok=True)
+    return Original(path, original.chunks)
+
+
+def has_room(medium: Path, size: int) -> bool:
+    """Is there memory for an image of `size` bytes, and SPARE beside it for the work?"""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    kib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    space = os.statvfs(medium)
+    return min(kib * 1024 - SPARE, space.f_bavail * space.f_frsize) >= size
 
 
 def make_target(path: Path, size: int) -> Path:
