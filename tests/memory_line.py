@@ -12,6 +12,8 @@ from payload.model.message import Chunk, Message
 class MemoryLine:
     """As `wire.channel.Channel`: send, receive, close; closing ends both directions."""
 
+    network_time = 0.0  # there is no network that could hold anything up
+
     def __init__(
         self,
         outgoing: "queue.Queue[Message | None]",

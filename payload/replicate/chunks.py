@@ -1,4 +1,4 @@
-"""One chunk: read, digested and packed on the source; unpacked, checked and written on the target.
+"""One chunk: read and digested on the source; unpacked, checked and written on the target.
 
 Everything heavy here (disk calls, BLAKE3, zstd) releases the interpreter lock, so that threads
 share the processors. Buffers are whole pages, as O_DIRECT wants them.
@@ -7,9 +7,7 @@ share the processors. Buffers are whole pages, as O_DIRECT wants them.
 import mmap
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
-from time import perf_counter
 
 import zstandard
 from blake3 import blake3
@@ -17,11 +15,6 @@ from blake3 import blake3
 from payload.model.errors import PeerError
 from payload.model.message import Chunk, Encoding
 from payload.model.plan import CHUNK_SIZE
-
-LEVEL = 1  # of zstd: the facts of this wire and these processors never favoured a higher one
-WORTHWHILE = 0.9  # packed size over size: above, the body goes as it is
-MEMORY = 16  # chunks that count most in what is known of wire and processor
-LOOK_AGAIN = 16  # chunks sent unpacked before packing is tried again
 
 
 def aligned_buffer(size: int = CHUNK_SIZE) -> memoryview:
@@ -55,71 +48,6 @@ def digest_of(content: bytes | memoryview) -> bytes:
 def zero_digest(length: int) -> bytes:
     """The digest of that many zeros: comparing with it finds empty chunks without another pass."""
     return digest_of(bytes(length))
-
-
-@dataclass
-class Price:
-    """Seconds for a byte, over the last dozens of chunks. A single one tells little: a buffer takes
-    some at once, and lets others wait until it has room."""
-
-    seconds: float = 0.0
-    size: float = 0.0
-
-    def learn(self, size: int, seconds: float) -> None:
-        self.seconds += seconds - self.seconds / MEMORY
-        self.size += size - self.size / MEMORY
-
-    @property
-    def value(self) -> float:
-        """0.0 as long as nothing was learned."""
-        return self.seconds / self.size if self.size else 0.0
-
-
-@dataclass
-class Compression:
-    """Decides, chunk by chunk of one connection, whether packing saves time.
-
-    What waits is told by two prices, both as measured seconds per byte: sending a byte (high when
-    wire or target are slow) and packing one. Packing is worth it when what it costs is less than
-    what the bytes it saves would cost on the wire. While it is not, it is tried again every
-    LOOK_AGAIN chunks, since content and wire change.
-    """
-
-    sending: Price = field(default_factory=lambda: Price(1e-2, 1e6))  # until measured: 1 Gbit/s
-    packing: Price = field(default_factory=Price)
-    ratio: float = 0.0
-    unpacked: int = 0  # chunks in a row
-
-    def pack(
-        self, compressor: zstandard.ZstdCompressor, content: memoryview
-    ) -> tuple[Encoding, bytes | memoryview]:
-        """The body to send: packed, if that seems to pay, and does."""
-        if self._seems_useless():
-            self.unpacked += 1
-            return Encoding.RAW, content
-        self.unpacked = 0
-        start = perf_counter()
-        packed = compressor.compress(content)
-        self.packing.learn(len(content), perf_counter() - start)
-        self.ratio = _blend(self.ratio, len(packed) / len(content))
-        if len(packed) > WORTHWHILE * len(content):
-            return Encoding.RAW, content
-        return Encoding.ZSTD, packed
-
-    def _seems_useless(self) -> bool:
-        saved = 1 - self.ratio
-        cheap = self.ratio <= WORTHWHILE and self.packing.value < saved * self.sending.value
-        return not cheap and self.packing.size > 0 and self.unpacked < LOOK_AGAIN
-
-    def sent(self, size: int, seconds: float) -> None:
-        """Learn what sending that many bytes took."""
-        if size:
-            self.sending.learn(size, seconds)
-
-
-def _blend(old: float, new: float) -> float:
-    """A running average that a single hiccup does not turn over."""
-    return new if not old else old + (new - old) / 4
 
 
 def unpack(

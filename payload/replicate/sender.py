@@ -8,10 +8,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from time import perf_counter
 from typing import Protocol
-
-import zstandard
 
 from payload.model.disk import Hardware
 from payload.model.errors import FailoverError, LinkError, PeerError, SourceDiskError
@@ -28,7 +25,8 @@ from payload.model.message import (
 from payload.model.plan import CHUNK_SIZE, Method, Plan, Region
 from payload.model.report import Hole
 from payload.replicate.boot_area import without_table
-from payload.replicate.chunks import LEVEL, Compression, aligned_buffer, digest_of, zero_digest
+from payload.replicate.chunks import aligned_buffer, digest_of, zero_digest
+from payload.replicate.compression import Compression
 from payload.replicate.extents import find_chunks
 from payload.replicate.sick_disk import read_around
 from payload.system.host import Host
@@ -45,6 +43,13 @@ class Line(Protocol):
     def receive(self, timeout: float | None) -> Message: ...
 
     def close(self) -> None: ...
+
+
+class SendingLine(Line, Protocol):
+    """A connection that tells how long its bytes were held up by the network alone."""
+
+    @property
+    def network_time(self) -> float: ...
 
 
 class Sender:
@@ -96,7 +101,7 @@ class Sender:
             )
         return self._plan.regions[index]
 
-    def serve(self, channel: Line, stop: threading.Event | None = None) -> None:
+    def serve(self, channel: SendingLine, stop: threading.Event | None = None) -> None:
         """Answer requests on one data connection until it ends (LinkError) or `stop` is set.
 
         Raises PeerError for a request outside the plan and SourceDiskError when a disk is gone;
@@ -115,14 +120,13 @@ class Sender:
 
 
 class _Desk:
-    """One connection's own buffer, compressor and experience."""
+    """One connection's own buffer, and what it learned about packing."""
 
     def __init__(self, plan: Plan, disks: list[Hardware], descriptors: list[int]) -> None:
         self._plan = plan
         self._disks = disks
         self._descriptors = descriptors
         self._buffer = aligned_buffer()
-        self._compressor = zstandard.ZstdCompressor(level=LEVEL)
         self._compression = Compression()
 
     def answer(self, request: Message) -> Chunk:
@@ -172,13 +176,13 @@ class _Desk:
             return Encoding.SAME, b""
         if digest == zero_digest(request.length):
             return Encoding.ZERO, b""
-        return self._compression.pack(self._compressor, content)
+        return self._compression.pack(content)
 
-    def send(self, channel: Line, chunk: Chunk) -> None:
-        """Send, and learn what a byte on this wire costs."""
-        start = perf_counter()
+    def send(self, channel: SendingLine, chunk: Chunk) -> None:
+        """Send, and learn what a byte on this network costs."""
         channel.send(chunk)
-        self._compression.sent(len(chunk.body), perf_counter() - start)
+        if len(chunk.body):
+            self._compression.sent(len(chunk.body), channel.network_time)
 
 
 def _fault(request: ChunkRequest, region: Region | None, plan: Plan) -> str:

@@ -15,6 +15,7 @@ import os
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -35,6 +36,9 @@ _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 3),  # seconds
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
+# struct tcp_info: busy_time and rwnd_limited, microseconds.
+_TIMES = struct.Struct("=QQ")
+_TIMES_END = 184
 
 
 class _LateError(LinkError):
@@ -108,6 +112,20 @@ class Channel:
             except PeerError as error:
                 self._receive_fault = error
                 raise
+
+    @property
+    def network_time(self) -> float:
+        """Seconds in which bytes of ours were under way and nothing but the network held them up:
+        neither had the other end no room for more, nor was there nothing to send. Counted by the
+        kernel since the connection began; 0.0 once it is closed."""
+        with self._engine:
+            if self._closing.is_set():
+                return 0.0
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TIMES_END)
+        if len(info) < _TIMES_END:
+            return 0.0
+        busy, no_room = map(int, _TIMES.unpack_from(info, _TIMES_END - _TIMES.size))
+        return (busy - no_room) / 1e6
 
     def close(self) -> None:
         """End the connection; what was sent before still arrives if the link is whole.

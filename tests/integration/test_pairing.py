@@ -24,6 +24,7 @@ from payload.system.mdns import SERVICE, Announcement, Mdns
 from payload.wire import channel as wire_channel
 from payload.wire.channel import Channel
 from payload.wire.tls import Site, load_site, make_site_key
+from tests.integration.harness import slow_down, speed_up
 from tests.integration.namespaces import Machine, namespace_links, network
 
 pytestmark = pytest.mark.root
@@ -408,6 +409,38 @@ def test_short_cut_costs_nothing(machines: tuple[Machine, Machine], site: Site, 
     assert called.receive(10) == Alive()
     channel.close()
     called.close()
+
+
+def test_what_holds_bytes_up_is_the_network_or_the_reader(
+    machines: tuple[Machine, Machine], site: Site, door: Door
+) -> None:
+    """A wire of 8 Mbit/s takes two seconds for 2 MiB; a reader that sleeps is not the wire."""
+    with machines[1].inside():
+        ends = [call([address_of(machines[0])], site.credentials(TARGET)) for _ in range(2)]
+    called = [door.accept() for _ in range(2)]
+    chunk = Chunk(0, 0, CHUNK_SIZE, bytes(32), Encoding.RAW, bytes(CHUNK_SIZE))
+
+    def send(channel: Channel, count: int) -> threading.Thread:
+        work = lambda: [channel.send(chunk) for _ in range(count)]  # noqa: E731
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        return thread
+
+    slow_down(machines[1], "eth0")
+    try:
+        send(ends[0], 2)
+        assert [called[0].receive(10) for _ in range(2)] and ends[0].network_time > 1
+    finally:
+        speed_up(machines[1], "eth0")
+    thread = send(called[1], 16)
+    time.sleep(2)
+    assert thread.is_alive() and called[1].network_time < 1
+    for _ in range(16):
+        ends[1].receive(10)
+    thread.join(10)
+    for channel in (*ends, *called):
+        channel.close()
+    assert called[1].network_time == 0.0
 
 
 def test_busy_reader_is_not_taken_for_a_cut(

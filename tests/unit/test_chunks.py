@@ -17,9 +17,6 @@ from payload.model.report import Hole
 from payload.replicate import sick_disk
 from payload.replicate.chunk_list import ChunkList
 from payload.replicate.chunks import (
-    LOOK_AGAIN,
-    Compression,
-    Price,
     aligned_buffer,
     digest_of,
     unpack,
@@ -178,52 +175,6 @@ def test_a_chunk_that_lies_is_refused(changes: dict[str, object]) -> None:
 def test_random_bodies_never_do_more_than_raise(body: bytes) -> None:
     with pytest.raises(PeerError):
         unpack(chunk_of(CONTENT, body=body), zstandard.ZstdDecompressor(), aligned_buffer())
-
-
-def feed(compression: Compression, content: bytes, chunks: int, price: float) -> list[Encoding]:
-    """Send the same chunk again and again over a wire with that price for a byte."""
-    compressor, seen = zstandard.ZstdCompressor(level=1), []
-    for _ in range(chunks):
-        encoding, body = compression.pack(compressor, memoryview(content))
-        compression.sent(len(body), len(body) * price)
-        seen.append(encoding)
-    return seen
-
-
-def test_packing_pays_on_a_slow_wire_and_not_on_a_fast_one() -> None:
-    text = b"one line of a log file, much like the next one %d\n" * 5000
-    assert feed(Compression(), text, 50, price=1e-6)[-10:] == [Encoding.ZSTD] * 10
-    fast = feed(Compression(), text, 300, price=1e-13)[-100:]
-    assert fast.count(Encoding.ZSTD) <= 100 // LOOK_AGAIN + 1
-
-
-def test_a_full_buffer_now_and_then_is_a_slow_wire_all_the_time() -> None:
-    """Most sends end at once, the one that fills the buffer waits for all of them."""
-    compression, compressor, seen = Compression(), zstandard.ZstdCompressor(level=1), []
-    half = os.urandom(50_000) + bytes(50_000)
-    for number in range(100):
-        encoding, body = compression.pack(compressor, memoryview(half))
-        compression.packing = Price(3e-9, 1.0)
-        compression.sent(len(body), 0.002 if number % 5 == 0 else 1e-6)
-        seen.append(encoding)
-    assert seen == [Encoding.ZSTD] * 100
-
-
-def test_a_price_forgets_what_was_long_ago() -> None:
-    price = Price(1.0, 1e6)
-    assert price.value == 1e-6
-    for _ in range(400):
-        price.learn(1000, 1e-6)
-    assert price.value == pytest.approx(1e-9, rel=0.01)
-    assert Price().value == 0.0
-
-
-def test_what_cannot_be_packed_is_soon_left_alone_and_tried_again() -> None:
-    compression = Compression()
-    feed(compression, os.urandom(100_000), 100, price=1e-6)
-    assert compression.ratio > 0.9
-    text = feed(compression, b"text " * 20_000, 10 * LOOK_AGAIN, price=1e-6)
-    assert text[-5:] == [Encoding.ZSTD] * 5
 
 
 # --- bad places
