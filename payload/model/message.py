@@ -124,6 +124,7 @@ class Encoding(IntEnum):
     ZSTD = 1
     ZERO = 2  # no body: all zeros
     SAME = 3  # no body: the target's digest was right
+    LATER = 4  # no body, no digest: it could not be read at once; to be asked again, thoroughly
 
 
 @dataclass(frozen=True)
@@ -134,11 +135,12 @@ class ChunkRequest:
     offset: int
     length: int
     held: bytes = b""  # 32 bytes or none
+    thorough: bool = False  # sector by sector where it cannot be read, instead of LATER
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Source to target. `digest` is BLAKE3 of the content, 32 bytes."""
+    """Source to target. `digest` is BLAKE3 of the content, 32 bytes; of LATER, zeros."""
 
     region: int
     offset: int

@@ -1,33 +1,9 @@
 """Several threads at one job, which ends as a whole: done, or with the error that says most."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable
 
 from payload.model.errors import LinkError, PeerError
-
-T = TypeVar("T")
-
-
-class Shared(Generic[T]):
-    """An iterator that threads may share. It seems empty once somebody called `stop`."""
-
-    def __init__(self, items: Iterable[T]) -> None:
-        self._items = iter(items)
-        self._lock = threading.Lock()
-        self._stopped = False
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        with self._lock:
-            if self._stopped:
-                raise StopIteration
-            return next(self._items)
-
-    def stop(self) -> None:
-        self._stopped = True
 
 
 def work_together(workers: Iterable[Callable[[], None]], interrupt: Callable[[], None]) -> None:

@@ -14,7 +14,6 @@ from payload.model.errors import PeerError
 from payload.model.message import Chunk, ChunkRequest, Encoding, Message, Stop
 from payload.model.report import Hole
 from payload.replicate.chunks import aligned_buffer, unpack
-from payload.replicate.crew import Shared
 from payload.replicate.ledger import Item
 from payload.replicate.sender import Line
 
@@ -22,6 +21,7 @@ WINDOW = 8  # requests under way on one connection
 PATIENCE = 600.0  # seconds; a source with a sick disk may need minutes for one chunk
 
 HeldDigest = Callable[[Item, memoryview], bytes]  # what the target has there, b"" when nothing
+Take = Callable[[], Item | None]  # the chunk to ask for next; None: none at the moment
 Store = Callable[[Item, memoryview], None]  # write checked content
 
 
@@ -32,8 +32,11 @@ class Asked:
 
 
 class Fetcher:
-    """Works through shared items until there are none. `clear` is `store` for zeros; `done` hears
-    of each chunk."""
+    """Asks for one chunk after the other until there are none.
+
+    `clear` is `store` for zeros; `done` hears of each chunk, `put_off` of each that the source
+    could not read at once.
+    """
 
     def __init__(
         self,
@@ -42,23 +45,23 @@ class Fetcher:
         store: Store,
         clear: Store,
         done: Callable[[Item, Chunk], None],
+        put_off: Callable[[Item], None],
     ) -> None:
         self._channel = channel
         self._held_digest = held_digest
         self._store = store
         self._clear = clear
         self._done = done
+        self._put_off = put_off
         self._buffer = aligned_buffer()
         self._decompressor = zstandard.ZstdDecompressor()
 
-    def work(self, items: Shared[Item]) -> None:
-        """Raises LinkError, PeerError, or TargetDiskError from `store`."""
+    def work(self, take: Take) -> None:
+        """Raises LinkError, PeerError, or TargetDiskError from `store`, SourceDiskError from
+        `put_off`."""
         asked: deque[Asked] = deque()
         while True:
-            while len(asked) < WINDOW:
-                item = next(items, None)
-                if item is None:
-                    break
+            while len(asked) < WINDOW and (item := take()) is not None:
                 asked.append(self._ask(item))
             if not asked:
                 return
@@ -67,12 +70,17 @@ class Fetcher:
     def _ask(self, item: Item) -> Asked:
         held = self._held_digest(item, self._buffer[: item.length])
         region = item.ledger.region.index
-        self._channel.send(ChunkRequest(region, item.offset, item.length, held))
+        self._channel.send(
+            ChunkRequest(region, item.offset, item.length, held, thorough=item.thorough)
+        )
         return Asked(item, held)
 
     def _take(self, message: Message, asked: Asked) -> None:
         """Nothing of a chunk that breaks a rule reaches the disk."""
         chunk = _expected(message, asked)
+        if chunk.encoding is Encoding.LATER:
+            self._put_off(asked.item)
+            return
         if chunk.encoding is Encoding.SAME:
             if not asked.held or chunk.digest != asked.held:
                 raise PeerError(f"The source called {_place(asked)} the same, and it is not.")
@@ -95,6 +103,8 @@ def _expected(message: Message, asked: Asked) -> Chunk:
             f"The source sent {message.length} bytes at {message.offset} of region "
             f"{message.region} instead of {_place(asked)}. Nothing of it was written."
         )
+    if message.encoding is Encoding.LATER and item.thorough:
+        raise PeerError(f"The source put {_place(asked)} off again.")
     if any(not _inside(hole, item) for hole in message.holes):
         raise PeerError(f"The source named a hole outside of {_place(asked)}.")
     return message

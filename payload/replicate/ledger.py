@@ -5,7 +5,7 @@ It outlives any connection, so that a broken link costs the chunks in flight and
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from time import monotonic
@@ -28,6 +28,7 @@ class State(IntEnum):
     MISSING = 0
     WRITTEN = 1  # on the disk
     PROVEN = 2  # read from the medium and equal
+    SICK = 3  # missing, and the source could not read it at once
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Item:
     index: int
     offset: int
     length: int
+    thorough: bool = False  # it failed before: now sector by sector, however long that takes
 
 
 class Ledger:
@@ -58,6 +60,11 @@ class Ledger:
         self._states = bytearray()
         self._holes: list[Hole] = []
         self._lock = threading.Lock()
+
+    @property
+    def count(self) -> int:
+        """Chunks of the copy."""
+        return len(self._chunks)
 
     @property
     def size(self) -> int:
@@ -108,12 +115,23 @@ class Ledger:
             "written by it. Boot both machines from the same medium."
         )
 
-    def items(self, state: State, *, head: bool) -> Iterator[Item]:
-        """The chunks that are in that state: the held back one, or all others."""
-        for index in range(len(self._chunks)):
+    def items(
+        self, state: State, *, head: bool, first: int = 0, last: int | None = None
+    ) -> Iterator[Item]:
+        """The chunks that are in that state when their turn comes: the held back one, or all
+        others, from index `first` to `last`."""
+        end = self.count if last is None else last + 1
+        index = self._states.find(state, first, end)
+        while index >= 0:
             offset, length = self._chunks[index]
-            if (offset < CHUNK_SIZE) is head and self._states[index] == state:
+            if (offset < CHUNK_SIZE) is head:
                 yield Item(self, index, offset, length)
+            index = self._states.find(state, index + 1, end)
+
+    def put_off(self, item: Item) -> None:
+        """The source could not read that chunk at once."""
+        with self._lock:
+            self._states[item.index] = State.SICK
 
     def free_runs(self) -> Iterator[Run]:
         """Start and length of what lies between the chunks, bytes of the region."""
@@ -183,21 +201,3 @@ class Ledger:
             verified=self.proven,
             holes=tuple(sorted(self._holes, key=lambda hole: hole.offset)),
         )
-
-
-def in_disk_order(ledgers: Sequence[Ledger], state: State, *, head: bool = False) -> Iterator[Item]:
-    """The chunks in that state, in order on each disk, the disks in turn."""
-    pairs: dict[int, list[Ledger]] = {}
-    for ledger in ledgers:
-        pairs.setdefault(ledger.region.pair, []).append(ledger)
-    disks = [
-        (item for ledger in on_disk for item in ledger.items(state, head=head))
-        for on_disk in pairs.values()
-    ]
-    while disks:
-        for disk in tuple(disks):
-            item = next(disk, None)
-            if item is None:
-                disks.remove(disk)
-            else:
-                yield item

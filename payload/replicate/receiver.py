@@ -27,11 +27,12 @@ from payload.model.plan import Method, Plan
 from payload.model.report import RegionReport
 from payload.replicate.backlog import Backlog
 from payload.replicate.chunks import aligned_buffer, digest_of
-from payload.replicate.crew import Shared, work_together
+from payload.replicate.crew import work_together
 from payload.replicate.discarding import discard_free
-from payload.replicate.fetching import Fetcher
-from payload.replicate.ledger import Item, Ledger, State, in_disk_order
+from payload.replicate.fetching import Fetcher, Take
+from payload.replicate.ledger import Item, Ledger, State
 from payload.replicate.meter import Meter
+from payload.replicate.schedule import Schedule
 from payload.replicate.sender import Line
 from payload.replicate.tables import rehearse_table
 from payload.replicate.target_disk import TargetDisk
@@ -52,8 +53,9 @@ OpenData = Callable[[], Line]  # another data connection; raises LinkError
 class Receiver:
     """One copy, from the first write to the sealed disks.
 
-    `connections` is the number of data connections, and of threads that verify. Memory: 41 MiB
-    for each TiB of content, a MiB for each disk, and some MiB for each connection.
+    `connections` is the number of data connections, and of threads that verify; when there are more
+    disks than that, each gets one. Memory: 41 MiB for each TiB of content, a MiB for each disk, and
+    some MiB for each connection.
     """
 
     def __init__(
@@ -177,7 +179,7 @@ class Receiver:
         Raises LinkError when a connection broke: call again. Raises TargetDiskError at the first
         write that fails, PeerError, and VerifyError.
         """
-        self._fetch(open_data, self._connections, head=False)
+        self._fetch(open_data, self._workers, head=False)
 
     def write_heads(self, open_data: OpenData) -> None:
         """Fetch, write and prove the first chunk of each region. Boot areas are kept for `seal`.
@@ -188,13 +190,14 @@ class Receiver:
     def _fetch(self, open_data: OpenData, connections: int, *, head: bool) -> None:
         for disk in self._disks:
             disk.drop_cache()  # what is found to be equal counts as read from the medium
-        items = Shared(in_disk_order(self._ledgers, State.MISSING, head=head))
+        schedule = self._schedule(self._ledgers, State.MISSING, head=head)
         total = sum(ledger.size for ledger in self._ledgers)
         meter = Meter("copy", total, self._all_done(), self._monitor)
 
         backlog = Backlog(connections)
 
         def done(item: Item, chunk: Chunk) -> None:
+            schedule.done(item)
             self._record(item, chunk, meter)
             if not head and chunk.encoding is not Encoding.SAME:
                 self._hand_over(item, backlog)
@@ -202,15 +205,25 @@ class Receiver:
         with ExitStack() as stack:
             channels = [_opened(stack, open_data) for _ in range(connections)]
             fetchers = [
-                Fetcher(line, self._held, self._store, self._clear, done) for line in channels
+                Fetcher(line, self._held, self._store, self._clear, done, schedule.put_off)
+                for line in channels
             ]
             work_together(
                 [
-                    *(partial(_write, fetcher, items, backlog) for fetcher in fetchers),
+                    *(partial(_write, fetcher, schedule.hand(), backlog) for fetcher in fetchers),
                     lambda: self._prove_behind(backlog),
                 ],
-                lambda: _interrupt(items, channels),
+                lambda: _interrupt(schedule, channels),
             )
+
+    def _schedule(self, ledgers: Sequence[Ledger], state: State, *, head: bool) -> Schedule:
+        labels = [pair.source.label for pair in self._plan.disks]
+        return Schedule(ledgers, labels, state, head=head)
+
+    @property
+    def _workers(self) -> int:
+        """Threads that fetch or read back: at least one for each disk."""
+        return max(self._connections, len(self._disks))
 
     def _all_done(self) -> int:
         return sum(ledger.done for ledger in self._ledgers)
@@ -259,18 +272,18 @@ class Receiver:
     def _prove(self, *, head: bool) -> None:
         for disk in self._disks:
             disk.drop_cache()
-        written = in_disk_order(self._ledgers, State.WRITTEN, head=head)
-        items = Shared(item for item in written if item.ledger.region.method is not Method.BOOT)
+        on_disk = [one for one in self._ledgers if one.region.method is not Method.BOOT]
+        schedule = self._schedule(on_disk, State.WRITTEN, head=head)
         unproven = self._all_done() - sum(ledger.read_back for ledger in self._ledgers)
         meter = Meter("verify", unproven, 0, self._monitor)
         work_together(
-            [lambda: self._prove_items(items, meter) for _ in range(self._connections)],
-            items.stop,
+            [partial(self._prove_items, schedule.hand(), meter) for _ in range(self._workers)],
+            schedule.stop,
         )
 
-    def _prove_items(self, items: Shared[Item], meter: Meter) -> None:
+    def _prove_items(self, take: Take, meter: Meter) -> None:
         buffer = aligned_buffer()
-        for item in items:
+        while (item := take()) is not None:
             self._prove_item(item, buffer)
             ledger = item.ledger
             meter.add(ledger.region.name, ledger.read_back, ledger.done, item.length, 0)
@@ -332,8 +345,9 @@ class Receiver:
             disk.close()
 
     def _prove_boot_areas(self) -> None:
-        for item in in_disk_order(self._ledgers, State.WRITTEN, head=True):
-            item.ledger.prove(item)
+        for ledger in self._ledgers:
+            for item in ledger.items(State.WRITTEN, head=True):
+                ledger.prove(item)
 
     def reports(self) -> tuple[RegionReport, ...]:
         """The figures of every region, in the order of the plan."""
@@ -356,14 +370,14 @@ def _opened(stack: ExitStack, open_data: OpenData) -> Line:
     return channel
 
 
-def _write(fetcher: Fetcher, items: Shared[Item], backlog: Backlog) -> None:
+def _write(fetcher: Fetcher, take: Take, backlog: Backlog) -> None:
     try:
-        fetcher.work(items)
+        fetcher.work(take)
     finally:
         backlog.leave()
 
 
-def _interrupt(items: Shared[Item], channels: Sequence[Line]) -> None:
-    items.stop()
+def _interrupt(schedule: Schedule, channels: Sequence[Line]) -> None:
+    schedule.stop()
     for channel in channels:
         channel.close()

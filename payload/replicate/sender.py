@@ -28,11 +28,21 @@ from payload.replicate.boot_area import without_table
 from payload.replicate.chunks import aligned_buffer, digest_of, zero_digest
 from payload.replicate.compression import Compression
 from payload.replicate.extents import find_chunks
-from payload.replicate.sick_disk import read_around
+from payload.replicate.sick_disk import Patience, read_around, read_at_once
+from payload.replicate.spindle import Spindle
 from payload.system.host import Host
 
 MAP_PART = 4096  # chunks in one MapAnswer, at most 100 KiB of it
 IDLE = 10.0  # seconds between two looks at `stop`
+
+
+Holes = list[Hole] | None  # None: not read, since there are some
+
+
+class Read(Protocol):
+    """`Sender._read`."""
+
+    def __call__(self, pair: int, offset: int, content: memoryview, *, thorough: bool) -> Holes: ...
 
 
 class Line(Protocol):
@@ -62,6 +72,8 @@ class Sender:
             inventory.disk(pair.source.id).hardware for pair in plan.disks
         ]
         self._descriptors: list[int] = []
+        self._spindles = [Spindle(rotational=disk.rotational) for disk in self._disks]
+        self._patience = [Patience() for _ in self._disks]
         for disk in self._disks:
             self._descriptors.append(self._open(disk))
 
@@ -107,7 +119,7 @@ class Sender:
         Raises PeerError for a request outside the plan and SourceDiskError when a disk is gone;
         the target is told either.
         """
-        desk = _Desk(self._plan, self._disks, self._descriptors)
+        desk = _Desk(self._plan, self._disks, self._read)
         while stop is None or not stop.is_set():
             request = channel.receive(None if stop is None else IDLE)
             try:
@@ -118,14 +130,26 @@ class Sender:
                 raise
             desk.send(channel, chunk)
 
+    def _read(self, pair: int, offset: int, content: memoryview, *, thorough: bool) -> Holes:
+        """The bad places of the disk there; None when there are any, unless it is to be thorough.
+        Raises SourceDiskError."""
+        disk = self._disks[pair]
+        if pair >= len(self._descriptors):
+            raise SourceDiskError(f"Source disk {disk.label} is no longer open: the run ended.")
+        descriptor = self._descriptors[pair]
+        with self._spindles[pair].turn(offset):
+            if thorough:
+                return read_around(disk, descriptor, content, offset, self._patience[pair])
+            return [] if read_at_once(disk, descriptor, content, offset) else None
+
 
 class _Desk:
     """One connection's own buffer, and what it learned about packing."""
 
-    def __init__(self, plan: Plan, disks: list[Hardware], descriptors: list[int]) -> None:
+    def __init__(self, plan: Plan, disks: list[Hardware], read: Read) -> None:
         self._plan = plan
         self._disks = disks
-        self._descriptors = descriptors
+        self._read_disk = read
         self._buffer = aligned_buffer()
         self._compression = Compression()
 
@@ -134,6 +158,8 @@ class _Desk:
         region, request = self._check(request)
         content = self._buffer[: request.length]
         holes = self._read(region, request, content)
+        if holes is None:
+            return _later(request)
         if region.method is Method.BOOT:
             self._blank_table(region, content)
         digest = digest_of(content)
@@ -155,13 +181,11 @@ class _Desk:
             )
         return region, request
 
-    def _read(self, region: Region, request: ChunkRequest, content: memoryview) -> list[Hole]:
-        disk = self._disks[region.pair]
-        if region.pair >= len(self._descriptors):
-            raise SourceDiskError(f"Source disk {disk.label} is no longer open: the run ended.")
-        holes = read_around(
-            disk, self._descriptors[region.pair], content, region.start + request.offset
-        )
+    def _read(self, region: Region, request: ChunkRequest, content: memoryview) -> Holes:
+        place = region.start + request.offset
+        holes = self._read_disk(region.pair, place, content, thorough=request.thorough)
+        if holes is None:
+            return None
         return [Hole(hole.offset - region.start, hole.length) for hole in holes]
 
     def _blank_table(self, region: Region, content: memoryview) -> None:
@@ -183,6 +207,10 @@ class _Desk:
         channel.send(chunk)
         if len(chunk.body):
             self._compression.sent(len(chunk.body), channel.network_time)
+
+
+def _later(request: ChunkRequest) -> Chunk:
+    return Chunk(request.region, request.offset, request.length, bytes(32), Encoding.LATER)
 
 
 def _fault(request: ChunkRequest, region: Region | None, plan: Plan) -> str:

@@ -1,11 +1,14 @@
 """Read a disk that has bad places: everything but them, and a list of them.
 
-As ddrescue does, a read that fails is tried again in smaller pieces, down to one sector, so that
-one bad sector costs one sector and not a whole chunk.
+As ddrescue does, what can be read at once is read first; a chunk where that fails comes last and
+is tried again in smaller pieces, down to one sector, so that one bad sector costs one sector and
+not a whole chunk.
 """
 
 import errno
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 from payload.model.disk import Hardware
@@ -16,30 +19,55 @@ from payload.replicate.chunks import read_exactly
 # How the kernel says "this place cannot be read": as against "this disk is gone".
 BAD_PLACE = frozenset({errno.EIO, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ, errno.ETIMEDOUT})
 PATIENCE = 60.0  # seconds for the bad places of one chunk; a sick disk may take 10 for a sector
+PATIENCE_IN_ALL = 3600.0  # seconds for the bad places of a whole disk
+
+
+class Patience:
+    """How long the bad places of one disk may still be tried, by all threads together. After that a
+    read that fails is not tried again in smaller pieces, so that a run has an end."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._left = PATIENCE_IN_ALL
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def for_one_chunk(self) -> Iterator[Callable[[], bool]]:
+        """A function that says whether to go on with this chunk."""
+        begun = self._clock()
+        limit = min(PATIENCE, self._left)
+        try:
+            yield lambda: self._clock() - begun < limit
+        finally:
+            with self._lock:
+                self._left = max(0.0, self._left - (self._clock() - begun))
+
+
+def read_at_once(disk: Hardware, descriptor: int, buffer: memoryview, offset: int) -> bool:
+    """Fill the buffer from that byte of the disk on; False when the disk has a bad place there.
+    Raises SourceDiskError when the disk is gone or shorter than it said."""
+    try:
+        read_exactly(descriptor, buffer, offset)
+    except OSError as error:
+        _check_present(disk, offset, error)
+        return False
+    except EOFError as error:
+        raise _gone(disk, offset, "it ends there") from error
+    return True
 
 
 def read_around(
-    disk: Hardware,
-    descriptor: int,
-    buffer: memoryview,
-    offset: int,
-    clock: Callable[[], float] = monotonic,
+    disk: Hardware, descriptor: int, buffer: memoryview, offset: int, patience: Patience
 ) -> list[Hole]:
     """Fill the buffer from that byte of the disk on, zeros where it cannot be read.
 
     Returns these places, joined, as bytes of the disk. Raises SourceDiskError when the disk is
     gone or shorter than it said.
     """
-    try:
-        read_exactly(descriptor, buffer, offset)
-    except OSError as error:
-        _check_present(disk, offset, error)
-        end = clock() + PATIENCE
-        found = _holes(disk, descriptor, buffer, offset, lambda: clock() < end)
-        return list(_join(found))
-    except EOFError as error:
-        raise _gone(disk, offset, "it ends there") from error
-    return []
+    if read_at_once(disk, descriptor, buffer, offset):
+        return []
+    with patience.for_one_chunk() as patient:
+        return list(_join(_holes(disk, descriptor, buffer, offset, patient)))
 
 
 def _holes(
@@ -54,13 +82,8 @@ def _holes(
     if size > disk.sector_size and patient():
         half = (size // disk.sector_size + 1) // 2 * disk.sector_size
         for piece, start in ((buffer[:half], offset), (buffer[half:], offset + half)):
-            try:
-                read_exactly(descriptor, piece, start)
-            except OSError as error:
-                _check_present(disk, start, error)
+            if not read_at_once(disk, descriptor, piece, start):
                 yield from _holes(disk, descriptor, piece, start, patient)
-            except EOFError as error:
-                raise _gone(disk, start, "it ends there") from error
     else:
         buffer[:] = bytes(size)
         yield Hole(offset, size)

@@ -15,6 +15,7 @@ from payload.model.mark import MARK_OFFSET, MARK_SIZE, encode_mark
 from payload.model.plan import DiskPair
 from payload.replicate.boot_area import with_table_of
 from payload.replicate.chunks import aligned_buffer, read_exactly, write_exactly
+from payload.replicate.spindle import Spindle
 from payload.replicate.tables import check_table, write_table
 from payload.system.host import Host
 
@@ -35,6 +36,7 @@ class TargetDisk:
         self._host = host
         self._descriptor = -1
         self._head = b""
+        self._spindle = Spindle(rotational=hardware.rotational)
         self._makes_zeros = True  # until it turns out that it does not
 
     # --- begin and end
@@ -76,11 +78,11 @@ class TargetDisk:
     # --- bytes
 
     def read(self, buffer: memoryview, offset: int) -> None:
-        with self._told(f"read at byte {offset}"):
+        with self._told(f"read at byte {offset}"), self._spindle.turn(offset):
             read_exactly(self._descriptor, buffer, offset)
 
     def write(self, buffer: memoryview, offset: int) -> None:
-        with self._told(f"written at byte {offset}"):
+        with self._told(f"written at byte {offset}"), self._spindle.turn(offset):
             write_exactly(self._descriptor, buffer, offset)
 
     def clear(self, offset: int, length: int) -> None:

@@ -3,7 +3,8 @@
 A frame is a header (type: u8, length of the payload: u32, both big endian) and its payload. All
 messages but two are JSON; `ChunkRequest` and `Chunk` are packed, since they are the mass:
 
-    ChunkRequest   region u32, offset u64, length u32, then the held digest (32 bytes or none)
+    ChunkRequest   region u32, offset u64, length u32, thorough u8 (0 or 1), then the held digest
+                   (32 bytes or none)
     Chunk          region u32, offset u64, length u32, encoding u8, holes u16, digest 32 bytes,
                    then the holes (offset u64, length u32 each), then the body
 
@@ -45,7 +46,7 @@ OFFSET_LIMIT = 1 << 63  # bytes; where Linux ends
 DIGEST_SIZE = 32  # bytes
 
 HEADER = struct.Struct("!BI")
-REQUEST = struct.Struct("!IQI")
+REQUEST = struct.Struct("!IQIB")
 CHUNK = struct.Struct("!IQIBH32s")
 HOLE = struct.Struct("!QI")
 
@@ -107,7 +108,8 @@ def encode(message: Message) -> Buffers:
 
 def _pack_request(request: ChunkRequest) -> bytes:
     _obey(request)
-    return REQUEST.pack(request.region, request.offset, request.length) + request.held
+    head = REQUEST.pack(request.region, request.offset, request.length, request.thorough)
+    return head + request.held
 
 
 def _pack_chunk(chunk: Chunk) -> bytes:
@@ -162,8 +164,10 @@ def _chunk_fault(chunk: Chunk) -> str:
         return f"a raw chunk of {chunk.length} bytes with a body of {size}"
     if chunk.encoding is Encoding.ZSTD and not 0 < size <= BODY_LIMIT:
         return f"a packed chunk with a body of {size} bytes"
-    if chunk.encoding in (Encoding.ZERO, Encoding.SAME) and size:
+    if chunk.encoding in (Encoding.ZERO, Encoding.SAME, Encoding.LATER) and size:
         return f"a chunk without content that has a body of {size} bytes"
+    if chunk.encoding is Encoding.LATER and (any(chunk.digest) or chunk.holes):
+        return "a chunk for later that has a digest or holes"
     return _holes_fault(chunk)
 
 
@@ -287,8 +291,11 @@ def _check_header(code: int, size: int) -> Shape:
 def _parse_request(payload: memoryview) -> ChunkRequest:
     if len(payload) < REQUEST.size:
         raise PeerError(_broken(f"a chunk request of {len(payload)} bytes"))
-    region, offset, length = REQUEST.unpack_from(payload)
-    request = ChunkRequest(region, offset, length, bytes(payload[REQUEST.size :]))
+    region, offset, length, thorough = REQUEST.unpack_from(payload)
+    if thorough > 1:
+        raise PeerError(_broken(f"a chunk request that is neither thorough nor not ({thorough})"))
+    held = bytes(payload[REQUEST.size :])
+    request = ChunkRequest(region, offset, length, held, bool(thorough))
     _check(request)
     return request
 

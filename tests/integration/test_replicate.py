@@ -14,7 +14,14 @@ import pytest
 from blake3 import blake3
 
 from payload.model.disk import Partition, PartitionTable
-from payload.model.errors import LinkError, PeerError, PlanError, TargetDiskError, VerifyError
+from payload.model.errors import (
+    LinkError,
+    PeerError,
+    PlanError,
+    SourceDiskError,
+    TargetDiskError,
+    VerifyError,
+)
 from payload.model.event import Event, Note, Progress
 from payload.model.inventory import Inventory
 from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
@@ -28,7 +35,7 @@ from payload.model.message import (
     Stop,
 )
 from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Plan, PlannedDisk, Region
-from payload.replicate import backlog, target_disk
+from payload.replicate import backlog, meter, target_disk
 from payload.replicate.extents import find_chunks
 from payload.replicate.layout import FAT12_LIMIT
 from payload.replicate.ledger import State
@@ -431,10 +438,76 @@ def test_bad_sectors_of_the_source_become_listed_holes(
     assert [(hole.offset, hole.length) for hole in report.holes] == [
         (offset + 5 * SECTOR, 3 * SECTOR)
     ]
+    of_disk = [asked for asked in copy.asked if copy.plan.regions[asked[0]].pair == root.pair]
+    assert of_disk.count((root.index, offset)) == 2
+    heads = [region for region, at in of_disk if at < CHUNK_SIZE]
+    assert of_disk[-len(heads) - 1] == (root.index, offset), "the sick place comes last"
     assert report.verified
     whole = read(source.paths[0], root.start + offset, length)
     there = read(target.paths[0], root.start + offset, length)
     assert there == whole[: 5 * SECTOR] + bytes(3 * SECTOR) + whole[8 * SECTOR :]
+
+
+def test_a_bad_sector_in_a_held_back_chunk_becomes_a_hole_too(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Copy(source, target)
+    root = copy.plan.regions[copy.plan.root]
+    faults = Faults(monkeypatch)
+    faults.name = "preadv"
+    bad = root.start + 900 * SECTOR
+    faults.bad = [(source.paths[0], bad, bad + 1, errno.EIO)]
+    copy.run()
+    holes = copy.receiver.reports()[root.index].holes
+    assert [(hole.offset, hole.length) for hole in holes] == [(900 * SECTOR, SECTOR)]
+
+
+def test_a_source_disk_that_is_bad_nearly_everywhere_ends_the_run(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Copy(source, target, CopyMode.EXACT)
+    copy.prepare()
+    faults = Faults(monkeypatch)
+    faults.name = "preadv"
+    faults.bad = [(source.paths[0], 60 * MIB, 140 * MIB, errno.EIO)]
+    with pytest.raises(SourceDiskError, match=r"Image S0 .*cannot be read in most places"):
+        copy.receiver.fetch(copy.open_data)
+    copy.receiver.abandon()
+    assert read(target.paths[0], 0, SECTOR) == bytes(SECTOR)
+
+
+@pytest.mark.parametrize("rotational", [False, True])
+def test_disks_go_side_by_side_each_in_its_order(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch, rotational: bool
+) -> None:
+    """The first is slow: the others do not wait for it."""
+    source.blocks.images = [replace(one, rotational=rotational) for one in source.blocks.images]
+    copy = Copy(source, target, CopyMode.EXACT)
+    copy.prepare()
+    first = source.paths[0]
+    really = os.preadv
+
+    def slow(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == first:
+            time.sleep(0.01)
+        return really(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", slow)
+    monkeypatch.setattr(meter, "PAUSE", 0.0)
+    copy.receiver.fetch(copy.open_data)
+    monkeypatch.undo()
+    asked = [copy.plan.regions[region].pair for region, _ in copy.asked]
+    last = [len(asked) - 1 - asked[::-1].index(pair) for pair in range(3)]
+    assert last[2] < last[0], "a small fast disk is done while the slow one goes on"
+    assert 0 < asked[: last[2]].count(0) < asked.count(0)
+    progress = [event for event in copy.events if isinstance(event, Progress)]
+    disks = [event.region.split()[1] for event in progress]
+    assert {"1", "2", "3"} == set(disks) and disks != sorted(disks)
+    for pair in range(3):
+        order = [one for one in copy.asked if copy.plan.regions[one[0]].pair == pair]
+        displaced = [abs(order.index(one) - place) for place, one in enumerate(sorted(order))]
+        assert max(displaced) <= 32, "no further out of order than what is under way"
+    source.blocks.images = [replace(one, rotational=False) for one in source.blocks.images]
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EPERM])

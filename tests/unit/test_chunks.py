@@ -23,6 +23,7 @@ from payload.replicate.chunks import (
     zero_digest,
 )
 from payload.replicate.extents import cut, read_map
+from payload.replicate.sick_disk import Patience
 
 SECTOR = 512
 SIZE = 5 * CHUNK_SIZE + 3 * SECTOR
@@ -200,12 +201,15 @@ DISK = Hardware("sda", "/dev/sda", 64 * SECTOR, serial="S1")
 
 
 def read_around(
-    monkeypatch: pytest.MonkeyPatch, platter: Platter, start: int, size: int, step: float = 0.0
+    monkeypatch: pytest.MonkeyPatch,
+    platter: Platter,
+    start: int,
+    size: int,
+    patience: Patience | None = None,
 ) -> tuple[bytes, list[Hole]]:
     monkeypatch.setattr(sick_disk, "read_exactly", platter.read)
     buffer = memoryview(bytearray(b"\xaa" * size))
-    now = iter(range(10**6))
-    holes = sick_disk.read_around(DISK, 3, buffer, start, lambda: next(now) * step)
+    holes = sick_disk.read_around(DISK, 3, buffer, start, patience or Patience())
     return bytes(buffer), holes
 
 
@@ -229,9 +233,32 @@ def test_neighbouring_holes_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_very_sick_place_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     platter = Platter(bytes(64 * SECTOR), [(0, 64 * SECTOR)], errno.EIO)
-    _, holes = read_around(monkeypatch, platter, 0, 64 * SECTOR, step=sick_disk.PATIENCE / 4)
+    patience = Patience(lambda: platter.reads * sick_disk.PATIENCE / 8)
+    _, holes = read_around(monkeypatch, platter, 0, 64 * SECTOR, patience)
     assert holes == [Hole(0, 64 * SECTOR)]
-    assert platter.reads < 20
+    assert 8 < platter.reads < 20
+
+
+def test_a_very_sick_disk_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each read takes ten seconds. After an hour of bad places a chunk costs one read, and what
+    can be read still is."""
+    platter = Platter(os.urandom(64 * SECTOR), [(0, 32 * SECTOR)], errno.EIO)
+    patience = Patience(lambda: platter.reads * 10.0)
+    for _ in range(400):
+        read_around(monkeypatch, platter, 0, 8 * SECTOR, patience)
+    assert platter.reads < 360 + 400 + 20
+    got, holes = read_around(monkeypatch, platter, 32 * SECTOR, 8 * SECTOR, patience)
+    assert (got, holes) == (platter.content[32 * SECTOR : 40 * SECTOR], [])
+
+
+def test_a_place_is_read_at_once_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    platter = Platter(os.urandom(64 * SECTOR), [(9 * SECTOR, 10 * SECTOR)], errno.EIO)
+    monkeypatch.setattr(sick_disk, "read_exactly", platter.read)
+    buffer = memoryview(bytearray(8 * SECTOR))
+    assert not sick_disk.read_at_once(DISK, 3, buffer, 8 * SECTOR)
+    assert platter.reads == 1
+    assert sick_disk.read_at_once(DISK, 3, buffer, 16 * SECTOR)
+    assert buffer == platter.content[16 * SECTOR : 24 * SECTOR]
 
 
 @pytest.mark.parametrize("code", [errno.ENODEV, errno.ENXIO, errno.EBADF])

@@ -79,7 +79,7 @@ def places(draw: st.DrawFn) -> tuple[int, int]:
 def requests(draw: st.DrawFn) -> ChunkRequest:
     offset, length = draw(places())
     held = draw(st.one_of(st.just(b""), st.binary(min_size=32, max_size=32)))
-    return ChunkRequest(draw(st.integers(0, U32)), offset, length, held)
+    return ChunkRequest(draw(st.integers(0, U32)), offset, length, held, draw(st.booleans()))
 
 
 @st.composite
@@ -95,6 +95,8 @@ def chunks(draw: st.DrawFn) -> Chunk:
         body = draw(st.binary(min_size=1, max_size=300))
     holes = (Hole(offset, 1), Hole(offset + length - 1, 1)) if length > 2 else ()
     digest = draw(st.binary(min_size=32, max_size=32))
+    if encoding is Encoding.LATER:
+        digest, holes = bytes(32), ()
     return Chunk(
         draw(st.integers(0, U32)),
         offset,
@@ -185,8 +187,8 @@ def test_claimed_length_is_refused_before_anything_is_allocated(code: int) -> No
     assert peak < 1 << 20
 
 
-def packed_request(offset: int, length: int, held: bytes = b"") -> bytes:
-    payload = REQUEST.pack(0, offset, length) + held
+def packed_request(offset: int, length: int, held: bytes = b"", thorough: int = 0) -> bytes:
+    payload = REQUEST.pack(0, offset, length, thorough) + held
     return HEADER.pack(REQUEST_CODE, len(payload)) + payload
 
 
@@ -218,11 +220,14 @@ def packed_chunk(
         (packed_request(0, 1, b"short"), "a digest of 5 bytes"),
         (HEADER.pack(REQUEST_CODE, 3) + b"abc", "a chunk request of 3 bytes"),
         (HEADER.pack(CHUNK_CODE, 3), "shorter than its own head"),
-        (packed_chunk(encoding=4), "no encoding 4"),
+        (packed_request(0, 1, thorough=2), "neither thorough nor not"),
+        (packed_chunk(encoding=5), "no encoding 5"),
         (packed_chunk(body=b"abc"), "a raw chunk of 4 bytes with a body of 3"),
         (packed_chunk(encoding=1, body=b""), "a packed chunk with a body of 0"),
         (packed_chunk(encoding=2), "a chunk without content that has a body"),
         (packed_chunk(encoding=3), "a chunk without content that has a body"),
+        (packed_chunk(encoding=4), "a chunk without content that has a body"),
+        (packed_chunk(encoding=4, body=b"", holes=struct.pack("!QI", 0, 2)), "digest or holes"),
         (packed_chunk(holes=struct.pack("!QI", 3, 2)), "behind its chunk"),
         (packed_chunk(holes=struct.pack("!QI", 1, 0)), "out of order"),
         (packed_chunk(holes=struct.pack("!QIQI", 1, 2, 2, 1)), "out of order"),

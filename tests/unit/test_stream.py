@@ -2,24 +2,26 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.model.errors import LinkError, PeerError, SourceDiskError, TargetDiskError
+from payload.model.errors import LinkError, PeerError, TargetDiskError
 from payload.model.event import Event, Progress
 from payload.model.message import Alive, Chunk, ChunkRequest, Encoding, MapAnswer, Message, Stop
 from payload.model.plan import CHUNK_SIZE, Method, Region
 from payload.model.report import Hole
 from payload.replicate.chunks import digest_of, zero_digest
-from payload.replicate.crew import Shared, work_together
+from payload.replicate.crew import work_together
 from payload.replicate.fetching import WINDOW, Fetcher
-from payload.replicate.ledger import Item, Ledger, State, in_disk_order
+from payload.replicate.ledger import Item, Ledger, State
 from payload.replicate.meter import Meter
+from payload.replicate.schedule import Schedule
 from tests.memory_line import line_pair, serve_in_thread
 
 SECTOR = 512
@@ -69,10 +71,10 @@ class Desk:
             self.done.append(chunk)
 
         try:
-            items = Shared(ledger.items(State.MISSING, head=False))
+            schedule = Schedule([ledger], ["Disk S1"], State.MISSING, head=False)
             held = self.held
-            fetcher = Fetcher(line, lambda *_: held, self.store, self.clear, done)
-            fetcher.work(items)
+            fetcher = Fetcher(line, lambda *_: held, self.store, self.clear, done, schedule.put_off)
+            fetcher.work(schedule.hand())
         finally:
             line.close()
 
@@ -97,6 +99,29 @@ def test_what_is_held_is_not_written_again() -> None:
     assert (ledger.held, ledger.sent, ledger.done) == (7 * CHUNK_SIZE, 0, 7 * CHUNK_SIZE)
 
 
+def later(chunk: Chunk) -> Chunk:
+    return replace(chunk, digest=bytes(32), encoding=Encoding.LATER, body=b"")
+
+
+def test_what_cannot_be_read_at_once_is_asked_for_again_last_and_thoroughly() -> None:
+    asked: list[tuple[int, bool]] = []
+
+    def answer(request: ChunkRequest) -> Chunk:
+        asked.append((request.offset // CHUNK_SIZE, request.thorough))
+        return later(honest(request)) if asked[-1] == (2, False) else honest(request)
+
+    desk, ledger = Desk(), ledger_of()
+    desk.fetch(answer, ledger)
+    assert asked[-1] == (2, True) and len(asked) == 8
+    assert sorted(desk.stored) == [n * CHUNK_SIZE for n in range(1, 8)]
+
+
+def test_a_source_that_puts_off_for_ever_is_told_so() -> None:
+    desk = Desk()
+    with pytest.raises(PeerError, match="off again"):
+        desk.fetch(lambda request: later(honest(request)))
+
+
 def test_zeros_are_cleared_and_nothing_else_is() -> None:
     def answer(request: ChunkRequest) -> Chunk:
         if request.offset != 3 * CHUNK_SIZE:
@@ -113,14 +138,14 @@ def test_zeros_are_cleared_and_nothing_else_is() -> None:
 
 def test_several_requests_are_under_way_but_not_more() -> None:
     near, far = line_pair()
-    fetcher = Fetcher(near, lambda *_: b"", lambda *_: None, lambda *_: None, lambda *_: None)
-    items = Shared(
-        ledger_of(replace(REGION, size=40 * CHUNK_SIZE)).items(State.MISSING, head=False)
-    )
+    nothing: Any = lambda *_: None  # noqa: E731
+    fetcher = Fetcher(near, lambda *_: b"", nothing, nothing, nothing, nothing)
+    ledger = ledger_of(replace(REGION, size=40 * CHUNK_SIZE))
+    schedule = Schedule([ledger], ["Disk S1"], State.MISSING, head=False)
 
     def work() -> None:
         with pytest.raises(LinkError):
-            fetcher.work(items)
+            fetcher.work(schedule.hand())
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -152,6 +177,7 @@ LIES: dict[str, Callable[[Chunk], Message]] = {
     "hole outside": lambda chunk: replace(chunk, holes=(Hole(chunk.offset - SECTOR, SECTOR),)),
     "hole too long": lambda chunk: replace(chunk, holes=(Hole(chunk.offset, CHUNK_SIZE + 1),)),
     "empty hole": lambda chunk: replace(chunk, holes=(Hole(chunk.offset, 0),)),
+    "later, but with content": lambda chunk: replace(chunk, encoding=Encoding.LATER),
     "no chunk at all": lambda chunk: Alive(),
     "stop": lambda chunk: Stop("the disk is gone"),
 }
@@ -247,18 +273,6 @@ def test_random_maps_are_taken_or_refused(numbers: list[int], last: bool) -> Non
 # --- order and figures
 
 
-def test_disks_take_turns_and_each_is_in_order() -> None:
-    ledgers = [ledger_of(replace(REGION, index=n, pair=n % 2)) for n in range(3)]
-    order = [
-        (item.ledger.region.pair, item.ledger.region.index, item.offset)
-        for item in in_disk_order(ledgers, State.MISSING)
-    ]
-    assert [pair for pair, _, _ in order[:14]] == [0, 1] * 7
-    first_disk = [(index, offset) for pair, index, offset in order if pair == 0]
-    assert first_disk == sorted(first_disk) and len(first_disk) == 14
-    assert all(offset >= CHUNK_SIZE for _, _, offset in order)
-
-
 def test_a_region_is_proven_only_when_every_chunk_is() -> None:
     ledger = ledger_of()
     items = [*ledger.items(State.MISSING, head=True), *ledger.items(State.MISSING, head=False)]
@@ -317,28 +331,3 @@ def test_the_error_that_says_most_is_raised_and_all_have_ended() -> None:
     with pytest.raises(TargetDiskError):
         work_together([link, disk, link], stop.set)
     assert ended == ["link", "link"]
-
-
-def test_shared_items_come_once_and_end_when_stopped() -> None:
-    items = Shared(range(10_000))
-    seen: list[int] = []
-
-    def work() -> None:
-        for item in items:
-            seen.append(item)
-
-    work_together([work] * 4, items.stop)
-    assert sorted(seen) == list(range(10_000))
-    endless = Shared(iter(int, 1))
-    endless.stop()
-    assert list(endless) == []
-
-
-def test_an_iterator_that_fails_ends_the_work() -> None:
-    def broken() -> Iterator[int]:
-        yield 1
-        raise SourceDiskError("gone")
-
-    items = Shared(broken())
-    with pytest.raises(SourceDiskError):
-        work_together([lambda: list(items) and None] * 2, items.stop)
