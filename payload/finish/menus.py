@@ -13,27 +13,22 @@ from payload.finish.grub_legacy import Stage, parse_stage
 from payload.finish.volumes import Volume, device_number
 from payload.model.boot_menu import (
     Entry,
-    parse_environment,
-    parse_grub_cfg,
     parse_lilo_conf,
-    parse_menu_lst,
-    parse_snippets,
     parse_syslinux_cfg,
 )
 from payload.model.errors import AdaptError
 from payload.system.files import inside, read_inside
+from payload.system.menu_files import (
+    DIRECTORIES,
+    SYSLINUX,
+    read_grub_cfg,
+    read_menu_lst,
+    read_text,
+)
 
 Trees = Mapping[Volume, Path]
 
-DIRECTORIES = ("/boot/grub", "/grub", "/boot/grub2", "/grub2", "/boot/boot/grub")
 MENUS = {GRUB_2: "grub.cfg", GRUB_LEGACY: "menu.lst or grub.conf"}  # what each calls them
-_SNIPPETS = ("/loader/entries", "/boot/loader/entries")
-_SYSLINUX = tuple(
-    f"{directory}{name}/{name}{ending}"
-    for directory in ("/boot/", "/")
-    for name in ("extlinux", "syslinux")
-    for ending in (".conf", ".cfg")
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ def find_menus(code: BootCode, disk: int, trees: Trees) -> Iterator[Menu]:
         if code.loader == GRUB_2:
             for directory in (code.directory,) if code.directory else DIRECTORIES:
                 yield from read_menu(GRUB_2, volume, tree, f"{directory}/grub.cfg")
-        for path in {LILO: ("/etc/lilo.conf",), EXTLINUX: _SYSLINUX}.get(code.loader, ()):
+        for path in {LILO: ("/etc/lilo.conf",), EXTLINUX: SYSLINUX}.get(code.loader, ()):
             yield from read_menu(code.loader, volume, tree, path)
 
 
@@ -90,42 +85,17 @@ def _called_by_grub(device: str, trees: Trees) -> list[Volume]:
 
 def read_menu(loader: str, volume: Volume, tree: Path, path: str) -> Iterator[Menu]:
     """The menu in the file `path` of a volume, if there is one."""
-    text = _text(tree, path)
+    text = read_text(tree, path)
     if not text:
         return
     directory = path.rpartition("/")[0]
     if loader == GRUB_2:
-        entries = _grub_entries(tree, directory, text)
+        entries = read_grub_cfg(tree, directory, text)
     elif loader == GRUB_LEGACY:
-        entries = parse_menu_lst(text, (_text(tree, f"{directory}/default").split() or ["0"])[0])
+        entries = read_menu_lst(tree, directory, text)
     else:
         entries = (parse_lilo_conf if loader == LILO else parse_syslinux_cfg)(text)
     yield Menu(loader, volume, directory, tuple(entries))
-
-
-def _grub_entries(tree: Path, directory: str, text: str) -> list[Entry]:
-    environment = parse_environment(_text(tree, f"{directory}/grubenv"))
-    entries = parse_grub_cfg(text, environment)
-    if "blscfg" not in text:
-        return entries
-    for place in _SNIPPETS:
-        files = read_snippets(tree, place)
-        if files:
-            return [*parse_snippets(files, text, environment), *entries]
-    return entries
-
-
-def read_snippets(tree: Path, place: str) -> dict[str, str]:
-    """The files in a directory of boot entries, by name; empty when there is none."""
-    directory = inside(tree, place)
-    if not directory.is_dir():
-        return {}
-    names = sorted(path.name for path in directory.iterdir() if path.suffix == ".conf")
-    return {name: _text(tree, f"{place}/{name}") for name in names}
-
-
-def _text(tree: Path, path: str) -> str:
-    return (read_inside(tree, path) or b"").decode("utf-8", "replace")
 
 
 def _legacy_menus(code: BootCode, disk: int, trees: Trees) -> Iterator[Menu]:

@@ -1,49 +1,63 @@
 """Would the system on this machine find its disks and network on other hardware?
 
 Asked by the source about the target's devices: the modaliases of those are compared with what the
-kernels in the system to be copied claim to drive. Nothing is written, no journal is replayed.
+kernels in the system to be copied claim to drive, and with what the initramfs holds by which it
+starts. Nothing is written, no journal is replayed.
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from payload.identify.installed import ROOT_KINDS, Location, locations_of, volume_locations
 from payload.identify.layers import LVM_KIND, MD_KIND
+from payload.identify.offers import find_offers, option_of
 from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
-from payload.model.survey import Drivers, Survey
-from payload.system.files import inside, read_inside
+from payload.model.survey import Drivers, Initramfs, LateDisk, Survey
+from payload.system.disk_names import missing_modules
+from payload.system.files import inside
 from payload.system.host import Host
+from payload.system.kernel_modules import Kernel
+from payload.system.startup import Startup, read_startup
 
 T = TypeVar("T")
-_MODULES = "lib/modules"
-_WILDCARDS = "*?["
 _LISTED = 5  # modules named for one device
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One kernel of the system: (pattern, module) for all it drives."""
-
-    version: str
-    aliases: tuple[tuple[str, str], ...]
-    tells_built_in: bool  # since Linux 5.2
 
 
 def take_survey(host: Host, source: Inventory, target: Inventory, clock_ahead: int) -> Survey:
     """What the source finds out for this target. What cannot be read is unknown, never a no."""
     wanted = _modaliases(target)
-    kernels = _find_kernels(host, source) if wanted else ()
+    found = _look_into_system(host, source) if wanted else Startup()
     return Survey(
-        kernels=tuple(kernel.version for kernel in kernels),
-        drivers=tuple(find_drivers(modalias, kernels) for modalias in wanted if kernels),
+        kernels=tuple(kernel.version for kernel in found.kernels),
+        drivers=tuple(
+            find_drivers(modalias, found.kernels) for modalias in wanted if found.kernels
+        ),
         used=_used(host, source),
         clock_ahead=clock_ahead,
+        initramfs=_describe(found),
+        offers=find_offers(target.machine.vendor, found.kernel, found.held) if found.kernel else (),
+        late=tuple(_late(found, target)),
     )
+
+
+def _describe(found: Startup) -> Initramfs | None:
+    if found.start is None:
+        return None
+    return Initramfs(found.start.version, found.start.path, found.unknown, found.maker)
+
+
+def _late(found: Startup, target: Inventory) -> Iterator[LateDisk]:
+    """The disks that the initramfs would wait for in vain."""
+    if found.kernel is None or found.held is None:
+        return
+    for disk in target.eligible_disks:
+        missing = missing_modules(found.kernel, found.held, disk.hardware.controllers)
+        if missing:
+            yield LateDisk(disk.id, missing)
 
 
 def _modaliases(target: Inventory) -> tuple[str, ...]:
@@ -54,33 +68,56 @@ def _modaliases(target: Inventory) -> tuple[str, ...]:
 
 def find_drivers(modalias: str, kernels: Sequence[Kernel]) -> Drivers:
     """The modules that claim a device, over all kernels."""
-    found = {kernel.version: tuple(_claiming(modalias, kernel)) for kernel in kernels}
+    option = option_of(modalias)
+    found = {kernel.version: _drivers_in(kernel, modalias, option) for kernel in kernels}
     return Drivers(
         modalias=modalias,
         modules=tuple(dict.fromkeys(one for names in found.values() for one in names))[:_LISTED],
         without=tuple(version for version, names in found.items() if not names),
-        certain=all(kernel.tells_built_in for kernel in kernels),
+        certain=all(_tells_all(kernel, option) for kernel in kernels),
     )
 
 
-def _claiming(modalias: str, kernel: Kernel) -> Iterator[str]:
-    for pattern, module in kernel.aliases:
-        if modalias.startswith(_literal(pattern)) and fnmatchcase(modalias, pattern):
-            yield module
+def _drivers_in(kernel: Kernel, modalias: str, option: str) -> tuple[str, ...]:
+    found = kernel.claiming(modalias)
+    if not found and kernel.options and option in kernel.options:
+        return (f"{option} (built in)",)
+    return found
 
 
-def _literal(pattern: str) -> str:
-    """What stands before the first wildcard: rules out most patterns at once."""
-    ends = [place for sign in _WILDCARDS if (place := pattern.find(sign)) >= 0]
-    return pattern[: min(ends, default=len(pattern))]
+def _tells_all(kernel: Kernel, option: str) -> bool:
+    """Whether a driver that is not found is not there, not built in either."""
+    return kernel.tells_built_in or bool(option and kernel.options is not None)
 
 
-def _find_kernels(host: Host, source: Inventory) -> tuple[Kernel, ...]:
+def _look_into_system(host: Host, source: Inventory) -> Startup:
     for system in source.systems:
         for location in _locations(source):
             if (location.disk, location.name) == (system.disk, system.place):
-                return _mounted(host, location, read_kernels, ())
-    return ()
+                others = [one for one in _locations(source) if one != location]
+                look = partial(_look_beside, host, others)
+                return _mounted(host, location, look, Startup())
+    return Startup()
+
+
+def _look_beside(host: Host, others: Sequence[Location], root: Path) -> Startup:
+    """With the system's /boot, where that is a file system of its own."""
+    for location in others:
+        if location.file_system.kind in ROOT_KINDS:
+            found = _mounted(host, location, partial(_as_boot, host, root), None)
+            if found is not None:
+                return found
+    return read_startup(host.run, [root])
+
+
+def _as_boot(host: Host, root: Path, boot: Path) -> Startup | None:
+    return read_startup(host.run, [root, boot]) if _is_boot(boot) else None
+
+
+def _is_boot(tree: Path) -> bool:
+    return any(inside(tree, name).is_dir() for name in ("grub", "grub2", "extlinux")) or any(
+        tree.glob("vmlinuz-*")
+    )
 
 
 def _locations(source: Inventory) -> Iterator[Location]:
@@ -100,42 +137,6 @@ def _mounted(host: Host, location: Location, look: Callable[[Path], T], otherwis
             return look(root)
     except (ToolError, OSError):
         return otherwise
-
-
-def read_kernels(root: Path) -> tuple[Kernel, ...]:
-    """The kernels whose modules lie in the system below `root`. Raises OSError."""
-    place = inside(root, _MODULES)
-    if not place.is_dir():
-        return ()
-    versions = sorted(entry.name for entry in place.iterdir())
-    found = (_read_kernel(root, version) for version in versions)
-    return tuple(kernel for kernel in found if kernel is not None)
-
-
-def _read_kernel(root: Path, version: str) -> Kernel | None:
-    modules = read_inside(root, f"{_MODULES}/{version}/modules.alias")
-    if modules is None:
-        return None
-    built_in = read_inside(root, f"{_MODULES}/{version}/modules.builtin.modinfo")
-    aliases = [*parse_modules_alias(modules), *parse_built_in(built_in or b"")]
-    return Kernel(version, tuple(aliases), built_in is not None)
-
-
-def parse_modules_alias(document: bytes) -> Iterator[tuple[str, str]]:
-    """Lines "alias PATTERN MODULE", as depmod writes them."""
-    for line in document.decode("utf-8", "replace").splitlines():
-        words = line.split()
-        if len(words) == 3 and words[0] == "alias":
-            yield words[1], words[2]
-
-
-def parse_built_in(document: bytes) -> Iterator[tuple[str, str]]:
-    """Words "MODULE.alias=PATTERN" that end with a zero byte, as the kernel's build writes them."""
-    for word in document.decode("utf-8", "replace").split("\0"):
-        name, _, value = word.partition("=")
-        module, _, key = name.partition(".")
-        if key == "alias":
-            yield value, module
 
 
 def _used(host: Host, source: Inventory) -> int:

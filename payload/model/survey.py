@@ -1,6 +1,7 @@
 """What the source alone can find out about a copy of itself on this target."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,37 @@ class Drivers:
 
 
 @dataclass(frozen=True)
+class Initramfs:
+    """The initramfs of the kernel that the boot menu starts by itself."""
+
+    kernel: str  # its version
+    path: str = ""  # from the system's root; "" when the kernel is started without
+    unknown: str = ""  # why it is not known what it holds
+    maker: str = ""  # what can make it anew there: "initramfs-tools", "dracut"; "" nothing
+
+
+@dataclass(frozen=True)
+class LateDisk:
+    """A disk of the target that the initramfs, as it is, would wait for in vain."""
+
+    disk: str  # stable id
+    modules: tuple[str, ...]  # what it does not hold
+
+
+class OfferKind(StrEnum):
+    CONTROLLER = "controller"
+    CARD = "card"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A device that a virtual machine can be given and that the system would start with."""
+
+    kind: OfferKind
+    name: str  # as the settings of the virtual machine call it
+
+
+@dataclass(frozen=True)
 class Survey:
     """The source's answers. An empty `kernels` means that none were found to ask. `asked` is
     False where there is no source to ask, only its saved inventory."""
@@ -28,6 +60,9 @@ class Survey:
     used: int = 0  # bytes in use on the disks to be copied
     clock_ahead: int = 0  # seconds the source's clock is ahead of the target's
     asked: bool = True
+    initramfs: Initramfs | None = None  # None: it is not known which kernel starts
+    late: tuple[LateDisk, ...] = ()  # known where `initramfs` is
+    offers: tuple[Offer, ...] = ()  # for the kind of machine the target is
 
     def of(self, modalias: str) -> Drivers | None:
         """What is known about that device."""

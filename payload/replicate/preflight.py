@@ -14,7 +14,7 @@ from payload.model.errors import PlanError
 from payload.model.inventory import Inventory
 from payload.model.machine import Card
 from payload.model.plan import CopyMode, Method, Plan
-from payload.model.survey import Drivers, Survey
+from payload.model.survey import Drivers, OfferKind, Survey
 
 IN_A_RUN = "it is looked at when both machines are booted from the medium"
 UNTOUCHED = "No disk was written."
@@ -75,6 +75,7 @@ def check_copy(
         Check("sizes and sectors", Answer.YES, "every disk fits"),
         Check("firmware", Answer.YES, f"both machines start by {target.firmware.upper()}"),
         _check_controllers(plan, target, survey),
+        _check_initramfs(plan, target, survey),
         _check_cards(plan, target, survey),
         _check_memory(source, target),
         _check_clocks(survey),
@@ -118,9 +119,59 @@ def _no_controller(
     return (
         f"{_system(plan)} has no driver for the controller of disk {disk.hardware.label} of the "
         f"target {target.machine.label} ({device_name(drivers.modalias)}; kernels: "
-        f"{', '.join(survey.kernels)}): the copy would not start. {UNTOUCHED} Choose another "
-        "controller for this disk in the target's firmware (as AHCI or IDE instead of RAID) or in "
-        "the settings of the virtual machine, or install a newer kernel on the source."
+        f"{', '.join(survey.kernels)}): the copy would not start. {UNTOUCHED} "
+        f"{_other_controller(survey)}, or install a newer kernel on the source."
+    )
+
+
+def _other_controller(survey: Survey) -> str:
+    """The cure, by the names that the settings of the virtual machine have."""
+    controllers = _offered(survey, OfferKind.CONTROLLER)
+    if not controllers:
+        return (
+            "Choose another controller for this disk in the target's firmware (as AHCI or IDE "
+            "instead of RAID) or in the settings of the virtual machine"
+        )
+    cards = _offered(survey, OfferKind.CARD)
+    more = f" and {cards[0]}" if cards else ""
+    others = f" (or {', '.join(controllers[1:])})" if controllers[1:] else ""
+    return f"Choose {controllers[0]}{more} for this virtual machine{others}"
+
+
+def _offered(survey: Survey, kind: OfferKind) -> list[str]:
+    return [offer.name for offer in survey.offers if offer.kind is kind]
+
+
+# --- the initramfs
+
+
+def _check_initramfs(plan: Plan, target: Inventory, survey: Survey) -> Check:
+    """It has to reach the disk with the root file system; all others come later."""
+    question = "initramfs"
+    initramfs = survey.initramfs
+    if initramfs is None:
+        why = "it is not known which kernel starts by itself" if survey.asked else IN_A_RUN
+        return Check(question, Answer.UNKNOWN, why)
+    named = f"{initramfs.path or 'none'} of kernel {initramfs.kernel}"
+    if initramfs.unknown:
+        return Check(question, Answer.UNKNOWN, f"{named}: {initramfs.unknown}")
+    disk = target.disk(plan.disks[plan.regions[plan.root].pair].target.id)
+    late = next((one for one in survey.late if one.disk == disk.id), None)
+    if late is None:
+        return Check(question, Answer.YES, f"{named} has what the target needs")
+    missing = ", ".join(late.modules)
+    if not initramfs.maker:
+        raise PlanError(_no_initramfs(plan, disk, named, missing, survey))
+    reason = f"{named} lacks {missing}: it will be made anew on the copy by {initramfs.maker}"
+    return Check(question, Answer.YES, reason)
+
+
+def _no_initramfs(plan: Plan, disk: Disk, named: str, missing: str, survey: Survey) -> str:
+    return (
+        f"{_system(plan)} has a driver for the controller of the target's disk "
+        f"{disk.hardware.label}, but its initramfs ({named}) does not hold it ({missing}), and "
+        f"nothing that could make it anew is installed: the copy would not start. {UNTOUCHED} "
+        f"{_other_controller(survey)}, or add {missing} to the initramfs on the source."
     )
 
 
@@ -162,13 +213,20 @@ def _check_cards(plan: Plan, target: Inventory, survey: Survey) -> Check:
         raise PlanError(
             f"{_system(plan)} has no driver for any network card of the target "
             f"{target.machine.label} ({_cards(missing)}; kernels: {', '.join(survey.kernels)}): "
-            f"the copy would not be reached by anybody. {UNTOUCHED} Put in a card it knows, choose "
-            "another one in the settings of the virtual machine, or install a newer kernel on the "
-            "source."
+            f"the copy would not be reached by anybody. {UNTOUCHED} {_other_card(survey)}, or "
+            "install a newer kernel on the source."
         )
     if missing:
         return Check(question, Answer.NO, f"there is none for {_cards(missing)}")
     return _judged(question, [drivers for _, drivers in known])
+
+
+def _other_card(survey: Survey) -> str:
+    cards = _offered(survey, OfferKind.CARD)
+    if not cards:
+        return "Put in a card it knows, or choose another one in the settings of the machine"
+    others = f" (or {', '.join(cards[1:])})" if cards[1:] else ""
+    return f"Choose {cards[0]} for this virtual machine{others}"
 
 
 def _cards(cards: Sequence[Card]) -> str:

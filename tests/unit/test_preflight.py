@@ -12,7 +12,7 @@ from payload.model.inventory import Inventory
 from payload.model.machine import Card
 from payload.model.plan import CopyMode, Plan
 from payload.model.settings import Settings
-from payload.model.survey import Drivers, Survey
+from payload.model.survey import Drivers, Initramfs, LateDisk, Offer, OfferKind, Survey
 from payload.replicate.planning import plan_copy
 from payload.replicate.preflight import Preflight, check_copy, device_name
 from tests.unit.machines import disk, machine, server
@@ -23,7 +23,12 @@ E1000 = "pci:v00008086d0000100Fsv00001AF4sd00001100bc02sc00i00"
 IGB = "pci:v00008086d00001533sv00001AF4sd00001100bc02sc00i00"
 MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 CARDS = tuple(Card(f"eth{n}", mac, modalias=E1000, speed=1000) for n, mac in enumerate(MACS))
-KNOWN = Survey(("6.1",), (Drivers(AHCI, ("ahci",)), Drivers(E1000, ("e1000",))), used=36 * 10**9)
+KNOWN = Survey(
+    ("6.1",),
+    (Drivers(AHCI, ("ahci",)), Drivers(E1000, ("e1000",))),
+    used=36 * 10**9,
+    initramfs=Initramfs("6.1", "/boot/initrd.img-6.1", maker="initramfs-tools"),
+)
 
 
 def target(*cards: Card, controller: str = AHCI, **more: Any) -> Inventory:
@@ -51,6 +56,7 @@ def test_all_is_well() -> None:
         "  sizes and sectors: yes, every disk fits",
         "  firmware: yes, both machines start by BIOS",
         "  driver for the target's disks: yes, ahci",
+        "  initramfs: yes, /boot/initrd.img-6.1 of kernel 6.1 has what the target needs",
         "  driver for the target's network cards: yes, e1000",
         "  memory of the target: yes, 4096 MiB",
         "  clocks: yes, they agree",
@@ -65,6 +71,41 @@ def test_a_controller_without_a_driver_is_no_copy_and_tells_the_cure() -> None:
     assert "no driver for the controller of disk sd-SB SB 500.0 GB" in str(caught.value)
     assert "(PCI 1000:0060; kernels: 6.1)" in str(caught.value)
     assert "AHCI or IDE instead of RAID" in str(caught.value)
+
+
+def test_the_cure_is_told_by_the_names_of_the_virtual_machines_settings() -> None:
+    names = ("an LSI Logic controller", "an IDE controller")
+    offers = tuple(Offer(OfferKind.CONTROLLER, name) for name in names)
+    offers += (Offer(OfferKind.CARD, "an E1000 card"),)
+    survey = replace(KNOWN, drivers=(Drivers(RAID, (), ("2.6.18",)),), offers=offers)
+    with pytest.raises(PlanError) as caught:
+        check(survey, target(controller=RAID))
+    cure = "Choose an LSI Logic controller and an E1000 card for this virtual machine"
+    assert f"{cure} (or an IDE controller), or install a newer kernel" in str(caught.value)
+    strange = Card("eth1", "02:00:00:00:00:03", modalias=IGB)
+    survey = replace(KNOWN, drivers=(KNOWN.drivers[0], Drivers(IGB, (), ("6.1",))), offers=offers)
+    with pytest.raises(PlanError, match="Choose an E1000 card for this virtual machine, or inst"):
+        check(survey, target(strange))
+
+
+def test_an_initramfs_that_lacks_the_driver_is_made_anew_or_is_no_copy() -> None:
+    late = replace(KNOWN, late=(LateDisk("serial:SB", ("ahci", "sd_mod")),))
+    assert (
+        check(late)
+        .lines[4]
+        .endswith("6.1 lacks ahci, sd_mod: it will be made anew on the copy by initramfs-tools")
+    )
+    other = replace(KNOWN, late=(LateDisk("serial:data", ("ahci",)),))
+    assert "has what the target needs" in check(other).lines[4]
+    nobody = replace(late, initramfs=Initramfs("6.1", "/initrd"))
+    with pytest.raises(PlanError, match=r"does not hold it \(ahci, sd_mod\), and nothing that"):
+        check(nobody)
+
+
+def test_an_initramfs_that_is_not_understood_is_unknown() -> None:
+    unread = Initramfs("2.4.27", "/initrd", "the image is a file system of its own, cramfs")
+    (warning,) = check(replace(KNOWN, initramfs=unread)).warnings
+    assert warning.endswith("kernel 2.4.27: the image is a file system of its own, cramfs.")
 
 
 def test_an_old_kernel_may_have_it_built_in() -> None:
@@ -91,7 +132,8 @@ def test_one_card_without_a_driver_is_a_warning_and_none_with_one_is_no_copy() -
 
 def test_what_nobody_tells_is_unknown_and_said() -> None:
     words = [word.split(": ")[2] for word in check(Survey()).warnings]
-    assert words == ["unknown, no kernel modules were found in the system to be copied."] * 2
+    nothing = "unknown, no kernel modules were found in the system to be copied."
+    assert words == [nothing, "unknown, it is not known which kernel starts by itself.", nothing]
     silent = check(KNOWN, target(replace(CARDS[1], modalias=""), controller=""))
     assert "controllers do not tell" in silent.warnings[0]
     assert "cards do not tell" in silent.warnings[1]

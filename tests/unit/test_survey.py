@@ -1,22 +1,24 @@
 """Drivers for other hardware: what the kernels of the system to be copied claim."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from payload.identify.survey import (
+from payload.identify.survey import find_drivers, take_survey
+from payload.model.disk import FileSystem, Partition, PartitionTable
+from payload.model.machine import Card
+from payload.model.survey import Initramfs, LateDisk, Offer, OfferKind, Survey
+from payload.system.command import run
+from payload.system.kernel_modules import (
     Kernel,
-    find_drivers,
     parse_built_in,
     parse_modules_alias,
     read_kernels,
-    take_survey,
 )
-from payload.model.disk import FileSystem, Partition, PartitionTable
-from payload.model.machine import Card
-from payload.model.survey import Survey
+from tests.unit.archives import archive
 from tests.unit.machines import Content, disk, machine, system
 
 AHCI = "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01"
@@ -66,14 +68,23 @@ def test_a_kernel_that_does_not_tell_what_is_built_in_never_lacks_a_driver_for_c
     assert (both.modules, both.without) == (("ahci",), ("2.6.18",))
 
 
+def test_a_configuration_tells_what_an_old_kernel_has_built_in() -> None:
+    virtio = "pci:v00001AF4d00001001sv00001AF4sd00000002bc01sc00i00"
+    etch = Kernel("2.6.18", (), tells_built_in=False, options=frozenset({"CONFIG_EXT3_FS"}))
+    assert find_drivers(virtio, [etch]).missing
+    assert not find_drivers(AHCI.replace("2922", "1234"), [etch]).missing, "who knows"
+    own = Kernel("2.6.27", (), tells_built_in=False, options=frozenset({"CONFIG_VIRTIO_BLK"}))
+    assert find_drivers(virtio, [own]).modules == ("CONFIG_VIRTIO_BLK (built in)",)
+
+
 def test_kernels_are_found_below_the_root_and_nowhere_else(tmp_path: Path) -> None:
-    assert read_kernels(tmp_path) == ()
+    assert read_kernels([tmp_path]) == ()
     (tmp_path / "usr").mkdir()
     install(tmp_path / "usr", "6.1.0-18-amd64", ALIASES, BUILT_IN)
     install(tmp_path / "usr", "2.6.18-6-amd64", ALIASES, None)
     (tmp_path / "usr/lib/modules/left-over").mkdir()
     (tmp_path / "lib").symlink_to("/usr/lib")
-    old, new = read_kernels(tmp_path)
+    old, new = read_kernels([tmp_path])
     assert (old.version, old.tells_built_in) == ("2.6.18-6-amd64", False)
     assert (new.version, new.tells_built_in) == ("6.1.0-18-amd64", True)
     assert find_drivers("pci:v00001AF4d00001000sv0sd0bc0sc0i0", [new]).modules == ("virtio_pci",)
@@ -84,6 +95,7 @@ class Rooms:
 
     def __init__(self, root: Path, error: Exception | None = None) -> None:
         self.root, self.error = root, error
+        self.run = run
 
     @contextmanager
     def assemble(self, legs: Any) -> Any:
@@ -125,6 +137,54 @@ def test_a_survey_of_a_source(tmp_path: Path) -> None:
     assert [one.modules for one in found.drivers] == [("ahci",), ("e1000",)]
     assert found.of(AHCI) is found.drivers[0] and found.of("pci:x") is None
     assert found.used > 5 << 30, "what is not looked into counts whole"
+
+
+DEPENDENCIES = b"""\
+kernel/drivers/ata/libahci.ko:
+kernel/drivers/ata/ahci.ko: kernel/drivers/ata/libahci.ko
+kernel/drivers/scsi/sd_mod.ko:
+kernel/drivers/net/e1000.ko:
+"""
+
+
+def start_by(root: Path, *modules: str) -> None:
+    """Kernel 6.1 and an initramfs with these modules, made by initramfs-tools."""
+    (root / "lib/modules/6.1/modules.dep").write_bytes(DEPENDENCIES)
+    (root / "usr/sbin").mkdir(parents=True)
+    (root / "usr/sbin/mkinitramfs").write_text("#!/bin/sh")
+    (root / "boot").mkdir()
+    files = {f"lib/modules/6.1/kernel/{name}.ko": b"" for name in modules}
+    (root / "boot/initrd.img-6.1").write_bytes(archive({"conf/initramfs.conf": b"", **files}))
+
+
+def test_what_the_initramfs_lacks_for_the_targets_disk_is_told(tmp_path: Path) -> None:
+    install(tmp_path, "6.1", ALIASES)
+    start_by(tmp_path, "ahci", "sd_mod")
+    found = take_survey(Rooms(tmp_path), source_of(), target_with(AHCI), 0)  # type: ignore[arg-type]
+    assert found.initramfs == Initramfs("6.1", "/boot/initrd.img-6.1", "", "initramfs-tools")
+    assert found.late == (LateDisk("serial:SB", ("ahci",)),), "libahci is missing"
+
+
+def test_an_initramfs_with_all_that_is_needed_and_one_that_cannot_be_read(tmp_path: Path) -> None:
+    install(tmp_path, "6.1", ALIASES)
+    start_by(tmp_path, "ahci", "libahci", "sd_mod")
+    look = lambda: take_survey(Rooms(tmp_path), source_of(), target_with(AHCI), 0)  # type: ignore[arg-type]  # noqa: E731
+    assert look().late == ()
+    (tmp_path / "boot/initrd.img-6.1").write_bytes(b"\x45\x3d\xcd\x28" * 99)
+    found = look().initramfs
+    assert found and "cramfs" in found.unknown
+
+
+def test_a_virtual_machine_is_offered_what_it_has_and_the_system_knows(tmp_path: Path) -> None:
+    install(tmp_path, "6.1", ALIASES)
+    start_by(tmp_path, "ahci", "libahci", "sd_mod")
+    target = target_with("pci:v000015ADd000007C0sv000015ADsd000007C0bc01sc07i00")
+    target = replace(target, machine=replace(target.machine, vendor="VMware, Inc."))
+    found = take_survey(Rooms(tmp_path), source_of(), target, 0)  # type: ignore[arg-type]
+    assert found.offers == (
+        Offer(OfferKind.CONTROLLER, "a SATA (AHCI) controller"),
+        Offer(OfferKind.CARD, "an E1000 card"),
+    )
 
 
 @pytest.mark.parametrize("error", [OSError("gone")])
