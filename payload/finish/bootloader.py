@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from payload.finish.boot_code import read_boot_code
-from payload.finish.boot_sector import GRUB_2, LILO, BootCode, ReadDisk
+from payload.finish.boot_sector import LILO, BootCode, ReadDisk
+from payload.finish.efi_chain import Program, follow
 from payload.finish.menus import MENUS, Menu, MenuChecks, Trees, check_menu, find_menus
-from payload.finish.uefi import ESP_TYPES, efi_files, fallback_program
+from payload.finish.uefi import ESP_TYPES, fallback_program, own_program
 from payload.finish.volumes import Volume
 from payload.model.disk import PartitionTable
 from payload.model.errors import AdaptError, LoaderError
@@ -34,25 +35,26 @@ class BootDisk:
 
 
 def check_boot(
-    disks: Sequence[BootDisk], volumes: Sequence[Volume], trees: Trees, firmware: Firmware
+    disks: Sequence[BootDisk],
+    volumes: Sequence[Volume],
+    trees: Trees,
+    firmware: Firmware,
+    known: Sequence[Program] = (),
 ) -> BootLoaderReport:
     """Walk from the firmware to kernel, initrd and root. `trees` are the volumes that could be
-    mounted, `volumes` all of them. Raises AdaptError with what is broken and what to do; it is a
+    mounted, `volumes` all of them; `known` the programs for which this machine's firmware has an
+    entry. Raises AdaptError with what is broken and what to do; it is a
     LoaderError when no menu is reached."""
     if firmware is Firmware.UEFI:
-        checks, code = _uefi(trees), BootCode(GRUB_2, ())
-        boot_disk = 0
-    else:
-        boot_disk, code = _bios(disks)
-        checks = code.checks
+        return _check_uefi(volumes, trees, known)
+    boot_disk, code = _bios(disks)
     menu = next(find_menus(code, boot_disk, trees), None)
     if menu is not None:
         told = _check(menu, boot_disk, volumes, trees)
-        return BootLoaderReport(CARRIED_OVER, code.loader, (*checks, *told.checks), told.warnings)
+        checks = (*code.checks, *told.checks)
+        return BootLoaderReport(CARRIED_OVER, code.loader, checks, told.warnings)
     if code.loader not in MENUS:
-        return BootLoaderReport(CARRIED_OVER, code.loader, checks)
-    if firmware is Firmware.UEFI:
-        return BootLoaderReport(CARRIED_OVER, "UEFI", checks)
+        return BootLoaderReport(CARRIED_OVER, code.loader, code.checks)
     raise LoaderError(_no_menu(code, disks[boot_disk].name))
 
 
@@ -97,22 +99,54 @@ def _bios(disks: Sequence[BootDisk]) -> tuple[int, BootCode]:
     )
 
 
-def _uefi(trees: Trees) -> tuple[str, ...]:
+def _check_uefi(
+    volumes: Sequence[Volume], trees: Trees, known: Sequence[Program]
+) -> BootLoaderReport:
+    """One program that starts the copy will do, of those the firmware knows and those it finds by
+    itself; what is wrong with the others is told."""
+    esps = [volume for volume in trees if volume.type_id in ESP_TYPES]
+    found = [(volume, fallback_program(trees[volume])) for volume in esps]
+    fallbacks = [
+        Program(volume, str(path.relative_to(trees[volume]))) for volume, path in found if path
+    ]
+    ways = list(dict.fromkeys((*known, *fallbacks)))
+    if not ways:
+        raise _no_program(trees, esps)
+    reports: list[BootLoaderReport] = []
+    faults: list[AdaptError] = []
+    for program in ways:
+        try:
+            reports.append(_check_program(program, volumes, trees))
+        except AdaptError as error:
+            faults.append(error)
+    if not reports:
+        raise faults[0]
+    checks = tuple(dict.fromkeys(check for report in reports for check in report.checks))
+    warnings = dict.fromkeys(warning for report in reports for warning in report.warnings)
+    told = (*warnings, *(f"One of the copy's EFI programs does not do: {one}" for one in faults))
+    return BootLoaderReport(CARRIED_OVER, reports[0].loader, checks, told)
+
+
+def _check_program(program: Program, volumes: Sequence[Volume], trees: Trees) -> BootLoaderReport:
+    chain = follow(program, trees)
+    told = MenuChecks(())
+    if chain.menu is not None:
+        told = check_menu(chain.menu, program.volume.disk, volumes, trees)
+    checks = (*chain.checks, *told.checks)
+    return BootLoaderReport(CARRIED_OVER, chain.loader, checks, told.warnings)
+
+
+def _no_program(trees: Trees, esps: Sequence[Volume]) -> AdaptError:
     """The firmware of this machine has no boot entry for the copy: only the fallback starts it."""
-    programs = []
-    for volume, tree in trees.items():
-        if volume.type_id in ESP_TYPES:
-            fallback = fallback_program(tree)
-            if fallback is not None:
-                return (f"{fallback.relative_to(tree)} is on the EFI partition, {volume.name}",)
-            programs += [path for path in efi_files(tree) if path.suffix.lower() == ".efi"]
-    if programs:
-        name = "/".join(programs[0].parts[-3:])
-        raise AdaptError(
-            f"The copy's EFI partition has no EFI/BOOT/BOOTX64.EFI, and this machine's firmware"
-            f" does not know {name} yet. Add a boot entry for {name} in the firmware setup."
-        )
-    raise AdaptError(
+    for volume in esps:
+        program = own_program(trees[volume])
+        if program is not None:
+            name = program.relative_to(trees[volume])
+            return AdaptError(
+                f"The copy's EFI partition has no EFI/BOOT/BOOTX64.EFI, and this machine's firmware"
+                f" does not know {name} yet. Add a boot entry for {name} in the firmware setup."
+            )
+    return AdaptError(
         "This machine starts by UEFI, and the copy has no EFI partition with a boot loader on it."
         " Set the firmware to start by BIOS (CSM, legacy) if the source does, then copy again."
     )

@@ -18,7 +18,7 @@ from payload.model.errors import LoaderError
 _CORE_LIMIT = 4 << 20  # bytes; no core.img is larger
 _CORE_CODE = b"\x52"  # diskboot.img begins with push %dx
 _LZMA = [{"id": lzma.FILTER_LZMA1, "lc": 3, "lp": 0, "pb": 2, "dict_size": 1 << 16}]
-_PREFIX_OBJECT, _CONFIG_OBJECT = 3, 2  # GRUB's OBJ_TYPE_PREFIX and OBJ_TYPE_CONFIG
+PREFIX, CONFIG = 3, 2  # kinds of what is embedded behind GRUB's kernel
 
 
 class _Place(TypedDict, total=False):
@@ -56,7 +56,9 @@ def read_grub2(read: ReadDisk, sector: bytes, table: PartitionTable | None, name
     if payload is None:
         return BootCode(GRUB_2, checks)
     whole = f"core.img ({len(core) // SECTOR} sectors) is whole"
-    return replace(_told(payload), checks=(*checks, whole))
+    objects = read_objects(_module_area(payload))
+    told = told_by(objects.get(PREFIX, ""), objects.get(CONFIG, ""))
+    return replace(told, checks=(*checks, whole))
 
 
 def _block_list(head: bytes) -> Iterator[tuple[int, int]]:
@@ -106,29 +108,34 @@ def _decompress(core: bytes) -> bytes | None:
     return None
 
 
-def _objects(payload: bytes) -> dict[int, str]:
-    """The texts embedded behind GRUB's kernel: object type -> text."""
+def _module_area(payload: bytes) -> bytes:
+    """What is embedded behind GRUB's kernel."""
     at = payload.rfind(b"mimg")
     offset, size = struct.unpack_from("<II", payload, at + 4) if len(payload) - at >= 12 else (0, 0)
+    return payload[at + offset : at + size]
+
+
+def read_objects(area: bytes) -> dict[int, str]:
+    """The texts among what is embedded: kind -> text."""
     found: dict[int, str] = {}
-    place, end = at + offset, min(at + size, len(payload))
-    while place + 8 <= end:
-        kind, length = struct.unpack_from("<II", payload, place)
+    place = 0
+    while place + 8 <= len(area):
+        kind, length = struct.unpack_from("<II", area, place)
         if length < 8:
             break
-        text = payload[place + 8 : place + length].split(b"\0")[0]
-        found[kind] = text.decode("utf-8", "replace")
+        if kind in (PREFIX, CONFIG):
+            text = area[place + 8 : place + length].split(b"\0")[0]
+            found[kind] = text.decode("utf-8", "replace")
         place += length
     return found
 
 
-def _told(payload: bytes) -> BootCode:
-    """Where GRUB's own files are, as far as it tells."""
-    objects = _objects(payload)
-    config = objects.get(_CONFIG_OBJECT, "")
-    device, directory = _split_device(objects.get(_PREFIX_OBJECT, ""))
+def told_by(prefix: str, config: str) -> BootCode:
+    """Where GRUB's own files are, as far as its prefix and the script it begins with tell."""
+    device, directory = _split_device(prefix)
     searched = re.search(r"search(?:\.fs_uuid|[^\n]*--fs-uuid[^\n]*--set=root)\s+(\S+)", config)
     own = re.search(r"set prefix=\(([^)\n]*)\)'?([^'\n]*)", config)
+    own = own or re.search(r"configfile\s+\(([^)\n]*)\)(\S*)/grub\.cfg", config)
     root = re.search(r"set root='?\(?([^'\")\s]+)", config)
     if own:
         directory = own[2].strip()
@@ -141,7 +148,7 @@ def _place(device: str) -> _Place:
     """What a device of GRUB's means: "hd0,msdos1", ",gpt2", "lvm/vg-root", "mduuid/..."."""
     if "/" in device:
         return _Place(device=device)
-    found = re.fullmatch(r"(?:hd(\d+))?,(?:msdos|gpt)?(\d+)", device)
+    found = re.fullmatch(r"(?:hd(\d{1,3}))?,(?:msdos|gpt)?(\d{1,3})", device)
     if found is None:
         return _Place()
     return _Place(number=int(found[2]), elsewhere=int(found[1] or 0) > 0)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from payload.finish.boot_entry import register
 from payload.finish.boot_sector import GRUB_2, GRUB_LEGACY, SECTOR, BootCode
 from payload.finish.bootloader import BootDisk
 from payload.finish.candidates import Medium, Task, find_loaders
@@ -21,6 +22,7 @@ from payload.finish.grub_layout import CODE_END, find_room
 from payload.finish.grub_legacy import is_stage1
 from payload.finish.menus import Menu, Trees, check_menu, find_menus
 from payload.finish.sequence import as_adapt_error, boot_disks, byte_range, check_finished
+from payload.finish.uefi import ESP_TYPES
 from payload.finish.volumes import (
     Volume,
     find_volumes,
@@ -59,11 +61,11 @@ def make_it_start(
     broken and what a person can do, TargetDiskError when a disk does not take the loader, or is
     another one by now.
     """
+    if target.firmware is Firmware.UEFI:
+        return _start_by_uefi(host, plan, target, monitor)
     try:
         return _told(check_finished(host, plan, target), monitor), ()
     except LoaderError as error:
-        if target.firmware is not Firmware.BIOS:
-            raise
         monitor(Note(f"The boot loader that came over does not do: {error}", Level.WARNING))
         reinstall = _prepare(host, plan, target, error)
         changes = tuple(_changes(plan, reinstall, str(error)))
@@ -73,6 +75,22 @@ def make_it_start(
     report = replace(check_finished(host, plan, target), strategy=reinstall.strategy)
     monitor(Note(f"The boot loader was {report.strategy}, and leads to its menu."))
     return _told(report, monitor), changes
+
+
+def _start_by_uefi(
+    host: Host, plan: Plan, target: Inventory, monitor: Monitor
+) -> tuple[BootLoaderReport, tuple[Change, ...]]:
+    """Nothing is installed anew, since nobody but its maker can sign a loader; the firmware is told
+    where the copy's own ones are."""
+    esps = [volume for volume in find_volumes(plan) if volume.type_id in ESP_TYPES]
+    with (
+        as_adapt_error("registered with the firmware"),
+        mounted_read_only(host, plan, target, esps, lambda _: None) as trees,
+    ):
+        known = register(host.run, plan, target, trees)
+    report = check_finished(host, plan, target, known.programs)
+    report = replace(report, warnings=(*report.warnings, *known.warnings))
+    return _told(report, monitor), known.changes
 
 
 def _told(report: BootLoaderReport, monitor: Monitor) -> BootLoaderReport:

@@ -14,6 +14,7 @@ from pathlib import Path
 from payload.finish.adapt import adapt_tree, refuse_lost_ways
 from payload.finish.boot_record import plant_record
 from payload.finish.bootloader import BootDisk, check_boot
+from payload.finish.efi_chain import Program
 from payload.finish.marker import record_marker, write_marker
 from payload.finish.netnames import assign, plan_names, warnings_of
 from payload.finish.uefi import ESP_TYPES, add_fallback
@@ -111,8 +112,11 @@ def _mapping(pair: DiskPair, source: Inventory) -> DiskMapping:
     return DiskMapping(pair.source.id, pair.target.id, content.fingerprint if content else "")
 
 
-def check_finished(host: Host, plan: Plan, target: Inventory) -> BootLoaderReport:
+def check_finished(
+    host: Host, plan: Plan, target: Inventory, known: Sequence[Program] = ()
+) -> BootLoaderReport:
     """See that the finished copy will find its boot loader, kernel and root, without writing.
+    `known` are the EFI programs this machine's firmware has an entry for.
 
     Raises AdaptError with the reason and what a person can do.
     """
@@ -123,7 +127,7 @@ def check_finished(host: Host, plan: Plan, target: Inventory) -> BootLoaderRepor
         mounted_read_only(host, plan, target, volumes, unseen.append) as trees,
         boot_disks(host, plan, target) as disks,
     ):
-        report = check_boot(disks, volumes, trees, target.firmware)
+        report = check_boot(disks, volumes, trees, target.firmware, known)
     return replace(report, checks=(*report.checks, *unseen))
 
 

@@ -1,7 +1,7 @@
 """The files of boot menus, read in a tree; and what the menu starts when nobody chooses."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +40,16 @@ class Start:
 def read_grub_cfg(tree: Path, directory: str, text: str) -> list[Entry]:
     """The entries of a grub.cfg in `directory`, those in files of their own too."""
     environment = parse_environment(read_text(tree, f"{directory}/grubenv"))
-    entries = parse_grub_cfg(text, environment)
-    if "blscfg" not in text:
-        return entries
-    for place in SNIPPETS:
+    return [*read_listed(tree, text, environment), *parse_grub_cfg(text, environment)]
+
+
+def read_listed(tree: Path, text: str, environment: Mapping[str, str]) -> list[Entry]:
+    """What a grub.cfg (`text`) leaves to files of their own; none if it does not, or not here."""
+    for place in SNIPPETS if "blscfg" in text else ():
         files = read_snippets(tree, place)
         if files:
-            return [*parse_snippets(files, text, environment), *entries]
-    return entries
+            return parse_snippets(files, text, environment)
+    return []
 
 
 def read_menu_lst(tree: Path, directory: str, text: str) -> list[Entry]:

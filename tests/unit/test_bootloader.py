@@ -1,11 +1,15 @@
 """From the firmware to the root file system, on trees in a directory."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from payload.finish.boot_sector import BootCode
 from payload.finish.bootloader import BootDisk, check_boot
+from payload.finish.efi_chain import Program
 from payload.finish.menus import check_menu, find_menus
 from payload.finish.uefi import add_fallback
 from payload.finish.volumes import Volume
@@ -13,6 +17,7 @@ from payload.model.disk import Partition, PartitionTable
 from payload.model.errors import AdaptError, LoaderError
 from payload.model.machine import Firmware
 from payload.model.report import BootLoaderReport
+from tests.unit.efi_programs import grub, listing, shim
 from tests.unit.legacy_stages import LOADED, stage1, stage1_5, stage2
 from tests.unit.test_boot_code import TABLE, disk
 
@@ -181,19 +186,117 @@ def test_a_menu_without_linux_is_found(boot: Path) -> None:
         check_legacy(boot)
 
 
-def check_uefi(trees: dict[Volume, Path]) -> BootLoaderReport:
-    return check_boot([BootDisk("disk sda", disk(), TABLE)], list(trees), trees, Firmware.UEFI)
+STUB = """\
+search.fs_uuid a-root root hd0,gpt2
+set prefix=($root)'/boot/grub'
+configfile $prefix/grub.cfg
+"""
+CFG = "menuentry x {\n search --fs-uuid --set=root a-root\n linux /vmlinuz root=UUID=a-root\n}\n"
 
 
-def test_uefi_needs_the_fallback_program(tmp_path: Path) -> None:
-    esp = write(tmp_path / "esp", {"EFI/boot/BootX64.efi": "MZ", "EFI/debian/shimx64.efi": "MZ"})
-    cfg = (
-        "menuentry x {\n search --fs-uuid --set=root a-root\n linux /vmlinuz root=UUID=a-root\n}\n"
-    )
-    root = write(tmp_path / "root", {"boot/grub/grub.cfg": cfg, "vmlinuz": "kernel"})
+def check_uefi(trees: dict[Volume, Path], *known: Program) -> BootLoaderReport:
+    read = [BootDisk("disk sda", disk(), TABLE)]
+    return check_boot(read, list(trees), trees, Firmware.UEFI, known)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write(tmp_path / "root", {"boot/grub/grub.cfg": CFG, "vmlinuz": "kernel"})
+
+
+def put(tree: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(content)
+    return tree
+
+
+SIGNED = {
+    "EFI/debian/shimx64.efi": shim(),
+    "EFI/debian/grubx64.efi": grub("/EFI/debian", "normal (memdisk)/grub.cfg"),
+    "EFI/debian/grub.cfg": STUB.encode(),
+}
+
+
+def test_shim_leads_to_grub_its_stub_and_the_real_menu(tmp_path: Path, root: Path) -> None:
+    esp = put(tmp_path / "esp", SIGNED)
+    add_fallback(esp)
     report = check_uefi({ESP: esp, ROOT: root})
-    assert "EFI/boot/BootX64.efi is on the EFI partition" in report.checks[0]
+    assert (report.loader, report.warnings) == ("GRUB 2", ())
+    assert "EFI/BOOT/BOOTX64.EFI is on the EFI partition" in report.checks[0]
+    assert report.checks[1] == "shim starts EFI/BOOT/grubx64.efi"
     assert "root=UUID=a-root is a file system of the copy" in report.checks
+    (root / "vmlinuz").unlink()
+    with pytest.raises(AdaptError, match="/vmlinuz is missing"):
+        check_uefi({ESP: esp, ROOT: root})
+
+
+@pytest.mark.parametrize("name", ["EFI/BOOT/grubx64.efi", "EFI/debian/grub.cfg"])
+def test_a_gap_in_the_chain_is_found(tmp_path: Path, root: Path, name: str) -> None:
+    esp = put(tmp_path / "esp", SIGNED)
+    add_fallback(esp)
+    (esp / name).unlink()
+    if name.endswith(".cfg"):
+        (esp / "EFI/BOOT/grub.cfg").unlink()
+    with pytest.raises(LoaderError, match=r"grubx64\.efi on .* (is missing|no grub\.cfg)"):
+        check_uefi({ESP: esp, ROOT: root})
+
+
+def test_what_the_firmware_knows_makes_up_for_a_stale_fallback(tmp_path: Path, root: Path) -> None:
+    esp = put(tmp_path / "esp", {**SIGNED, "EFI/boot/BootX64.efi": grub("(,gpt7)/boot/grub")})
+    with pytest.raises(LoaderError, match=r"EFI/boot/BootX64\.efi on .* is GRUB"):
+        check_uefi({ESP: esp, ROOT: root})
+    report = check_uefi({ESP: esp, ROOT: root}, Program(ESP, "EFI/debian/shimx64.efi"))
+    assert "shim starts EFI/debian/grubx64.efi" in report.checks
+    assert "One of the copy's EFI programs does not do: EFI/boot/BootX64.efi" in report.warnings[0]
+
+
+def test_shims_fallback_program_takes_the_list(tmp_path: Path, root: Path) -> None:
+    fallback = {"EFI/BOOT/BOOTX64.EFI": shim(), "EFI/BOOT/fbx64.efi": b"MZ"}
+    esp = put(tmp_path / "esp", {**SIGNED, **fallback})
+    with pytest.raises(LoaderError, match=r"fbx64\.efi, which finds no BOOTX64\.CSV"):
+        check_uefi({ESP: esp, ROOT: root})
+    put(esp, {"EFI/debian/BOOTX64.CSV": listing("shimx64.efi")})
+    report = check_uefi({ESP: esp, ROOT: root})
+    assert report.checks[1:3] == (
+        "shim starts EFI/debian/shimx64.efi",
+        "shim starts EFI/debian/grubx64.efi",
+    )
+
+
+def test_a_grub_made_for_the_machine_has_the_uuid_inside(tmp_path: Path, root: Path) -> None:
+    esp = put(tmp_path / "esp", {"EFI/BOOT/BOOTX64.EFI": grub("(,gpt2)/boot/grub", STUB)})
+    checks = check_uefi({ESP: esp, ROOT: root}).checks
+    assert "root=UUID=a-root is a file system of the copy" in checks
+
+
+def test_systemd_boot_has_its_entries_on_the_efi_partition(tmp_path: Path, root: Path) -> None:
+    program = {"EFI/BOOT/BOOTX64.EFI": b"MZ #### LoaderInfo: systemd-boot 252 ####"}
+    entry = b"title x\nlinux /linux\ninitrd /initrd\noptions root=UUID=a-root\n"
+    files = {**program, "loader/entries/x.conf": entry, "linux": b"k", "initrd": b"i"}
+    esp = put(tmp_path / "esp", files)
+    assert "/linux, /initrd there and not empty" in check_uefi({ESP: esp, ROOT: root}).checks
+    (esp / "initrd").unlink()
+    with pytest.raises(AdaptError, match="/initrd is missing"):
+        check_uefi({ESP: esp, ROOT: root})
+
+
+def test_a_program_that_keeps_its_way_to_itself_is_named(tmp_path: Path, root: Path) -> None:
+    esp = put(tmp_path / "esp", {"EFI/BOOT/BOOTX64.EFI": b"MZ"})
+    assert check_uefi({ESP: esp, ROOT: root}).loader == "UEFI"
+
+
+@given(st.binary(max_size=200), st.integers(0, 300))
+def test_any_program_gives_an_answer(noise: bytes, place: int) -> None:
+    content = bytearray(grub("/EFI/x", STUB))
+    content[place : place + len(noise)] = noise
+    with TemporaryDirectory() as name:
+        esp = put(Path(name), {"EFI/BOOT/BOOTX64.EFI": bytes(content), "EFI/x/BOOTX64.CSV": noise})
+        try:
+            report = check_uefi({ESP: esp})
+        except AdaptError:
+            return
+    assert report.loader == "UEFI"
 
 
 def test_uefi_without_fallback_says_which_entry_to_add(tmp_path: Path) -> None:
@@ -217,7 +320,6 @@ def test_the_servers_own_loader_becomes_the_fallback(tmp_path: Path) -> None:
         "grub.cfg": "cfg",
     }
     assert len(changes) == 3
-    assert "EFI/BOOT/BOOTX64.EFI" in check_uefi({ESP: esp}).checks[0]
     assert add_fallback(esp) == ()
 
 

@@ -1,0 +1,135 @@
+"""Make the firmware of this machine know the copy's boot loader, as that of the server knew it.
+
+The fallback place starts a copy without this; an entry also starts what lies elsewhere, and
+before any other system this machine may have had. Partitions keep their GUIDs in a copy, so a
+refresh finds the entry of the time before and makes no second one. That an entry was made is seen
+by reading it back.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from payload.finish.efi_chain import Program, read_listing
+from payload.finish.menus import Trees
+from payload.finish.uefi import ESP_TYPES, efi_files, fallback_program, own_program
+from payload.finish.volumes import Volume, target_node
+from payload.model.errors import ToolError
+from payload.model.inventory import Inventory
+from payload.model.marker import Change
+from payload.model.plan import Plan
+from payload.system.boot_entries import (
+    BootEntry,
+    create_boot_entry,
+    read_boot_table,
+    set_boot_order,
+)
+from payload.system.command import Run
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An entry for a program, with the label people see in the firmware's menu."""
+
+    program: Program
+    label: str
+
+    @property
+    def partition(self) -> str:
+        return self.program.volume.part_uuid
+
+    @property
+    def path(self) -> str:
+        r"""As a firmware writes it: "\EFI\debian\shimx64.efi"."""
+        return "\\" + self.program.path.replace("/", "\\")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The programs the firmware knows by now, what was changed for it, and what failed."""
+
+    programs: tuple[Program, ...] = ()
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def plan_entries(trees: Trees, host_name: str = "") -> tuple[Wanted, ...]:
+    """One for each EFI partition (a mirrored server has two): the server's own loader, else what
+    lies at the fallback place."""
+    wanted = []
+    for volume, tree in trees.items():
+        program = own_program(tree) or fallback_program(tree)
+        if _GUID.fullmatch(volume.part_uuid) and volume.type_id in ESP_TYPES and program:
+            path = str(program.relative_to(tree))
+            label = _label(tree, program) or host_name or "copied server"
+            wanted.append((volume, path, label))
+    return tuple(
+        Wanted(Program(volume, path), label if not count else f"{label} {count + 1}")
+        for count, (volume, path, label) in enumerate(wanted)
+    )
+
+
+def _label(tree: Path, program: Path) -> str:
+    """What the vendor calls it, as shim's own fallback program would, else its directory."""
+    for listing in efi_files(tree):
+        if listing.suffix.lower() == ".csv" and listing.parent == program.parent:
+            for name, label in read_listing(listing.read_bytes()):
+                if name.lower() == program.name.lower() and label.isprintable():
+                    return label
+    return "" if program.parent.name.lower() == "boot" else program.parent.name
+
+
+def register(run: Run, plan: Plan, target: Inventory, trees: Trees) -> Registered:
+    """See that the firmware knows the copy's programs, the first of them first of all.
+
+    What the firmware refuses is a warning: whether the copy starts without is for the check.
+    """
+    wanted = plan_entries(trees, plan.source.host_name)
+    changes: list[Change] = []
+    known: list[BootEntry] = []
+    warnings: list[str] = []
+    try:
+        for one in wanted:
+            node = target_node(plan, target, one.program.volume.disk)
+            known.append(_ensure(run, one, node, changes))
+        changes += _put_first(run, known)
+    except ToolError as error:
+        warnings.append(
+            "This machine's firmware took no boot entry for the copy, which then starts by"
+            f" EFI/BOOT/BOOTX64.EFI only: {error}"
+        )
+    programs = tuple(one.program for one in wanted[: len(known)])
+    return Registered(programs, tuple(changes), tuple(warnings))
+
+
+def _ensure(run: Run, wanted: Wanted, node: str, changes: list[Change]) -> BootEntry:
+    found = read_boot_table(run).find(wanted.partition, wanted.path)
+    if found is not None:
+        return found
+    volume: Volume = wanted.program.volume
+    create_boot_entry(run, node, volume.number, wanted.label, wanted.path)
+    made = read_boot_table(run).find(wanted.partition, wanted.path)
+    if made is None:
+        raise ToolError(
+            f"An entry for {wanted.path} in {volume.name} was made, and is not there when the"
+            " firmware's entries are read again."
+        )
+    where = f"firmware entry Boot{made.number}"
+    changes.append(Change(where, f"{wanted.label}: {wanted.path} in {volume.name}"))
+    return made
+
+
+def _put_first(run: Run, known: Sequence[BootEntry]) -> Iterator[Change]:
+    """The copy's entries before all others, in the order of its disks."""
+    before = read_boot_table(run).order
+    ours = tuple(entry.number for entry in known)
+    if not ours or before[: len(ours)] == ours:
+        return
+    set_boot_order(run, ours + tuple(number for number in before if number not in ours))
+    after = read_boot_table(run).order
+    if after[: len(ours)] != ours:
+        raise ToolError(f"The boot order was set, and is still {','.join(after) or 'empty'}.")
+    yield Change("firmware BootOrder", f"{','.join(before) or 'empty'} became {','.join(after)}")
