@@ -66,10 +66,11 @@ def render_line(event: Event) -> str | None:
 
 
 def _progress(event: Progress) -> str:
+    limiter = f", held up by the {event.limiter}" if event.limiter else ""
     return (
         f"[{plain(event.stage)}] {plain(event.region)} {percent(event.done, event.total)}% "
         f"{megabytes_per_second(event.rate)}, {duration(event.remaining)} left, "
-        f"all {percent(event.all_done, event.all_total)}%"
+        f"all {percent(event.all_done, event.all_total)}%{limiter}"
     )
 
 

@@ -9,7 +9,15 @@ from collections.abc import Iterable, Sequence
 from rich.text import Text
 
 from payload.console.report_text import headline, render_details, totals
-from payload.console.text import amount, duration, megabytes_per_second, percent, plain, wrap
+from payload.console.text import (
+    amount,
+    duration,
+    megabytes_per_second,
+    percent,
+    plain,
+    size,
+    wrap,
+)
 from payload.console.view import STAGES, View, loud
 from payload.model.event import Level, Note, Progress
 from payload.model.report import Report, Result
@@ -17,6 +25,7 @@ from payload.model.role import Role
 
 SMALLEST = (80, 24)
 _FRAME = 4  # title, stages, two rules
+_FIGURES = 27  # characters behind the bar of a region
 
 _STYLES = {Level.INFO: "", Level.WARNING: "bold yellow", Level.ERROR: "bold white on red"}
 _BANNERS = {
@@ -192,11 +201,22 @@ def _total(progress: Progress, width: int) -> list[Text]:
         f" {amount(progress.all_done)} of {amount(progress.all_total)}, "
         f"{megabytes_per_second(progress.rate)}, {wire}{duration(progress.remaining)} left"
     )
+    limiter = f", held up by the {progress.limiter}" if progress.limiter else ""
     label = f" {'all together':22}"
     return [
-        _bar(label, progress.all_done, progress.all_total, width, "bold green"),
+        _bar(label, progress.all_done, progress.all_total, width - _FIGURES, "bold green"),
         Text(figures),
+        Text(f" {megabytes_per_second(progress.average)} on average{limiter}"),
     ]
+
+
+def _region(progress: Progress, width: int) -> Text:
+    """A bar, and how many bytes are done, in all, and were on the wire."""
+    sent = f", {size(progress.region_sent):>5} sent" if progress.region_sent else ""
+    figures = f"  {size(progress.done):>5} of {size(progress.total):>5}{sent}"
+    label = f" {plain(progress.region)[:22]:22}"
+    bar = _bar(label, progress.done, progress.total, width - _FIGURES, "green")
+    return bar.append(figures)
 
 
 def _bar(label: str, done: int, total: int, width: int, style: str) -> Text:
@@ -219,11 +239,7 @@ def _regions(view: View, width: int, room: int) -> list[Text]:
     finished = [one for one in regions if one.done >= one.total]
     free = max(0, room - len(unfinished))
     kept = {one.region for one in (*unfinished[-room:], *(finished[-free:] if free else ()))}
-    lines = [
-        _bar(f" {plain(one.region)[:22]:22}", one.done, one.total, width, "green")
-        for one in regions
-        if one.region in kept
-    ][: max(room, 0)]
+    lines = [_region(one, width) for one in regions if one.region in kept][: max(room, 0)]
     agreed = [Text(), *_agreement(view, width)]
     return [*lines, *(agreed if len(lines) + len(agreed) <= room else ())]
 

@@ -59,6 +59,15 @@ class Countdown:
     seconds: int
 
 
+class Limiter(StrEnum):
+    """What holds the work up."""
+
+    WIRE = "wire"
+    SOURCE_DISK = "source disk"
+    TARGET_DISK = "target disk"
+    PROCESSOR = "processor"
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far one region is. Bytes, bytes per second."""
@@ -72,6 +81,9 @@ class Progress:
     sent: int  # on the wire, all regions
     rate: float  # bytes of content per second, over the last seconds
     remaining: float  # seconds
+    region_sent: int = 0  # on the wire, this region
+    average: float = 0.0  # bytes of content per second, since the stage began
+    limiter: Limiter | None = None  # over the last seconds
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ costs nothing but the chunks in flight.
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from payload.model.event import Progress, Stage
 from payload.model.inventory import Inventory
 from payload.model.plan import CopyMode
 from payload.model.report import Hole, Report
@@ -80,15 +81,10 @@ class MapAnswer:
 
 @dataclass(frozen=True)
 class Doing:
-    """Target to source: how far it is, so that both screens show the same."""
+    """Target to source: what it does, or how far it is, so that both screens show the same."""
 
-    stage: str
-    text: str
-    done: int = 0
-    total: int = 0
-    sent: int = 0
-    rate: float = 0.0
-    remaining: float = 0.0
+    stage: Stage | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +135,15 @@ class ChunkRequest:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What the source needed for a chunk, and for sending the one before. Microseconds."""
+
+    disk: int = 0
+    processor: int = 0
+    network: int = 0
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Source to target. `digest` is BLAKE3 of the content, 32 bytes; of LATER, zeros."""
 
@@ -149,6 +154,7 @@ class Chunk:
     encoding: Encoding
     body: bytes | memoryview = b""
     holes: tuple[Hole, ...] = field(default=())  # offsets from the start of the region
+    spent: Spent = Spent()
 
 
 Message = (

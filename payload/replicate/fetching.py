@@ -15,6 +15,7 @@ from payload.model.message import Chunk, ChunkRequest, Encoding, Message, Stop
 from payload.model.report import Hole
 from payload.replicate.chunks import aligned_buffer, unpack
 from payload.replicate.ledger import Item
+from payload.replicate.limiter import Account
 from payload.replicate.sender import Line
 
 WINDOW = 8  # requests under way on one connection
@@ -46,6 +47,7 @@ class Fetcher:
         clear: Store,
         done: Callable[[Item, Chunk], None],
         put_off: Callable[[Item], None],
+        account: Account,
     ) -> None:
         self._channel = channel
         self._held_digest = held_digest
@@ -53,6 +55,7 @@ class Fetcher:
         self._clear = clear
         self._done = done
         self._put_off = put_off
+        self._account = account
         self._buffer = aligned_buffer()
         self._decompressor = zstandard.ZstdDecompressor()
 
@@ -78,6 +81,7 @@ class Fetcher:
     def _take(self, message: Message, asked: Asked) -> None:
         """Nothing of a chunk that breaks a rule reaches the disk."""
         chunk = _expected(message, asked)
+        self._account.source(chunk.spent)
         if chunk.encoding is Encoding.LATER:
             self._put_off(asked.item)
             return
@@ -85,7 +89,8 @@ class Fetcher:
             if not asked.held or chunk.digest != asked.held:
                 raise PeerError(f"The source called {_place(asked)} the same, and it is not.")
         else:
-            content = unpack(chunk, self._decompressor, self._buffer)
+            with self._account.target_processor():
+                content = unpack(chunk, self._decompressor, self._buffer)
             store = self._clear if chunk.encoding is Encoding.ZERO else self._store
             store(asked.item, content)
         self._done(asked.item, chunk)

@@ -31,6 +31,7 @@ from payload.replicate.crew import work_together
 from payload.replicate.discarding import discard_free
 from payload.replicate.fetching import Fetcher, Take
 from payload.replicate.ledger import Item, Ledger, State
+from payload.replicate.limiter import Account
 from payload.replicate.meter import Meter
 from payload.replicate.schedule import Schedule
 from payload.replicate.sender import Line
@@ -81,6 +82,7 @@ class Receiver:
         self._ledgers = [
             Ledger(region, plan.disks[region.pair].target.sector_size) for region in plan.regions
         ]
+        self._account = Account()
         self._areas: dict[int, bytes] = {}  # boot areas, by pair
         self._wrote = False
         self._open = False
@@ -192,7 +194,7 @@ class Receiver:
             disk.drop_cache()  # what is found to be equal counts as read from the medium
         schedule = self._schedule(self._ledgers, State.MISSING, head=head)
         total = sum(ledger.size for ledger in self._ledgers)
-        meter = Meter("copy", total, self._all_done(), self._monitor)
+        meter = Meter("copy", total, self._all_done(), self._account, self._monitor)
 
         backlog = Backlog(connections)
 
@@ -205,7 +207,15 @@ class Receiver:
         with ExitStack() as stack:
             channels = [_opened(stack, open_data) for _ in range(connections)]
             fetchers = [
-                Fetcher(line, self._held, self._store, self._clear, done, schedule.put_off)
+                Fetcher(
+                    line,
+                    self._held,
+                    self._store,
+                    self._clear,
+                    done,
+                    schedule.put_off,
+                    self._account,
+                )
                 for line in channels
             ]
             work_together(
@@ -234,8 +244,10 @@ class Receiver:
         disk = self._disks[region.pair]
         if disk.blank or region.method is Method.BOOT:
             return b""  # a boot area is not what it was since `begin`
-        disk.read(buffer, region.start + item.offset)
-        return digest_of(buffer)
+        with self._account.target_disk():
+            disk.read(buffer, region.start + item.offset)
+        with self._account.target_processor():
+            return digest_of(buffer)
 
     def _store(self, item: Item, content: memoryview) -> None:
         region = item.ledger.region
@@ -243,7 +255,8 @@ class Receiver:
             self._areas[region.pair] = bytes(content)
             return
         self._wrote = True
-        self._disks[region.pair].write(content, region.start + item.offset)
+        with self._account.target_disk():
+            self._disks[region.pair].write(content, region.start + item.offset)
 
     def _clear(self, item: Item, content: memoryview) -> None:
         """A disk that makes the zeros itself is believed only because they are read back."""
@@ -252,13 +265,14 @@ class Receiver:
             self._store(item, content)
             return
         self._wrote = True
-        self._disks[region.pair].clear(region.start + item.offset, item.length)
+        with self._account.target_disk():
+            self._disks[region.pair].clear(region.start + item.offset, item.length)
 
     def _record(self, item: Item, chunk: Chunk, meter: Meter) -> None:
         ledger = item.ledger
         ledger.record(item, chunk)
         sent = sum(one.sent for one in self._ledgers)
-        meter.add(ledger.region.name, ledger.done, ledger.size, item.length, sent)
+        meter.add(ledger, ledger.done, ledger.size, item.length, sent)
 
     # --- proof
 
@@ -275,7 +289,7 @@ class Receiver:
         on_disk = [one for one in self._ledgers if one.region.method is not Method.BOOT]
         schedule = self._schedule(on_disk, State.WRITTEN, head=head)
         unproven = self._all_done() - sum(ledger.read_back for ledger in self._ledgers)
-        meter = Meter("verify", unproven, 0, self._monitor)
+        meter = Meter("verify", unproven, 0, self._account, self._monitor)
         work_together(
             [partial(self._prove_items, schedule.hand(), meter) for _ in range(self._workers)],
             schedule.stop,
@@ -283,16 +297,20 @@ class Receiver:
 
     def _prove_items(self, take: Take, meter: Meter) -> None:
         buffer = aligned_buffer()
+        account = self._account
         while (item := take()) is not None:
-            self._prove_item(item, buffer)
+            self._prove_item(item, buffer, account)
             ledger = item.ledger
-            meter.add(ledger.region.name, ledger.read_back, ledger.done, item.length, 0)
+            meter.add(ledger, ledger.read_back, ledger.done, item.length, 0)
 
-    def _prove_item(self, item: Item, buffer: memoryview) -> None:
+    def _prove_item(self, item: Item, buffer: memoryview, account: Account) -> None:
         region = item.ledger.region
         content = buffer[: item.length]
-        self._disks[region.pair].read(content, region.start + item.offset)
-        if digest_of(content) != item.ledger.digest(item):
+        with account.target_disk():
+            self._disks[region.pair].read(content, region.start + item.offset)
+        with account.target_processor():
+            digest = digest_of(content)
+        if digest != item.ledger.digest(item):
             raise VerifyError(
                 f"Target disk {self._disks[region.pair].hardware.label} reads back other than "
                 f"it was written: {region.name}, chunk at byte {item.offset}. The copy is "
@@ -317,7 +335,7 @@ class Receiver:
             for item in batch:
                 if backlog.over:
                     return
-                self._prove_item(item, buffer)
+                self._prove_item(item, buffer, Account())  # beside the others, it holds up nobody
 
     # --- the end
 

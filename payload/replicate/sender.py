@@ -8,6 +8,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Protocol
 
 from payload.model.disk import Hardware
@@ -20,6 +21,7 @@ from payload.model.message import (
     MapAnswer,
     MapRequest,
     Message,
+    Spent,
     Stop,
 )
 from payload.model.plan import CHUNK_SIZE, Method, Plan, Region
@@ -152,21 +154,36 @@ class _Desk:
         self._read_disk = read
         self._buffer = aligned_buffer()
         self._compression = Compression()
+        self._network = 0.0  # seconds the network took for the chunk before
+        self._network_time = 0.0  # seconds in all
 
     def answer(self, request: Message) -> Chunk:
         """The chunk a request asks for. Its body is good until the next answer."""
         region, request = self._check(request)
         content = self._buffer[: request.length]
+        begun = perf_counter()
         holes = self._read(region, request, content)
         if holes is None:
             return _later(request)
+        was_read = perf_counter()
         if region.method is Method.BOOT:
             self._blank_table(region, content)
         digest = digest_of(content)
         encoding, body = self._pack(request, content, digest)
         return Chunk(
-            region.index, request.offset, request.length, digest, encoding, body, tuple(holes)
+            region.index,
+            request.offset,
+            request.length,
+            digest,
+            encoding,
+            body,
+            tuple(holes),
+            self._spent(was_read - begun, perf_counter() - was_read),
         )
+
+    def _spent(self, disk: float, processor: float) -> Spent:
+        network, self._network = self._network, 0.0
+        return Spent(round(disk * 1e6), round(processor * 1e6), round(network * 1e6))
 
     def _check(self, request: Message) -> tuple[Region, ChunkRequest]:
         if not isinstance(request, ChunkRequest):
@@ -206,7 +223,9 @@ class _Desk:
         """Send, and learn what a byte on this network costs."""
         channel.send(chunk)
         if len(chunk.body):
-            self._compression.sent(len(chunk.body), channel.network_time)
+            network_time = channel.network_time
+            self._network, self._network_time = network_time - self._network_time, network_time
+            self._compression.sent(len(chunk.body), network_time)
 
 
 def _later(request: ChunkRequest) -> Chunk:

@@ -10,7 +10,6 @@ from queue import Empty, SimpleQueue
 from payload.connect.discovery import Discovery
 from payload.connect.pairing import Listener, local_card
 from payload.model.errors import FailoverError, LinkError, PeerError
-from payload.model.event import Progress, Stage
 from payload.model.message import (
     Attach,
     Doing,
@@ -175,22 +174,10 @@ class SourceSession:
         if isinstance(message, MapRequest):
             for part in self._sender.answer_map(message):
                 context.link.send(part)
-        elif isinstance(message, Doing) and not message.total:
-            context.monitor(Stage(message.stage, message.text))
         elif isinstance(message, Doing):
-            context.monitor(
-                Progress(
-                    stage=message.stage,
-                    region=message.text,
-                    done=message.done,
-                    total=message.total,
-                    all_done=message.done,
-                    all_total=message.total,
-                    sent=message.sent,
-                    rate=message.rate,
-                    remaining=message.remaining,
-                )
-            )
+            for event in (message.stage, message.progress):
+                if event is not None:
+                    context.monitor(event)
         else:
             raise PeerError(
                 f"The target said {type(message).__name__} in the middle of the copy. The source "

@@ -198,7 +198,7 @@ class TargetSession:
 
     def _timed(self, name: str, text: str, work: Callable[[], None]) -> None:
         with self._context.stage(name, text):
-            self._say(Doing(name, text))
+            self._say(Doing(Stage(name, text)))
             work()
 
     def _open_data(self) -> Channel:
@@ -221,19 +221,7 @@ class TargetSession:
         """Our own screen, and the source's: its administrator may stand there."""
         self._context.monitor(event)
         if isinstance(event, Progress):
-            self._say(
-                Doing(
-                    stage=event.stage,
-                    text=event.region,
-                    done=event.all_done,
-                    total=event.all_total,
-                    sent=event.sent,
-                    rate=event.rate,
-                    remaining=event.remaining,
-                )
-            )
-        elif isinstance(event, Stage):
-            self._say(Doing(event.name, event.text))
+            self._say(Doing(progress=event))
 
     def _say(self, doing: Doing) -> None:
         with contextlib.suppress(PeerError):  # the work notices a lost link where it needs one
@@ -291,7 +279,7 @@ class TargetSession:
         context = self._context
         assert self._receiver is not None
         with context.stage("finish", "making the copy boot as the server"):
-            self._say(Doing("finish", "making the copy boot as the server"))
+            self._say(Doing(Stage("finish", "making the copy boot as the server")))
             self._receiver.recheck()
             self._finish = finish_copy(
                 context.host,

@@ -6,7 +6,8 @@ messages but two are JSON; `ChunkRequest` and `Chunk` are packed, since they are
     ChunkRequest   region u32, offset u64, length u32, thorough u8 (0 or 1), then the held digest
                    (32 bytes or none)
     Chunk          region u32, offset u64, length u32, encoding u8, holes u16, digest 32 bytes,
-                   then the holes (offset u64, length u32 each), then the body
+                   microseconds spent on disk, processor and network u32 each, then the holes
+                   (offset u64, length u32 each), then the body
 
 Every length is checked against its limit before anything is allocated, and every value before it
 becomes part of a message: what leaves the decoder obeys the rules of `model.message`.
@@ -33,6 +34,7 @@ from payload.model.message import (
     MapRequest,
     Message,
     PlanOffer,
+    Spent,
     Stop,
     Welcome,
 )
@@ -44,10 +46,11 @@ BODY_LIMIT = CHUNK_SIZE + 8 * KIB  # bytes; zstd may make what cannot be packed 
 HOLES_LIMIT = CHUNK_SIZE // 512  # per chunk: every sector on its own
 OFFSET_LIMIT = 1 << 63  # bytes; where Linux ends
 DIGEST_SIZE = 32  # bytes
+U32 = (1 << 32) - 1
 
 HEADER = struct.Struct("!BI")
 REQUEST = struct.Struct("!IQIB")
-CHUNK = struct.Struct("!IQIBH32s")
+CHUNK = struct.Struct("!IQIBH32sIII")
 HOLE = struct.Struct("!QI")
 
 Buffers = list[bytes | memoryview]
@@ -114,8 +117,15 @@ def _pack_request(request: ChunkRequest) -> bytes:
 
 def _pack_chunk(chunk: Chunk) -> bytes:
     _obey(chunk)
+    spent = chunk.spent
     head = CHUNK.pack(
-        chunk.region, chunk.offset, chunk.length, chunk.encoding, len(chunk.holes), chunk.digest
+        chunk.region,
+        chunk.offset,
+        chunk.length,
+        chunk.encoding,
+        len(chunk.holes),
+        chunk.digest,
+        *(min(time, U32) for time in (spent.disk, spent.processor, spent.network)),
     )
     return head + b"".join(HOLE.pack(hole.offset, hole.length) for hole in chunk.holes)
 
@@ -255,7 +265,7 @@ class Decoder:
         if size < CHUNK.size:
             raise PeerError(_broken(f"a chunk of {size} bytes is shorter than its own head"))
         yield self._head
-        region, offset, length, code, holes, digest = CHUNK.unpack(self._head)
+        region, offset, length, code, holes, digest, *spent = CHUNK.unpack(self._head)
         body_size = size - CHUNK.size - holes * HOLE.size
         if holes > HOLES_LIMIT or not 0 <= body_size <= BODY_LIMIT:
             raise PeerError(_broken(f"a chunk of {size} bytes claims {holes} holes"))
@@ -271,6 +281,7 @@ class Decoder:
             encoding=_parse_encoding(code),
             body=body,
             holes=tuple(Hole(start, span) for start, span in places),
+            spent=Spent(*spent),
         )
         _check(chunk)
         if body_size:

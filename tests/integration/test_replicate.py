@@ -22,7 +22,7 @@ from payload.model.errors import (
     TargetDiskError,
     VerifyError,
 )
-from payload.model.event import Event, Note, Progress
+from payload.model.event import Event, Limiter, Note, Progress
 from payload.model.inventory import Inventory
 from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.message import (
@@ -394,7 +394,26 @@ def test_progress_ends_at_the_total(source: Images, target: Images) -> None:
     used = sum(report.used for report in copy.receiver.reports())
     assert last.all_done == last.all_total == used
     assert 0 < last.sent == copy.sent < used
+    sent = {report.name: report.sent for report in copy.receiver.reports()}
+    assert last.region_sent == sent[last.region]
     assert {event.stage for event in progress} == {"copy", "verify"}
+
+
+@pytest.mark.parametrize(
+    ("call", "limiter"),
+    [("preadv", Limiter.SOURCE_DISK), ("pwritev", Limiter.TARGET_DISK)],
+)
+def test_progress_names_what_holds_the_copy_up(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch, call: str, limiter: Limiter
+) -> None:
+    copy = Copy(source, target)
+    copy.prepare()
+    monkeypatch.setattr(os, call, slowed(getattr(os, call)))
+    monkeypatch.setattr(meter, "PAUSE", 0.1)
+    copy.receiver.fetch(copy.open_data)
+    monkeypatch.undo()
+    named = [event.limiter for event in copy.events if isinstance(event, Progress)]
+    assert named and named.count(limiter) > len(named) * 0.8
 
 
 class Faults:

@@ -9,6 +9,7 @@ from payload.model.event import (
     Ended,
     Event,
     Level,
+    Limiter,
     Note,
     Progress,
     Stage,
@@ -73,13 +74,16 @@ REPORT = Report(
 PROGRESS = Progress(
     stage="copy",
     region="disk 1 partition 5",
-    done=45,
-    total=100,
+    done=45_000_000,
+    total=100_000_000,
     all_done=37,
     all_total=100,
     sent=12,
     rate=12_340_000.0,
     remaining=80.0,
+    region_sent=12_000_000,
+    average=11_000_000.0,
+    limiter=Limiter.SOURCE_DISK,
 )
 
 _TEXT = st.one_of(

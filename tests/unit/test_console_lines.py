@@ -15,6 +15,7 @@ from payload.model.event import (
     Ended,
     Event,
     Level,
+    Limiter,
     Note,
     Stage,
     Waiting,
@@ -34,8 +35,8 @@ def test_banner() -> None:
     [
         (Stage("copy", "copying what is in use"), "[copy] copying what is in use"),
         (
-            PROGRESS,
-            "[copy] disk 1 partition 5 45% 12.3 MB/s, 01:20 left, all 37%",
+            replace(PROGRESS, limiter=Limiter.WIRE),
+            "[copy] disk 1 partition 5 45% 12.3 MB/s, 01:20 left, all 37%, held up by the wire",
         ),
         (Note("The link is back."), "[note] The link is back."),
         (Note("Slow.", Level.WARNING), "[warning] Slow."),

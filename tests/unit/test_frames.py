@@ -2,12 +2,14 @@
 
 import struct
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.model.errors import PeerError
+from payload.model.event import Limiter, Progress, Stage
 from payload.model.message import (
     Alive,
     Attach,
@@ -19,6 +21,7 @@ from payload.model.message import (
     MapRequest,
     Message,
     PlanOffer,
+    Spent,
     Stop,
 )
 from payload.model.plan import CHUNK_SIZE
@@ -53,15 +56,7 @@ def decode(data: bytes, step: int = 1 << 20) -> list[Message]:
         data = data[count:]
         message = decoder.filled(count)
         if isinstance(message, Chunk):
-            message = Chunk(
-                message.region,
-                message.offset,
-                message.length,
-                message.digest,
-                message.encoding,
-                bytes(message.body),
-                message.holes,
-            )
+            message = replace(message, body=bytes(message.body))
         if message is not None:
             messages.append(message)
     return messages
@@ -105,6 +100,7 @@ def chunks(draw: st.DrawFn) -> Chunk:
         encoding,
         body,
         draw(st.sampled_from([(), holes])),
+        Spent(*(draw(st.integers(0, U32)) for _ in range(3))),
     )
 
 
@@ -113,6 +109,17 @@ def maps(draw: st.DrawFn) -> MapAnswer:
     numbers = draw(st.lists(st.integers(0, 1 << 40), unique=True, max_size=30).map(sorted))
     flat = [value for number in numbers for value in (number * CHUNK_SIZE, CHUNK_SIZE)]
     return MapAnswer(draw(st.integers(0, U32)), tuple(flat), draw(st.booleans()), "why")
+
+
+PROGRESS = st.builds(
+    Progress,
+    *(st.sampled_from(["copy", "verify"]), st.text(st.characters(codec="utf-8"), max_size=50)),
+    *(st.integers(0, 1 << 50) for _ in range(5)),
+    *(st.floats(0, 1e12) for _ in range(2)),
+    region_sent=st.integers(0, 1 << 50),
+    average=st.floats(0, 1e12),
+    limiter=st.none() | st.sampled_from(Limiter),
+)
 
 
 def messages() -> st.SearchStrategy[Message]:
@@ -125,7 +132,7 @@ def messages() -> st.SearchStrategy[Message]:
         st.builds(Attach, text),
         st.builds(PlanOffer, text),
         st.builds(MapRequest, st.integers(0, U32)),
-        st.builds(Doing, text, text, rate=st.floats(0, 1e12)),
+        st.builds(Doing, st.none() | st.builds(Stage, text, text), st.none() | PROGRESS),
         st.just(Alive()),
     )
 
@@ -200,7 +207,8 @@ def packed_chunk(
     holes: bytes = b"",
     body: bytes = b"abcd",
 ) -> bytes:
-    payload = CHUNK.pack(0, offset, length, encoding, len(holes) // 12, bytes(32)) + holes + body
+    payload = CHUNK.pack(0, offset, length, encoding, len(holes) // 12, bytes(32), 1, 2, 3)
+    payload += holes + body
     return HEADER.pack(CHUNK_CODE, len(payload)) + payload
 
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.model.errors import LinkError, PeerError, TargetDiskError
-from payload.model.event import Event, Progress
 from payload.model.message import Alive, Chunk, ChunkRequest, Encoding, MapAnswer, Message, Stop
 from payload.model.plan import CHUNK_SIZE, Method, Region
 from payload.model.report import Hole
@@ -20,7 +19,7 @@ from payload.replicate.chunks import digest_of, zero_digest
 from payload.replicate.crew import work_together
 from payload.replicate.fetching import WINDOW, Fetcher
 from payload.replicate.ledger import Item, Ledger, State
-from payload.replicate.meter import Meter
+from payload.replicate.limiter import Account
 from payload.replicate.schedule import Schedule
 from tests.memory_line import line_pair, serve_in_thread
 
@@ -73,7 +72,9 @@ class Desk:
         try:
             schedule = Schedule([ledger], ["Disk S1"], State.MISSING, head=False)
             held = self.held
-            fetcher = Fetcher(line, lambda *_: held, self.store, self.clear, done, schedule.put_off)
+            fetcher = Fetcher(
+                line, lambda *_: held, self.store, self.clear, done, schedule.put_off, Account()
+            )
             fetcher.work(schedule.hand())
         finally:
             line.close()
@@ -139,7 +140,7 @@ def test_zeros_are_cleared_and_nothing_else_is() -> None:
 def test_several_requests_are_under_way_but_not_more() -> None:
     near, far = line_pair()
     nothing: Any = lambda *_: None  # noqa: E731
-    fetcher = Fetcher(near, lambda *_: b"", nothing, nothing, nothing, nothing)
+    fetcher = Fetcher(near, lambda *_: b"", nothing, nothing, nothing, nothing, Account())
     ledger = ledger_of(replace(REGION, size=40 * CHUNK_SIZE))
     schedule = Schedule([ledger], ["Disk S1"], State.MISSING, head=False)
 
@@ -297,20 +298,6 @@ def test_what_is_the_same_needs_no_second_reading() -> None:
     for item in other:
         ledger.record(item, honest(ChunkRequest(0, item.offset, item.length)))
     assert len(list(ledger.items(State.WRITTEN, head=True))) == 1 and not ledger.proven
-
-
-def test_progress_is_steady_and_never_floods() -> None:
-    events: list[Event] = []
-    now = [0.0]
-    meter = Meter("copy", 1000, 0, events.append, lambda: now[0])
-    for step in range(1000):
-        now[0] = step / 100
-        meter.add("disk 1", step + 1, 1000, 1, 1)
-    progress = [event for event in events if isinstance(event, Progress)]
-    assert 15 <= len(progress) <= 21  # ten seconds, twice a second, and the last
-    assert progress[-1].all_done == 1000 and progress[-1].remaining == 0
-    assert all(95 < one.rate < 105 for one in progress)
-    assert all(abs(one.remaining - (1000 - one.all_done) / 100) < 1 for one in progress)
 
 
 # --- threads

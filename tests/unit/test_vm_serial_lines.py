@@ -1,11 +1,13 @@
 """What the payload prints is what the rehearsal reads: written by one, read by the other."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.console.lines import render_banner, render_lines
-from payload.model.event import Ended, Note, Progress, Stage
+from payload.model.event import Ended, Limiter, Note, Progress, Stage
 from payload.model.report import Report, Result
 from tests.vm.machine import clean
 from tests.vm.serial_lines import (
@@ -26,8 +28,9 @@ def test_stage() -> None:
 
 def test_progress() -> None:
     event = Progress("copy", "disk 1 partition 5", 45, 100, 37, 100, 5, 12_300_000.0, 80.0)
-    (line,) = render_lines(event)
-    assert read_line(line) == ProgressLine("copy", "disk 1 partition 5", 45, 12.3, "01:20", 37)
+    for shown in (event, replace(event, limiter=Limiter.WIRE)):
+        (line,) = render_lines(shown)
+        assert read_line(line) == ProgressLine("copy", "disk 1 partition 5", 45, 12.3, "01:20", 37)
 
 
 def test_role() -> None:

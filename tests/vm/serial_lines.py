@@ -12,7 +12,8 @@ BANNER = r"^UGS-Failover \d\S* on "  # the first line of every run, which only o
 
 _STAGE = re.compile(rf"^\[({'|'.join(STAGES)})\] (.+)$")
 _PROGRESS = re.compile(
-    rf"^\[({'|'.join(STAGES)})\] (.+) (\d+)% ([\d.]+) MB/s, (.+) left, all (\d+)%$"
+    rf"^\[({'|'.join(STAGES)})\] (.+) (\d+)% ([\d.]+) MB/s, (.+) left, all (\d+)%"
+    r"(?:, held up by the .+)?$"
 )
 _ROLE = re.compile(r"^\[role\] (\w+): (.*)$")
 _REPORT = "report.json: "

@@ -1,0 +1,90 @@
+"""What people are told while it runs: steady figures, and what holds the work up."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payload.model.event import Event, Limiter, Progress
+from payload.model.message import Spent
+from payload.model.plan import Method, Region
+from payload.replicate.ledger import Ledger
+from payload.replicate.limiter import Account, Effort, find_limiter
+from payload.replicate.meter import Meter, Remaining
+
+LEDGER = Ledger(Region(0, 0, 1, 0, 1 << 20, Method.ALL), 512)
+
+
+def test_progress_is_steady_and_never_floods() -> None:
+    events: list[Event] = []
+    now = [0.0]
+    meter = Meter("copy", 1000, 0, Account(), events.append, lambda: now[0])
+    for step in range(1000):
+        now[0] = step / 100
+        meter.add(LEDGER, step + 1, 1000, 1, 1)
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert 15 <= len(progress) <= 21  # ten seconds, twice a second, and the last
+    assert progress[-1].all_done == 1000 and progress[-1].remaining == 0
+    assert all(95 < one.rate < 105 and 95 < one.average < 105 for one in progress)
+    assert all(abs(one.remaining - (1000 - one.all_done) / 100) < 1 for one in progress)
+
+
+def test_the_rate_is_of_now_and_the_average_of_all() -> None:
+    events: list[Event] = []
+    now = [0.0]
+    meter = Meter("copy", 10_000, 0, Account(), events.append, lambda: now[0])
+    for second in range(1, 101):
+        now[0] = float(second)
+        meter.add(LEDGER, 1, 2, 10 if second <= 50 else 90, 1)
+    last = events[-1]
+    assert isinstance(last, Progress)
+    assert last.rate == pytest.approx(90) and last.average == pytest.approx(50)
+
+
+@given(st.lists(st.floats(1e6, 1e9), min_size=2, max_size=100))
+def test_the_remaining_time_does_not_jump(rates: list[float]) -> None:
+    """However the rate changes, half a second moves it by a small part of the new estimate."""
+    remaining, left, before = Remaining(), 10**12, 0.0
+    for step, rate in enumerate(rates):
+        told = remaining.at(step / 2, left, rate)
+        if step:
+            assert told <= before + 0.03 * left / rate
+            assert told >= (before - 0.5) * 0.97
+        before = told
+
+
+def test_the_remaining_time_follows_a_new_rate_and_ends_at_nothing() -> None:
+    remaining = Remaining()
+    assert remaining.at(0.0, 10**9, 1e6) == 1000.0
+    for step in range(1, 400):
+        told = remaining.at(step / 2, 10**9, 1e7)
+    assert told == pytest.approx(100, rel=0.2)
+    assert remaining.at(300.0, 0, 1e7) == 0.0
+    assert remaining.at(300.0, 10, 0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("effort", "limiter"),
+    [
+        (Effort(network=9, source_disk=3, source_processor=8), Limiter.WIRE),
+        (Effort(network=3, source_disk=9), Limiter.SOURCE_DISK),
+        (Effort(target_disk=9, target_processor=5, source_processor=5), Limiter.TARGET_DISK),
+        (Effort(target_disk=5, source_processor=9), Limiter.PROCESSOR),
+        (Effort(target_disk=5, target_processor=9), Limiter.PROCESSOR),
+        (Effort(), None),
+    ],
+)
+def test_the_busiest_is_the_limiter(effort: Effort, limiter: Limiter | None) -> None:
+    before = Effort(100, 100, 100, 100, 100)
+    after = Effort(*(100 + getattr(effort, name) for name in Effort.__dataclass_fields__))
+    assert find_limiter(before, after) is limiter
+
+
+def test_what_both_machines_spend_is_added_up() -> None:
+    account = Account()
+    account.source(Spent(1_000_000, 2_000_000, 3_000_000))
+    account.source(Spent(1_000_000, 0, 0))
+    with account.target_disk(), account.target_processor():
+        pass
+    effort = account.effort
+    assert (effort.source_disk, effort.source_processor, effort.network) == (2.0, 2.0, 3.0)
+    assert 0 < effort.target_processor <= effort.target_disk < 1
