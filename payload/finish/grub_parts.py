@@ -14,6 +14,7 @@ from pathlib import Path
 from payload.finish.grub_layout import Recipe, plan_recipe
 from payload.finish.menus import Menu, Trees
 from payload.model.disk import PartitionTable
+from payload.system.chroot import Chroot
 from payload.system.command import Run
 from payload.system.files import inside, read_inside
 
@@ -26,11 +27,6 @@ _MODULE_PLACES = ("/usr/lib/grub/i386-pc", "/lib/grub/i386-pc")  # the second wh
 _TOOLS = ("/usr/bin/grub-mkimage", "/usr/bin/grub2-mkimage")
 _NEEDED_FILES = ("boot.img", "kernel.img", "diskboot.img", "lzma_decompress.img", "moddep.lst")
 _PATIENCE = 60.0  # seconds; it takes less than one
-# In mounts of its own, gone with it: the copy stays read-only, and only its /tmp is somewhere else.
-_IN_THE_COPY = (
-    'mount -o remount,bind,ro,nosuid,nodev,exec "$1"; mount --bind "$2" "$1/tmp";'
-    ' root=$1; shift 2; exec chroot "$root" "$@"'
-)
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ def make_pair(run: Run, kit: Kit, recipe: Recipe) -> Pair:
             "-c", f"{seen}/grub.cfg", "-o", f"{seen}/core.img", *recipe.needed, *wanted,
         ]  # fmt: skip
         if kit.root:
-            enter = ["unshare", "--mount", "sh", "-ec", _IN_THE_COPY, "sh", str(kit.root), name]
-            argv = [*enter, *argv]
-        run(argv, timeout=_PATIENCE)
+            Chroot(run, kit.root, scratch=work)(argv, timeout=_PATIENCE)
+        else:
+            run(argv, timeout=_PATIENCE)
         return Pair((kit.directory / "boot.img").read_bytes(), (work / "core.img").read_bytes())

@@ -6,7 +6,7 @@ if it fails, the disk still shows nothing bootable. `check_finished` runs after 
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,12 @@ from payload.finish.adapt import adapt_tree, refuse_lost_ways
 from payload.finish.boot_record import plant_record
 from payload.finish.bootloader import BootDisk, check_boot
 from payload.finish.efi_chain import Program
+from payload.finish.hardware import CopiedSystem, adapt_to_disks
 from payload.finish.marker import record_marker, write_marker
 from payload.finish.netnames import assign, plan_names, warnings_of
 from payload.finish.uefi import ESP_TYPES, add_fallback
 from payload.finish.volumes import (
+    Mount,
     Volume,
     find_volumes,
     mounted_at,
@@ -32,7 +34,7 @@ from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
 from payload.model.machine import Firmware
 from payload.model.marker import MARKER_PATH, Change, CopyMarker, DiskMapping, Usage
-from payload.model.plan import DiskPair, Plan, Region
+from payload.model.plan import DiskPair, Method, Plan, Region
 from payload.model.report import BootLoaderReport, CardName
 from payload.system.files import read_inside
 from payload.system.filesystems import read_needs_recovery
@@ -82,7 +84,9 @@ def finish_copy(
             adaptation = adapt_tree(root, assignment)
             record = plant_record(root)
             fstab = parse_fstab((read_inside(root, "/etc/fstab") or b"").decode("latin-1"))
-        changes += (*adaptation.changes, *record.changes)
+            system = _system(host, plan, target, root, volumes, fstab)
+            disks = adapt_to_disks(system, plan, target, adaptation.initramfs_stale, monitor)
+        changes += (*adaptation.changes, *record.changes, *disks.changes)
         changes.append(Change(f"/{MARKER_PATH}", "the marker of this copy"))
         own_var = mounted_at(volumes, fstab, "/var")
         if own_var is not None:
@@ -100,7 +104,12 @@ def finish_copy(
         marker = record_marker(host.mounts, device, region.file_system, marker)
     if own_var is not None:
         _write_into_var(host, plan, target, own_var, marker)
-    warnings = (*warnings_of(cards, in_use), *adaptation.warnings, *record.warnings)
+    warnings = (
+        *warnings_of(cards, in_use),
+        *adaptation.warnings,
+        *record.warnings,
+        *disks.warnings,
+    )
     for warning in warnings:
         monitor(Note(warning, Level.WARNING))
     return FinishResult(cards, tuple(changes), warnings, marker)
@@ -150,6 +159,30 @@ def _view(host: Host, plan: Plan, target: Inventory, region: Region) -> Iterator
 
 def byte_range(plan: Plan, pair: int, start: int, size: int) -> str:
     return f"disk {plan.disks[pair].target.id} bytes {start}-{start + size - 1}"
+
+
+def _system(
+    host: Host,
+    plan: Plan,
+    target: Inventory,
+    root: Path,
+    volumes: Sequence[Volume],
+    fstab: Sequence[Mount],
+) -> CopiedSystem:
+    regions = {(one.pair, one.number): one for one in plan.regions if one.method is not Method.BOOT}
+
+    def region(volume: Volume) -> Region:
+        return regions[volume.disk, volume.number]
+
+    def attach(volume: Volume, *, writable: bool) -> AbstractContextManager[str]:
+        node = target_node(plan, target, volume.disk)
+        return host.blocks.view(node, volume.start, volume.size, writable=writable)
+
+    def changes_of(volume: Volume, device: str) -> list[Change]:
+        return [_mount_change(plan, region(volume), device)]
+
+    beside = [one for one in volumes if region(one) != plan.regions[plan.root]]
+    return CopiedSystem(host, root, beside, fstab, attach, changes_of)
 
 
 def _mount_change(plan: Plan, region: Region, device: str) -> Change:

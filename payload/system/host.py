@@ -67,9 +67,16 @@ class Mounts(Protocol):
     """File systems (`system.mounts`)."""
 
     def mount(
-        self, device: str, kind: str, *, writable: bool = False, options: Sequence[str] = ()
+        self,
+        device: str,
+        kind: str,
+        *,
+        writable: bool = False,
+        options: Sequence[str] = (),
+        at: Path | None = None,
     ) -> AbstractContextManager[Path]:
-        """Mount and unmount again. Read-only means: without replaying any journal."""
+        """Mount and unmount again, at a private place or `at` a directory. Read-only means:
+        without replaying any journal."""
 
 
 class Board(Protocol):

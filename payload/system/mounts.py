@@ -35,12 +35,18 @@ class LinuxMounts:
 
     @contextmanager
     def mount(
-        self, device: str, kind: str, *, writable: bool = False, options: Sequence[str] = ()
+        self,
+        device: str,
+        kind: str,
+        *,
+        writable: bool = False,
+        options: Sequence[str] = (),
+        at: Path | None = None,
     ) -> Iterator[Path]:
         """Mount, and unmount again at the end. Raises ToolError, also when the file system stays
         in use: it is never left mounted in silence."""
         words = ",".join((*mount_options(kind, writable=writable), *options))
-        place = Path(tempfile.mkdtemp(prefix="ugs-failover-"))
+        place = at or Path(tempfile.mkdtemp(prefix="ugs-failover-"))
         try:
             self._patiently("mount", "--types", kind, "--options", words, device, str(place))
             try:
@@ -48,7 +54,7 @@ class LinuxMounts:
             finally:
                 self._patiently("umount", str(place))
         finally:
-            if not place.is_mount():
+            if at is None and not place.is_mount():
                 place.rmdir()
 
     def _patiently(self, *argv: str) -> None:

@@ -1,0 +1,137 @@
+"""Make the copied system start from this machine's disks: its initramfs and its names for disks.
+
+What is to be done is worked out while the system's file systems can only be read; those beside the
+root are mounted for writing only when there is something to do, so that a copy that starts as it is
+stays a bit copy.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from payload.finish.initramfs import Rebuild, plan_rebuild, rebuild_initramfs
+from payload.finish.volumes import MOUNTABLE, Mount, Volume, mounted_at
+from payload.model.errors import AdaptError
+from payload.model.event import Monitor, Note
+from payload.model.inventory import Inventory
+from payload.model.marker import Change
+from payload.model.plan import Plan
+from payload.system.files import inside
+from payload.system.host import Host
+from payload.system.startup import Startup, read_startup
+
+_BESIDE = ("/boot", "/usr", "/var")  # what programs of the system need, outermost first
+
+
+class Attach(Protocol):
+    """A device that is a volume of the copy, for as long as it is needed."""
+
+    def __call__(self, volume: Volume, *, writable: bool) -> AbstractContextManager[str]: ...
+
+
+@dataclass(frozen=True)
+class CopiedSystem:
+    """The copy with its root mounted for writing at `root`. `changes_of` tells what mounting one
+    of its volumes (on that device) for writing changes."""
+
+    host: Host
+    root: Path
+    volumes: Sequence[Volume]  # but the root
+    fstab: Sequence[Mount]
+    attach: Attach
+    changes_of: Callable[[Volume, str], Iterable[Change]]
+
+    @contextmanager
+    def whole(self, *, writable: bool) -> Iterator[tuple[Change, ...]]:
+        """With its other file systems where it mounts them itself, as far as programs need them;
+        what that changes. Those that only the system itself can mount are left out."""
+        changes: list[Change] = []
+        with ExitStack() as stack:
+            for path in _BESIDE:
+                volume = mounted_at(self.volumes, self.fstab, path)
+                place = inside(self.root, path)
+                if volume is None or volume.kind not in MOUNTABLE or not place.is_dir():
+                    continue
+                device = stack.enter_context(self.attach(volume, writable=writable))
+                if writable:
+                    changes += self.changes_of(volume, device)
+                mount = self.host.mounts.mount(device, volume.kind, writable=writable, at=place)
+                stack.enter_context(mount)
+            yield tuple(changes)
+
+
+@dataclass(frozen=True)
+class HardwareAdaptation:
+    """What was changed, and what a person must know."""
+
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def adapt_to_disks(
+    system: CopiedSystem, plan: Plan, target: Inventory, stale: bool, monitor: Monitor
+) -> HardwareAdaptation:
+    """See that the system finds this machine's disks before its root file system is there.
+
+    `stale`: files were changed that its initramfs may hold. Raises AdaptError when it would not
+    start and nothing helps.
+    """
+    with system.whole(writable=False):
+        startup = read_startup(system.host.run, [system.root])
+        stale = stale and names_cards(system.root, startup, len(target.cards))
+        rebuild = _plan_rebuild(startup, plan, target, stale)
+    warnings = tuple(_warnings(startup, rebuild, stale))
+    if rebuild is None:
+        return HardwareAdaptation(warnings=warnings)
+    with system.whole(writable=True) as changes:
+        monitor(Note(f"{rebuild.maker} makes the initramfs of the copy anew: {rebuild.why}"))
+        try:
+            done = rebuild_initramfs(system.host.run, system.root, rebuild)
+        except AdaptError as error:
+            if rebuild.vital:
+                raise
+            return HardwareAdaptation(changes, (*warnings, f"{error} The copy starts with it."))
+    return HardwareAdaptation((*changes, *done), warnings)
+
+
+def _plan_rebuild(startup: Startup, plan: Plan, target: Inventory, stale: bool) -> Rebuild | None:
+    disks = [target.disk(pair.target.id).hardware.controllers for pair in plan.disks]
+    return plan_rebuild(startup, disks[plan.regions[plan.root].pair], disks, stale)
+
+
+def names_cards(root: Path, startup: Startup, cards: int) -> bool:
+    """Whether network names that the initramfs gives can be wrong ones to the end.
+
+    A single card is named again by the system. Several may stand in each other's way, since udev
+    does not swap names; and before systemd 240 a .link file renames no card a second time.
+    """
+    paths = startup.contents.paths if startup.contents else frozenset()
+    links = any(path.removeprefix("usr/").startswith("lib/systemd/network/") for path in paths)
+    rules = any(path.startswith("etc/udev/rules.d/") for path in paths)
+    return (links and (cards > 1 or _systemd_version(root) < 240)) or (rules and cards > 1)
+
+
+def _systemd_version(root: Path) -> int:
+    """0 when it does not tell, as those before 231."""
+    for directory in ("/usr/lib/systemd", "/lib/systemd"):
+        for place in inside(root, directory).glob("libsystemd-shared-*.so"):
+            found = re.match(r"libsystemd-shared-(\d+)", place.name)
+            if found:
+                return int(found[1])
+    return 0
+
+
+def _warnings(startup: Startup, rebuild: Rebuild | None, stale: bool) -> Iterator[str]:
+    if startup.unknown and startup.start:
+        yield (
+            f"The initramfs {startup.start.path} of the copy is not understood"
+            f" ({startup.unknown}): whether it knows the controller of this machine is not known."
+        )
+    if stale and rebuild is None and startup.start and startup.start.image:
+        yield (
+            "The initramfs of the copy still holds the old names of network cards, and nothing"
+            " here could make it anew. The right ones are given again after it has ended."
+        )

@@ -1,0 +1,168 @@
+"""Make the initramfs of the copy anew where it would not start on this machine.
+
+It is made by the copy's own program, for every controller instead of the source's alone, and put in
+place only when reading it shows that it holds all that is needed. The one before stays beside it,
+under a name that no boot menu takes for an initramfs. The system's configuration stays as it is:
+when it makes its next one, it does so as it always did, for the machine it then runs on.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from payload.model.errors import AdaptError, ToolError
+from payload.model.marker import Change
+from payload.system.chroot import Chroot
+from payload.system.command import Run
+from payload.system.disk_names import missing_modules
+from payload.system.files import inside, read_inside, replace_file, sync_directory
+from payload.system.initramfs import Contents, InitramfsError, read_initramfs
+from payload.system.initramfs_makers import DRACUT, program_of
+from payload.system.kernel_modules import Kernel
+from payload.system.startup import Startup
+
+OLD = ".ugs-failover-old"
+_NEW = ".ugs-failover-new"
+_CONFIGURATION = "/etc/initramfs-tools"
+_STATES = "/var/lib/initramfs-tools"  # digests of images as update-initramfs made them
+_OWN = "var/tmp/ugs-failover-initramfs-tools"
+# What no image may lose: without one of these a root file system is not found any more.
+_TOOLS = frozenset({"lvm", "mdadm", "cryptsetup", "multipath", "dmraid", "iscsistart"})
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """What to make anew and why. `modules` are needed by the kernel before its root file system;
+    without `vital` the copy starts with the old one, too."""
+
+    kernel: Kernel
+    image: Path
+    contents: Contents
+    maker: str
+    modules: tuple[str, ...]
+    vital: bool
+    why: str
+
+
+def plan_rebuild(
+    startup: Startup, root_disk: Sequence[str], disks: Iterable[Sequence[str]], stale: bool
+) -> Rebuild | None:
+    """Whether the initramfs has to be made anew, None when it does as it is or is not known.
+
+    A disk is told by the modaliases of what it hangs on. `stale`: files that it holds were changed.
+    Raises AdaptError when the copy would not start and nothing can make an initramfs.
+    """
+    kernel, start, contents = startup.kernel, startup.start, startup.contents
+    if kernel is None or start is None or startup.held is None:
+        return None
+    missing = missing_modules(kernel, startup.held, root_disk)
+    if missing and (start.image is None or contents is None or not startup.maker):
+        raise AdaptError(
+            f"The copy would not start: {start.path or 'its kernel, which has no initramfs,'} does"
+            f" not hold {', '.join(missing)} for the controller of this machine's disk, and the"
+            " copied system has no program that makes another. Its data was copied. Give the"
+            " machine a controller that the server has, then start it from its disk, or add the"
+            " modules to the initramfs of the server and copy again."
+        )
+    if start.image is None or contents is None or not startup.maker or not (missing or stale):
+        return None
+    others = (missing_modules(kernel, startup.held, disk) for disk in disks)
+    modules = dict.fromkeys((*missing, *(name for names in others for name in names)))
+    why = f"it lacked {', '.join(missing)}" if missing else "it held network names as they were"
+    return Rebuild(kernel, start.image, contents, startup.maker, tuple(modules), bool(missing), why)
+
+
+def rebuild_initramfs(run: Run, root: Path, rebuild: Rebuild) -> tuple[Change, ...]:
+    """Make it, look into it, and put it in place, in the system mounted at `root` with all its
+    file systems. Returns what was changed. Raises AdaptError; the old one is then where it was."""
+    image = rebuild.image
+    new = image.with_name(image.name + _NEW)
+    try:
+        try:
+            _make(Chroot(run, root), root, rebuild, new)
+            refuse_worse(rebuild, read_initramfs(run, new))
+            changes = tuple(_put_in_place(root, rebuild, new))
+        finally:
+            new.unlink(missing_ok=True)
+    except (ToolError, InitramfsError, OSError) as error:
+        raise AdaptError(
+            f"The initramfs of the copy, /{image.relative_to(root)}, could not be made anew,"
+            f" although {rebuild.why}: {error}. The old one is unchanged. See whether the file"
+            " system is full, and whether the server itself can make one; then copy again."
+        ) from error
+    return changes
+
+
+def _make(chroot: Chroot, root: Path, rebuild: Rebuild, new: Path) -> None:
+    output, version = f"/{new.relative_to(root)}", rebuild.kernel.version
+    program = program_of(root, rebuild.maker)
+    if rebuild.maker == DRACUT:
+        told = chroot([program, "--help"])
+        # Before it could be made for one machine only, there was no word against that.
+        words = ["--no-hostonly"] if "--no-hostonly" in told.stdout + told.stderr else []
+        drivers = ["--add-drivers", " ".join(rebuild.modules)] if rebuild.modules else []
+        chroot([program, "--force", *words, *drivers, output, version])
+        return
+    with _configuration_for_all(root, rebuild.modules) as directory:
+        chroot([program, "-d", directory, "-o", output, version])
+
+
+@contextmanager
+def _configuration_for_all(root: Path, modules: Sequence[str]) -> Iterator[str]:
+    """The system's configuration of initramfs-tools, but for all machines and these modules. The
+    installer of Debian writes MODULES=dep into conf.d, of which the last file counts."""
+    place = inside(root, _OWN)
+    if place.exists():
+        shutil.rmtree(place)  # left over by a run that lost power
+    shutil.copytree(inside(root, _CONFIGURATION), place, symlinks=True)
+    try:
+        (place / "conf.d").mkdir(exist_ok=True)
+        (place / "conf.d/zz-failover").write_text("MODULES=most\n")
+        with (place / "modules").open("a") as file:
+            file.writelines(f"\n{name}" for name in modules)
+            file.write("\n")
+        yield f"/{place.relative_to(root)}"
+    finally:
+        shutil.rmtree(place)
+
+
+def refuse_worse(rebuild: Rebuild, made: Contents) -> None:
+    """Raise InitramfsError unless the new one holds what is needed, and all that the old one
+    needs to find a root file system."""
+    held = made.modules
+    lacking = [name for name in rebuild.modules if not rebuild.kernel.held(name, held)]
+    lacking += sorted(_vital(rebuild.kernel, rebuild.contents) - _vital(rebuild.kernel, made))
+    if lacking:
+        raise InitramfsError(f"the new one does not hold {', '.join(lacking)}")
+
+
+def _vital(kernel: Kernel, contents: Contents) -> set[str]:
+    tools = {path.rpartition("/")[2] for path in contents.paths} & _TOOLS
+    systems = {name for name in contents.modules if "/fs/" in kernel.places.get(name, "")}
+    keys = {path for path in contents.kept if path.endswith(("cryptroot/crypttab", "/cryptroot"))}
+    return tools | systems | keys
+
+
+def _put_in_place(root: Path, rebuild: Rebuild, new: Path) -> Iterator[Change]:
+    image = rebuild.image
+    old = image.with_name(image.name + OLD)
+    path = f"/{image.relative_to(root)}"
+    shutil.copymode(image, new)
+    with new.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha1").hexdigest()
+        os.fsync(file.fileno())
+    if not old.exists():
+        image.rename(old)
+        yield Change(path + OLD, "the initramfs as it was copied")
+    new.replace(image)
+    sync_directory(image.parent)
+    yield Change(path, f"made anew by {rebuild.maker} for all machines: {rebuild.why}")
+    state = f"{_STATES}/{rebuild.kernel.version}"
+    if read_inside(root, state):
+        # Without this, an old update-initramfs takes the image for somebody else's and leaves it.
+        replace_file(inside(root, state), f"{digest}  /boot/{image.name}\n".encode())
+        yield Change(state, f"the digest of {path}")

@@ -1,0 +1,157 @@
+"""The copy's own programs run in the copy, see nothing of this machine, and make its initramfs."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from payload.finish.initramfs import OLD, Rebuild, plan_rebuild, rebuild_initramfs
+from payload.model.errors import AdaptError, ToolError
+from payload.system.chroot import Chroot
+from payload.system.command import run
+from payload.system.startup import read_startup
+from tests.integration.small_system import install, make_small_system
+from tests.unit.archives import archive
+
+pytestmark = pytest.mark.root
+
+VERSION = "6.1.0-18-amd64"
+IMAGE = f"boot/initrd.img-{VERSION}"
+AHCI = "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01"
+BEFORE = archive({"conf/initramfs.conf": b"MODULES=dep\n", "sbin/lvm": b"x"})
+AFTER = archive({"conf/initramfs.conf": b"MODULES=most\n", "sbin/lvm": b"x", "k/ahci.ko": b"x"})
+WORSE = archive({"conf/initramfs.conf": b"MODULES=most\n", "k/ahci.ko": b"x"})
+MAKE = (
+    'echo "$@" > /said; cat /etc/initramfs-tools/x "$2/conf.d/zz-failover" "$2/modules" >> /said\n'
+)
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    make_small_system(root)
+    return root
+
+
+def test_what_runs_in_the_copy_sees_nothing_of_this_machine(system: Path) -> None:
+    done = Chroot(run, system)(["sh", "-c", "ls /dev; ls /run; cat /proc/net/dev; echo $PATH"])
+    words = done.stdout.split()
+    assert {"null", "urandom", "fd"} <= set(words)
+    assert not [word for word in words if word.startswith(("loop", "sd", "vd", "nvme", "eth"))]
+    assert words[-1] == "/usr/sbin:/usr/bin:/sbin:/bin"
+    assert list((system / "dev").iterdir()) == list((system / "proc").iterdir()) == []
+
+
+def test_what_it_leaves_running_ends_with_it(system: Path) -> None:
+    script = "(sleep 1; echo late > /tmp/late) >&- 2>&- & exit 0"
+    Chroot(run, system)(["sh", "-c", script])
+    time.sleep(1.5)
+    assert not (system / "tmp/late").exists()
+
+
+def test_a_program_that_hangs_fails_or_is_missing_is_told(system: Path) -> None:
+    chroot = Chroot(run, system)
+    with pytest.raises(ToolError, match="did not end within 1 seconds"):
+        chroot(["sleep", "60"], timeout=1)
+    with pytest.raises(ToolError, match="copy's own sh failed with code 3: no room"):
+        chroot(["sh", "-c", "echo no room >&2; exit 3"])
+    with pytest.raises(ToolError, match="copy's own mkinitramfs failed with code 127"):
+        chroot(["mkinitramfs"])
+
+
+def test_with_a_place_of_its_own_to_write_to_the_copy_stays_as_it_is(
+    system: Path, tmp_path: Path
+) -> None:
+    run(["mount", "--bind", str(system), str(system)])
+    try:
+        (scratch := tmp_path / "scratch").mkdir()
+        chroot = Chroot(run, system, scratch)
+        chroot(["sh", "-c", "echo there > /tmp/file"])
+        with pytest.raises(ToolError, match="Read-only file system"):
+            chroot(["mkdir", "/etc/new"])
+    finally:
+        run(["umount", str(system)])
+    assert (scratch / "file").read_text() == "there\n"
+
+
+@pytest.fixture
+def rebuild(system: Path) -> Rebuild:
+    """A system with an initramfs that knows no AHCI, and a kernel that does."""
+    modules = system / "lib/modules" / VERSION
+    modules.mkdir(parents=True)
+    (modules / "modules.alias").write_text("alias pci:v*d*sv*sd*bc01sc06i01* ahci\n")
+    (modules / "modules.dep").write_text("kernel/drivers/ata/ahci.ko:\n")
+    (system / IMAGE).write_bytes(BEFORE)
+    (system / IMAGE).chmod(0o600)
+    (system / "etc/initramfs-tools").mkdir()
+    (system / "etc/initramfs-tools/x").write_text("own\n")
+    (system / "etc/initramfs-tools/modules").write_text("loop")
+    (system / "next").write_bytes(AFTER)
+    install(system, "usr/sbin/mkinitramfs", f'{MAKE}cp /next "$4"\n')
+    startup = read_startup(run, [system])
+    found = plan_rebuild(startup, [AHCI], [[AHCI]], stale=False)
+    assert found is not None
+    return found
+
+
+def test_the_copy_makes_its_initramfs_for_all_machines(system: Path, rebuild: Rebuild) -> None:
+    states = system / "var/lib/initramfs-tools"
+    states.mkdir(parents=True)
+    (states / VERSION).write_text("0123  /boot/x\n")
+    changes = rebuild_initramfs(run, system, rebuild)
+    assert (rebuild.modules, rebuild.vital, rebuild.why) == (("ahci",), True, "it lacked ahci")
+    assert (system / IMAGE).read_bytes() == AFTER
+    assert (system / IMAGE).stat().st_mode & 0o777 == 0o600
+    assert (system / (IMAGE + OLD)).read_bytes() == BEFORE
+    said = (system / "said").read_text().splitlines()
+    directory = "/var/tmp/ugs-failover-initramfs-tools"
+    assert said == [
+        f"-d {directory} -o /{IMAGE}.ugs-failover-new {VERSION}",
+        "own", "MODULES=most", "loop", "ahci",
+    ]  # fmt: skip
+    assert not (system / directory.lstrip("/")).exists()
+    assert [change.where for change in changes] == [
+        f"/{IMAGE}{OLD}", f"/{IMAGE}", f"/var/lib/initramfs-tools/{VERSION}",
+    ]  # fmt: skip
+    state = (states / VERSION).read_text()
+    digest = run(["sha1sum", str(system / IMAGE)]).stdout.split()[0]
+    assert state == f"{digest}  /{IMAGE}\n"
+
+
+def test_made_again_the_first_one_stays_the_old_one(system: Path, rebuild: Rebuild) -> None:
+    rebuild_initramfs(run, system, rebuild)
+    assert plan_rebuild(read_startup(run, [system]), [AHCI], [], stale=False) is None
+    rebuild_initramfs(run, system, rebuild)
+    assert (system / (IMAGE + OLD)).read_bytes() == BEFORE
+
+
+@pytest.mark.parametrize(
+    ("script", "content", "why"),
+    [
+        ("exit 1\n", AFTER, "failed with code 1"),
+        ('cp /next "$4"\n', BEFORE, "the new one does not hold ahci"),
+        ('cp /next "$4"\n', WORSE, "the new one does not hold lvm"),
+        ('cp /next "$4"\n', b"\x1f\x8b", "the image is damaged"),
+        ("exit 0\n", AFTER, "No such file"),
+    ],
+)
+def test_what_was_not_made_well_is_not_put_in_place(
+    system: Path, rebuild: Rebuild, script: str, content: bytes, why: str
+) -> None:
+    (system / "next").write_bytes(content)
+    install(system, "usr/sbin/mkinitramfs", script)
+    with pytest.raises(AdaptError, match=why):
+        rebuild_initramfs(run, system, rebuild)
+    assert (system / IMAGE).read_bytes() == BEFORE
+    assert sorted(path.name for path in (system / "boot").iterdir()) == [Path(IMAGE).name]
+
+
+@pytest.mark.parametrize("words", [["--no-hostonly"], []])
+def test_dracut_of_any_age(system: Path, rebuild: Rebuild, words: list[str]) -> None:
+    script = f'case "$1" in --help) echo "{" ".join(words)}"; exit 0;; esac\necho "$@" > /said\n'
+    copy = 'for place; do last=$before; before=$place; done; cp /next "$last"\n'
+    install(system, "usr/bin/dracut", script + copy)
+    rebuild_initramfs(run, system, replace(rebuild, maker="dracut"))
+    wanted = ["--force", *words, "--add-drivers ahci", f"/{IMAGE}.ugs-failover-new {VERSION}"]
+    assert (system / "said").read_text() == f"{' '.join(wanted)}\n"
