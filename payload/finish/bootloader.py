@@ -8,7 +8,7 @@ broken, which `reinstall` may mend, and AdaptError where the menu itself starts 
 cannot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from payload.finish.boot_code import read_boot_code
@@ -52,7 +52,8 @@ def check_boot(
     if menu is not None:
         told = _check(menu, boot_disk, volumes, trees)
         checks = (*code.checks, *told.checks)
-        return BootLoaderReport(CARRIED_OVER, code.loader, checks, told.warnings)
+        warnings = (*told.warnings, *_about_others(disks, boot_disk, trees))
+        return BootLoaderReport(CARRIED_OVER, code.loader, checks, warnings)
     if code.loader not in MENUS:
         return BootLoaderReport(CARRIED_OVER, code.loader, code.checks)
     raise LoaderError(_no_menu(code, disks[boot_disk].name))
@@ -97,6 +98,22 @@ def _bios(disks: Sequence[BootDisk]) -> tuple[int, BootCode]:
         "No disk of the copy has boot code, so a BIOS cannot start it. Was the source started by"
         " UEFI, by the network, or from a medium? Start it as it is meant to be, then copy again."
     )
+
+
+def _about_others(disks: Sequence[BootDisk], first: int, trees: Trees) -> Iterator[str]:
+    """A mirrored server starts from its second disk too, when the first is gone."""
+    for index, disk in enumerate(disks):
+        if index == first or disk.table is None:
+            continue
+        try:
+            code = read_boot_code(disk.read, disk.table, disk.name)
+            if code and code.loader in MENUS and not any(find_menus(code, index, trees)):
+                raise LoaderError(_no_menu(code, disk.name))
+        except AdaptError as error:
+            yield (
+                "The copy starts from its first disk with boot code. Another one has some too,"
+                f" which does not do: {error}"
+            )
 
 
 def _check_uefi(

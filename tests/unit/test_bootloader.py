@@ -1,5 +1,6 @@
 """From the firmware to the root file system, on trees in a directory."""
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -115,6 +116,22 @@ def test_the_default_that_was_saved_last_has_to_start(boot: Path) -> None:
     (boot / "grub/default").write_text("1\n#\n#\n")
     with pytest.raises(AdaptError, match=r"'old' would not start: /vmlinuz\.old is missing"):
         check_legacy(boot)
+
+
+def test_a_second_disk_that_would_not_start_is_told(boot: Path) -> None:
+    good = disk(*stage1(1), stage1_5(b"/grub"))
+    for other, word in ((disk(*stage1(1)), "stage 1.5 in sector 1"), (good, "bare prompt")):
+        disks = [BootDisk("disk sda", good, TABLE), BootDisk("disk sdb", other, TABLE)]
+        (warning,) = [
+            one
+            for one in check_boot(disks, [BOOT, ROOT], {BOOT: boot}, Firmware.BIOS).warnings
+            if "Another one" in one
+        ]
+        assert "disk sdb" in warning
+        assert word in warning
+    mirror = replace(BOOT, disk=1)
+    report = check_boot(disks, [BOOT, ROOT], {BOOT: boot, mirror: boot}, Firmware.BIOS)
+    assert not any("Another one" in warning for warning in report.warnings)
 
 
 LILO_CODE = (0, b"\xfa\xeb\x21\x01\xb4\x01LILO\x16")
