@@ -50,7 +50,8 @@ class DiskMapping:
 class Change:
     """One thing that differs from a bit copy: a file (path from the copy's root) or a byte range.
 
-    For a file `where` begins with "/"; for bytes it reads "disk ID bytes FIRST-LAST".
+    For a file `where` begins with "/"; for bytes it reads "disk ID bytes FIRST-LAST"; for what the
+    board itself keeps it begins with "firmware ".
     """
 
     where: str
