@@ -6,7 +6,8 @@ A reader who knows this table knows the program:
     CONNECT   who is there: links, addresses, one peer with the same site key and the other role
     AGREE     both compute the plan, compare digests, show it, count down
     COPY      partition content over, verified by re-reading
-    RECONNECT the link broke: the same peer is waited for, then COPY carries on
+    RECONNECT the link broke: the same peer is waited for, then COPY carries on; a target that was
+              started anew is met anew
     FINISH    names, marker, tables, boot code: a machine that boots
     REPORT    say what was done; every way through the program ends here
 """
@@ -31,7 +32,7 @@ class Outcome(StrEnum):
 
     DECIDED = "decided"  # a role was found
     PAIRED = "paired"  # exactly one peer, and it fits
-    PEER_LEFT = "peer left"  # before anything was written
+    PEER_LEFT = "peer left"  # before anything was written, or for a run of its own
     AGREED = "agreed"  # equal plans, countdown over
     LOOKED = "looked"  # a dry run ends where the writing would begin
     LINK_LOST = "link lost"
@@ -50,6 +51,7 @@ _FORWARD: dict[tuple[State, Outcome], State] = {
     (State.AGREE, Outcome.AGREED): State.COPY,
     (State.COPY, Outcome.LINK_LOST): State.RECONNECT,
     (State.RECONNECT, Outcome.LINK_BACK): State.COPY,
+    (State.RECONNECT, Outcome.PEER_LEFT): State.CONNECT,
     (State.COPY, Outcome.COPIED): State.FINISH,
     (State.FINISH, Outcome.FINISHED): State.REPORT,
     (State.REPORT, Outcome.REPORTED): State.END,
