@@ -8,6 +8,7 @@ foretold again by what was learned. A file system that counts nothing gets -1: i
 be excluded.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,15 +45,17 @@ def write_marker(root: Path, marker: CopyMarker, path: str = MARKER_PATH) -> Cha
     return Change(f"/{path}", "the marker of this copy")
 
 
-def record_marker(mounts: Mounts, device: str, kind: str, marker: CopyMarker) -> CopyMarker:
-    """Mount the root file system on `device`, write the marker, unmount: what it says of the last
-    use is then what its superblock says. Returns the marker as written.
+def record_marker(
+    mounts: Mounts, device: str, kind: str, marker: CopyMarker, options: Sequence[str] = ()
+) -> CopyMarker:
+    """Mount the root file system on `device` with `options`, write the marker, unmount: what it
+    says of the last use is then what its superblock says. Returns the marker as written.
 
     Raises AdaptError or ToolError.
     """
     step = 0
     for _ in range(_TRIES):
-        with mounts.mount(device, kind, writable=True) as root:
+        with mounts.mount(device, kind, writable=True, options=options) as root:
             usage = read_usage(device, kind)
             foretold = replace(usage, counter=usage.counter + step) if usage.counter >= 0 else usage
             written = replace(marker, usage=foretold)
@@ -62,6 +65,6 @@ def record_marker(mounts: Mounts, device: str, kind: str, marker: CopyMarker) ->
             return written
         step = after.counter - usage.counter
     unknown = replace(marker, usage=Usage(kind))
-    with mounts.mount(device, kind, writable=True) as root:
+    with mounts.mount(device, kind, writable=True, options=options) as root:
         write_marker(root, unknown)
     return unknown

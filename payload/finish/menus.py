@@ -71,15 +71,13 @@ def is_meant(code: BootCode, disk: int, volume: Volume, trees: Trees | None = No
     if code.device:
         return volume in _called_by_grub(code.device, trees or {volume: Path()})
     if code.number is not None:
-        return volume.number == code.number and (volume.disk != disk) == code.elsewhere
+        return volume.is_partition(code.number, disk, elsewhere=code.elsewhere)
     return True
 
 
 def _called_by_grub(device: str, trees: Trees) -> list[Volume]:
     """The volumes "lvm/vg-root" or "mduuid/0123.." may mean: all, where none is known by it."""
-    kind, _, name = device.partition("/")
-    paths = {"lvm": f"/dev/mapper/{name}", "md": f"/dev/md/{name}"}
-    called = [volume for volume in trees if kind in paths and volume.is_called(paths[kind])]
+    called = [volume for volume in trees if volume.is_called_by_grub(device)]
     return called or list(trees)
 
 
@@ -126,7 +124,7 @@ def _menu_places(stage: Stage, own: Volume, disk: int, trees: Trees) -> list[Vol
     return [
         volume
         for volume in trees
-        if volume.number == stage.number and (volume.disk != disk) == stage.elsewhere
+        if volume.is_partition(stage.number, disk, elsewhere=stage.elsewhere)
     ]
 
 
@@ -212,7 +210,7 @@ class _Way:
         return [self.menu.place]
 
     def _is_number(self, volume: Volume, entry: Entry) -> bool:
-        return volume.number == entry.number and (volume.disk != self.disk) == entry.elsewhere
+        return volume.is_partition(entry.number, self.disk, elsewhere=entry.elsewhere)
 
     def _is_filled(self, volume: Volume, path: str) -> bool:
         if self.menu.loader == EXTLINUX and not path.startswith("/"):

@@ -29,6 +29,7 @@ from payload.finish.volumes import (
     mounted_at,
     mounted_read_only,
     parse_fstab,
+    root_of,
 )
 from payload.model.errors import AdaptError, LoaderError, TargetDiskError
 from payload.model.event import Level, Monitor, Note
@@ -107,7 +108,7 @@ def _prepare(host: Host, plan: Plan, target: Inventory, broken: LoaderError) -> 
         mounted_read_only(host, plan, target, volumes, lambda _: None) as trees,
         boot_disks(host, plan, target) as disks,
     ):
-        root = next(one for one in volumes if _is_root(plan, one))
+        root = root_of(plan, volumes)
         menu = choose_menu(volumes, trees, root, legacy=was_legacy(disks))
         if menu is None:
             raise broken
@@ -126,11 +127,6 @@ def _prepare(host: Host, plan: Plan, target: Inventory, broken: LoaderError) -> 
         f" {' '.join(failures) or 'neither the copy nor this medium has one.'} Put right the boot"
         " loader of the source (grub-install there, onto a disk that is copied), then copy again."
     ) from broken
-
-
-def _is_root(plan: Plan, volume: Volume) -> bool:
-    region = plan.regions[plan.root]
-    return (volume.disk, volume.number) == (region.pair, region.number)
 
 
 def choose_menu(

@@ -22,10 +22,15 @@ from payload.finish.uefi import ESP_TYPES, add_fallback
 from payload.finish.volumes import (
     Mount,
     Volume,
+    attached,
+    extents_of,
     find_volumes,
     mounted_at,
     mounted_read_only,
+    name_arrays,
     parse_fstab,
+    root_of,
+    root_options,
     target_node,
 )
 from payload.finish.ways import read_names
@@ -33,8 +38,15 @@ from payload.model.errors import AdaptError, ToolError
 from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
 from payload.model.machine import Firmware
-from payload.model.marker import MARKER_PATH, Change, CopyMarker, DiskMapping, Usage
-from payload.model.plan import DiskPair, Method, Plan, Region
+from payload.model.marker import (
+    BOOT_MARKER_PATH,
+    MARKER_PATH,
+    Change,
+    CopyMarker,
+    DiskMapping,
+    Usage,
+)
+from payload.model.plan import DiskPair, Plan
 from payload.model.report import BootLoaderReport, CardName
 from payload.system.files import read_inside
 from payload.system.filesystems import read_needs_recovery
@@ -67,14 +79,19 @@ def finish_copy(
     `wire` holds the connection's cards as (MAC at the source, MAC here). Raises AdaptError; the
     copied content is then proven and the copy not bootable.
     """
-    region = plan.regions[plan.root]
+    if plan.encrypted:
+        return _mark_encrypted(host, plan, source, target, copy_id, finished_at, version)
     order = [disk.id for disk in source.eligible_disks]
     volumes = find_volumes(plan, order)
-    with as_adapt_error("adapted"), _view(host, plan, target, region) as device:
-        changes = [_mount_change(plan, region, device)]
+    place, options = root_of(plan, volumes), root_options(plan)
+    with (
+        as_adapt_error("adapted"),
+        attached(host, plan, target, place, writable=True) as device,
+    ):
+        changes = [*_mount_changes(plan, target, place, device)]
         if target.firmware is Firmware.UEFI:
             changes += _add_fallback(host, plan, target, volumes)
-        with host.mounts.mount(device, region.file_system, writable=True) as root:
+        with host.mounts.mount(device, place.kind, writable=True, options=options) as root:
             in_use = read_names(root)
             cards = plan_names(in_use, source.cards, wire, target.cards)
             for entry in cards:
@@ -84,24 +101,17 @@ def finish_copy(
             adaptation = adapt_tree(root, assignment)
             record = plant_record(root)
             fstab = parse_fstab((read_inside(root, "/etc/fstab") or b"").decode("latin-1"))
-            system = _system(host, plan, target, root, volumes, fstab)
+            volumes = name_arrays(volumes, _mdadm_conf(root))
+            beside = [one for one in volumes if one != place]
+            system = _system(host, plan, target, root, beside, fstab)
             disks = adapt_to_disks(system, plan, target, adaptation.initramfs_stale, monitor)
         changes += (*adaptation.changes, *record.changes, *disks.changes)
         changes.append(Change(f"/{MARKER_PATH}", "the marker of this copy"))
-        own_var = mounted_at(volumes, fstab, "/var")
+        own_var = mounted_at(beside, fstab, "/var")
         if own_var is not None:
-            changes.append(_var_change(plan, own_var))
-        marker = CopyMarker(
-            copy_id=copy_id,
-            source=plan.source,
-            target=plan.target,
-            disks=tuple(_mapping(pair, source) for pair in plan.disks),
-            finished_at=finished_at,
-            usage=Usage(region.file_system),
-            changes=tuple(changes),
-            version=version,
-        )
-        marker = record_marker(host.mounts, device, region.file_system, marker)
+            changes += _var_changes(plan, target, own_var)
+        marker = _marker(plan, source, copy_id, finished_at, place, changes, version)
+        marker = record_marker(host.mounts, device, place.kind, marker, options)
     if own_var is not None:
         _write_into_var(host, plan, target, own_var, marker)
     warnings = (
@@ -113,6 +123,54 @@ def finish_copy(
     for warning in warnings:
         monitor(Note(warning, Level.WARNING))
     return FinishResult(cards, tuple(changes), warnings, marker)
+
+
+def _marker(
+    plan: Plan,
+    source: Inventory,
+    copy_id: str,
+    finished_at: int,
+    place: Volume,
+    changes: Sequence[Change],
+    version: str,
+) -> CopyMarker:
+    return CopyMarker(
+        copy_id=copy_id,
+        source=plan.source,
+        target=plan.target,
+        disks=tuple(_mapping(pair, source) for pair in plan.disks),
+        finished_at=finished_at,
+        usage=Usage(place.kind),
+        changes=tuple(changes),
+        version=version,
+    )
+
+
+def _mark_encrypted(
+    host: Host,
+    plan: Plan,
+    source: Inventory,
+    target: Inventory,
+    copy_id: str,
+    finished_at: int,
+    version: str,
+) -> FinishResult:
+    """The root cannot be read, so nothing in it is adapted; the marker goes into /boot. Its use
+    cannot be told from there, so such a copy is never taken for an unused one."""
+    volumes = find_volumes(plan)
+    place = root_of(plan, volumes)
+    with (
+        as_adapt_error("marked"),
+        attached(host, plan, target, place, writable=True) as device,
+    ):
+        changes = [*_mount_changes(plan, target, place, device)]
+        if target.firmware is Firmware.UEFI:
+            changes += _add_fallback(host, plan, target, volumes)
+        changes.append(Change(f"/boot/{BOOT_MARKER_PATH}", "the marker of this copy"))
+        marker = _marker(plan, source, copy_id, finished_at, place, changes, version)
+        with host.mounts.mount(device, place.kind, writable=True) as boot:
+            write_marker(boot, marker, BOOT_MARKER_PATH)
+    return FinishResult((), tuple(changes), (), marker)
 
 
 def _mapping(pair: DiskPair, source: Inventory) -> DiskMapping:
@@ -150,15 +208,15 @@ def as_adapt_error(what: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _view(host: Host, plan: Plan, target: Inventory, region: Region) -> Iterator[str]:
-    node = target_node(plan, target, region.pair)
-    with host.blocks.view(node, region.start, region.size, writable=True) as device:
-        yield device
-
-
 def byte_range(plan: Plan, pair: int, start: int, size: int) -> str:
     return f"disk {plan.disks[pair].target.id} bytes {start}-{start + size - 1}"
+
+
+def byte_ranges(plan: Plan, target: Inventory, volume: Volume) -> Iterator[str]:
+    """Every range of the target's disks that a volume lies on, in all its legs."""
+    pairs = {target_node(plan, target, index): index for index in range(len(plan.disks))}
+    for node, start, size in (one for leg in extents_of(plan, target, volume) for one in leg):
+        yield byte_range(plan, pairs[node], start, size)
 
 
 def _system(
@@ -166,32 +224,31 @@ def _system(
     plan: Plan,
     target: Inventory,
     root: Path,
-    volumes: Sequence[Volume],
+    beside: Sequence[Volume],
     fstab: Sequence[Mount],
 ) -> CopiedSystem:
-    regions = {(one.pair, one.number): one for one in plan.regions if one.method is not Method.BOOT}
-
-    def region(volume: Volume) -> Region:
-        return regions[volume.disk, volume.number]
-
     def attach(volume: Volume, *, writable: bool) -> AbstractContextManager[str]:
-        node = target_node(plan, target, volume.disk)
-        return host.blocks.view(node, volume.start, volume.size, writable=writable)
+        return attached(host, plan, target, volume, writable=writable)
 
     def changes_of(volume: Volume, device: str) -> list[Change]:
-        return [_mount_change(plan, region(volume), device)]
+        return list(_mount_changes(plan, target, volume, device))
 
-    beside = [one for one in volumes if region(one) != plan.regions[plan.root]]
     return CopiedSystem(host, root, beside, fstab, attach, changes_of)
 
 
-def _mount_change(plan: Plan, region: Region, device: str) -> Change:
+def _mount_changes(plan: Plan, target: Inventory, volume: Volume, device: str) -> Iterator[Change]:
     """Mounting for writing leaves traces of its own, which no list of files tells."""
-    replayed = read_needs_recovery(device, region.file_system)
+    replayed = read_needs_recovery(device, volume.kind)
     what = "superblock, journal and metadata: mounted here to make the changes listed"
     if replayed:
         what += "; its journal was replayed first, as it would have been at the server's next boot"
-    return Change(byte_range(plan, region.pair, region.start, region.size), what)
+    for where in byte_ranges(plan, target, volume):
+        yield Change(where, what)
+
+
+def _mdadm_conf(root: Path) -> str:
+    found = (read_inside(root, path) for path in ("/etc/mdadm/mdadm.conf", "/etc/mdadm.conf"))
+    return b"\n".join(text for text in found if text).decode("latin-1")
 
 
 def _add_fallback(
@@ -200,27 +257,25 @@ def _add_fallback(
     """This board has no boot entry for the server; its own loader goes where firmware looks."""
     for volume in volumes:
         if volume.type_id in ESP_TYPES and volume.kind == "vfat":
-            node = target_node(plan, target, volume.disk)
             with (
-                host.blocks.view(node, volume.start, volume.size, writable=True) as device,
+                attached(host, plan, target, volume, writable=True) as device,
                 host.mounts.mount(device, volume.kind, writable=True) as tree,
             ):
                 yield from add_fallback(tree)
 
 
-def _var_change(plan: Plan, volume: Volume) -> Change:
-    where = byte_range(plan, volume.disk, volume.start, volume.size)
-    return Change(where, "a second copy of the marker: /var is a file system of its own")
+def _var_changes(plan: Plan, target: Inventory, volume: Volume) -> Iterator[Change]:
+    for where in byte_ranges(plan, target, volume):
+        yield Change(where, "a second copy of the marker: /var is a file system of its own")
 
 
 def _write_into_var(
     host: Host, plan: Plan, target: Inventory, volume: Volume, marker: CopyMarker
 ) -> None:
     """The root file system's marker is what we go by; a running copy sees only its /var."""
-    node = target_node(plan, target, volume.disk)
     with (
         as_adapt_error("marked in /var"),
-        host.blocks.view(node, volume.start, volume.size, writable=True) as device,
+        attached(host, plan, target, volume, writable=True) as device,
         host.mounts.mount(device, volume.kind, writable=True) as tree,
     ):
         write_marker(tree, marker, MARKER_PATH.removeprefix("var/"))

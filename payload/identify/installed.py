@@ -15,15 +15,23 @@ from payload.model.codec import DocumentError, from_json
 from payload.model.disk import Disk, FileSystem
 from payload.model.errors import ToolError
 from payload.model.inventory import InstalledSystem
-from payload.model.marker import MARKER_FORMAT, MARKER_PATH, USED_PATH, CopyMarker
+from payload.model.marker import (
+    BOOT_MARKER_PATH,
+    MARKER_FORMAT,
+    MARKER_PATH,
+    USED_PATH,
+    CopyMarker,
+    Usage,
+)
 from payload.model.volume import Extent, Volume
 from payload.system.files import inside, read_inside
 from payload.system.filesystems import read_needs_recovery, read_usage
 from payload.system.host import Host
 
-ROOT_KINDS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
+ROOT_KINDS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs"})
 # These hold no root file system of a Linux server; what is neither here nor there is hidden.
 _OTHER_KINDS = frozenset({"swap", "swsuspend", "vfat", "exfat", "iso9660", "udf", "squashfs"})
+_LOADERS = frozenset({"grub", "grub2", "extlinux", "syslinux", "loader"})
 _SUBVOLUMES = ("@", "@rootfs", "root")  # where btrfs installations keep their root
 _LONGEST = 100  # characters of a name
 
@@ -55,6 +63,7 @@ class Findings:
     """What was found; `unseen` are volumes that may hold a system and were not looked into."""
 
     systems: list[InstalledSystem] = field(default_factory=list)
+    boots: list[InstalledSystem] = field(default_factory=list)  # file systems that are a /boot
     hidden: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     unseen: set[str] = field(default_factory=set)
@@ -133,9 +142,27 @@ def _look_for_root(host: Host, node: str, location: Location, findings: Findings
                     system = describe_root(root, location)
                     marker, usage = read_marker(root), read_usage(node, kind)
                     started = read_first_start(root)
-                    found = replace(system, marker=marker, usage=usage, started_at=started)
+                    facts = replace(system, marker=marker, usage=usage, started_at=started)
+                    found = replace(facts, subvolume=place)
                     findings.systems.append(found)
                     return
+            if not options:
+                _look_for_boot(mounted, location, findings)
+
+
+def _look_for_boot(root: Path, location: Location, findings: Findings) -> None:
+    """A system that is encrypted shows its /boot alone. Nothing there tells whether it was used."""
+    if is_boot(root):
+        kind = location.file_system.kind
+        system = replace(describe_root(root, location), os_name="Linux, encrypted", encrypted=True)
+        marker = read_marker(root, BOOT_MARKER_PATH)
+        findings.boots.append(replace(system, marker=marker, usage=Usage(kind)))
+
+
+def is_boot(root: Path) -> bool:
+    """A /boot of its own holds kernels beside the files of a boot loader."""
+    names = {entry.name for entry in root.iterdir()}
+    return bool(names & _LOADERS) and any(name.startswith("vmlinuz") for name in names)
 
 
 def _candidates(kind: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -170,15 +197,15 @@ def describe_root(root: Path, location: Location) -> InstalledSystem:
     )
 
 
-def read_marker(root: Path) -> CopyMarker | None:
+def read_marker(root: Path, path: str = MARKER_PATH) -> CopyMarker | None:
     """Our marker, if this is a copy. Raises DocumentError when it is there but not readable: a
     copy must never pass for an original."""
-    document = read_inside(root, MARKER_PATH)
+    document = read_inside(root, path)
     if document is None:
         return None
     marker = from_json(CopyMarker, document)
     if marker.format != MARKER_FORMAT:
-        raise DocumentError(f"/{MARKER_PATH} has the format {marker.format}, not {MARKER_FORMAT}.")
+        raise DocumentError(f"/{path} has the format {marker.format}, not {MARKER_FORMAT}.")
     return marker
 
 

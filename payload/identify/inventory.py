@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from payload.identify.content import look_at
+from payload.identify.content import CONTAINERS, look_at
 from payload.identify.installed import Findings, find_systems, locations_of, volume_locations
 from payload.identify.layers import Layers, find_layers
 from payload.model.disk import Content, Disk, Hardware
 from payload.model.errors import ToolError
-from payload.model.inventory import Inventory
+from payload.model.inventory import InstalledSystem, Inventory
 from payload.system.host import Host
 
+LUKS_KIND = "crypto_LUKS"
 UNSEEN = "something that could not be looked at"
 
 
@@ -34,7 +35,7 @@ def take_inventory(host: Host, version: str, now: int) -> Inventory:
         firmware=host.board.firmware(),
         cards=cards,
         disks=disks,
-        systems=tuple(system for findings in found for system in findings.systems),
+        systems=_systems(found, disks, layers),
         warnings=(
             *warnings,
             *(word for findings in found for word in findings.warnings),
@@ -65,6 +66,18 @@ def _examine(host: Host, hardware: Hardware) -> tuple[Disk, Findings]:
 def _unseen(layers: Layers, on_volumes: Findings) -> set[str]:
     """The volumes in which a system may be that was not found."""
     return {volume.name for volume in layers.volumes if not volume.legs} | on_volumes.unseen
+
+
+def _systems(
+    found: Sequence[Findings], disks: Iterable[Disk], layers: Layers
+) -> tuple[InstalledSystem, ...]:
+    """The systems that were seen; where one is encrypted and none was, what its /boot tells."""
+    systems = tuple(system for findings in found for system in findings.systems)
+    kinds = {one.file_system.kind for one in layers.volumes if one.file_system}
+    words = [word for disk in disks if disk.content for word in disk.content.hidden]
+    if systems or not (LUKS_KIND in kinds or any(CONTAINERS[LUKS_KIND] in one for one in words)):
+        return systems
+    return tuple(system for findings in found for system in findings.boots)
 
 
 def _settled(disk: Disk, findings: Findings, understood: Collection[tuple[str, str]]) -> Disk:

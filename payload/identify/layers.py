@@ -5,6 +5,7 @@ volumes, which may lie on arrays. Everything resolves down to ranges of whole di
 understood wholly stays what it was before: hidden, and copied whole.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -181,7 +182,7 @@ def _array(reader: _Reader, layers: Layers, members: Sequence[tuple[Place, Super
             layers.rests.append((place, frozenset({array.name})))
         elif array.legs:
             layers.warnings.append(f"{place} is not up to date, or a spare, in {array.name}.")
-    aliases = (f"md/{array.name.removeprefix('md')}", f"disk/by-id/md-uuid-{_dashed(array.uuid)}")
+    short = re.sub(r"^md(?=\d)", "md/", array.name)
     volume = Volume(
         name=array.name,
         layer=Layer.MD,
@@ -189,7 +190,7 @@ def _array(reader: _Reader, layers: Layers, members: Sequence[tuple[Place, Super
         size=array.size,
         legs=legs,
         why_not=array.why_not,
-        aliases=(array.name, *aliases),
+        aliases=(array.name, short, f"disk/by-id/md-uuid-{_dashed(array.uuid)}"),
     )
     return reader.probed(volume)
 

@@ -21,6 +21,8 @@ class InstalledSystem:
     marker: CopyMarker | None = None
     usage: Usage | None = None  # as it is now, to compare with marker.usage
     started_at: int = 0  # when a copy noted its first start, seconds since the epoch; 0: it did not
+    subvolume: str = ""  # where in a btrfs it is; "": as that is mounted by default
+    encrypted: bool = False  # not to be read: what was found is its /boot
     volume: str = ""  # the name of the volume it lies on
     more_disks: tuple[str, ...] = ()  # the other disks of that volume
 

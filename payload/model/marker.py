@@ -8,6 +8,7 @@ MARKER_PATH = "var/lib/ugs-failover/copy.json"  # below the root of the copy
 # A file that the copy makes at its first start (`finish.boot_record`), in its root file system
 # whatever else is mounted, unlike /var. Its time is when that was.
 USED_PATH = "etc/ugs-failover-used"
+BOOT_MARKER_PATH = "ugs-failover/copy.json"  # below /boot, where the root cannot be read
 MARKER_FORMAT = 1
 
 

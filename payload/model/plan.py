@@ -7,7 +7,9 @@ from blake3 import blake3
 
 from payload.model.codec import to_json
 from payload.model.disk import PartitionTable
+from payload.model.inventory import Inventory
 from payload.model.marker import MachineReference
+from payload.model.volume import Volume
 
 CHUNK_SIZE = 1 << 20  # bytes; a chunk never crosses a multiple of this within its region
 
@@ -84,9 +86,20 @@ class Plan:
     mode: CopyMode
     disks: tuple[DiskPair, ...]
     regions: tuple[Region, ...]
-    root: int  # index of the region that holds the root file system
+    root: int  # index of the region that holds the root file system, or its volume's first byte
     warnings: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()  # of LVM and MD, in the source's disks; all are on `disks`
+    root_volume: str = ""  # the name of the volume that holds the root file system
+    root_subvolume: str = ""  # where in a btrfs the root is; "": as it is mounted by default
+    encrypted: bool = False  # the root cannot be read: `root` is the region of /boot
     verify: bool = True  # read back from the medium all that was written, not only the heads
+
+    def node_of(self, source_id: str, target: Inventory) -> str:
+        """Where the target has what is on that disk of the source. Raises KeyError."""
+        for pair in self.disks:
+            if pair.source.id == source_id:
+                return target.node_of(pair.target.id)
+        raise KeyError(source_id)
 
     @property
     def digest(self) -> str:

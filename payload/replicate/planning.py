@@ -11,6 +11,7 @@ from payload.model.errors import PlanError
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.model.role import Decision, Permission
+from payload.model.volume import Volume
 from payload.replicate.disks import UNTOUCHED, amount, content_of, label_of, place
 from payload.replicate.layout import check_layout, cut_regions
 from payload.replicate.matching import match_disks, permitted_disks
@@ -20,6 +21,12 @@ LAYERS = {
     "linux_raid_member": "a Linux software RAID",
     "crypto_LUKS": "an encrypted volume (LUKS)",
 }
+ENCRYPTED = (
+    "The root file system is encrypted (LUKS): it is copied as it is, and the copy asks for the"
+    " passphrase as the server does. What lies in it is not adapted: network names, and whatever"
+    " else ties the system to its machine, have to be put right in the running copy. Nobody can see"
+    " whether such a copy was in service, so to refresh it name its disks with failover.overwrite=."
+)
 
 
 UNPROVEN = (
@@ -46,7 +53,7 @@ def plan_copy(
     system = _root_system(source, disks)
     permitted = permitted_disks(source, target, decision)
     chosen = match_disks(source, target, disks, permitted)
-    order = sorted(disks, key=lambda disk: (disk.id != system.disk, place(disk)))
+    order = sorted(disks, key=lambda disk: (not _comes_first(system, disk), place(disk)))
     pairs = tuple(_pair(disk, chosen[disk.id], decision) for disk in order)
     regions = cut_regions(pairs, order, mode)
     return Plan(
@@ -56,9 +63,27 @@ def plan_copy(
         disks=pairs,
         regions=regions,
         root=_root_region(source, regions, pairs, system),
-        warnings=_warnings(source, permitted, chosen[order[0].id], verify=verify),
+        warnings=(
+            *_warnings(source, permitted, chosen[order[0].id], verify=verify),
+            *((ENCRYPTED,) if system.encrypted else ()),
+        ),
+        volumes=_volumes(source, pairs),
+        root_volume=system.volume,
+        root_subvolume=system.subvolume,
+        encrypted=system.encrypted,
         verify=verify,
     )
+
+
+def _comes_first(system: InstalledSystem, disk: Disk) -> bool:
+    """The disk of the root also starts the machine; of a volume's disks it may be any."""
+    return not system.volume and disk.id == system.disk
+
+
+def _volumes(source: Inventory, pairs: Sequence[DiskPair]) -> tuple[Volume, ...]:
+    """The volumes that can be looked into in the copy, too."""
+    copied = {pair.source.id for pair in pairs}
+    return tuple(one for one in source.volumes if one.legs and copied.issuperset(one.disks))
 
 
 def describe(plan: Plan) -> tuple[str, ...]:
@@ -68,6 +93,7 @@ def describe(plan: Plan) -> tuple[str, ...]:
     return (
         f"{source} is copied onto {target}.",
         *(line for index in range(len(plan.disks)) for line in _describe_pair(plan, index)),
+        *(_describe_volume(volume) for volume in plan.volumes),
         *(f"Note: {warning}" for warning in plan.warnings),
     )
 
@@ -85,6 +111,12 @@ def _describe_pair(plan: Plan, index: int) -> Iterator[str]:
             what = region.file_system or "unknown content"
             name = f"partition {region.number}" if region.number else "whole disk"
             yield f"  {name}: {what}, {amount(region.size)}, {_WORDS[region.method]}"
+
+
+def _describe_volume(volume: Volume) -> str:
+    kind = volume.file_system.kind if volume.file_system else "unknown content"
+    mirrored = f", on {len(volume.legs)} disks alike" if len(volume.legs) > 1 else ""
+    return f"Volume {volume.name}: {kind}, {amount(volume.size)}{mirrored}"
 
 
 _WORDS = {
@@ -185,14 +217,19 @@ def _root_system(source: Inventory, disks: Sequence[Disk]) -> InstalledSystem:
     )
     if layers:
         raise PlanError(
-            f"The root file system of the source {source.machine.label} was not found on a "
-            f"partition; it is probably on {' or '.join(layers)}: not supported yet. {UNTOUCHED} "
-            "Copy this machine by hand."
+            f"The root file system of the source {source.machine.label} was not found; it is "
+            f"probably on {' or '.join(layers)}, which could not be looked into"
+            f"{_why_not(source)}. {UNTOUCHED} Copy this machine by hand."
         )
     raise PlanError(
         f"No installed system was found on the disks of the source {source.machine.label}. "
         f"{UNTOUCHED} Boot the server to be copied from the medium."
     )
+
+
+def _why_not(source: Inventory) -> str:
+    reasons = [f"{one.name}: {one.why_not}" for one in source.volumes if one.why_not]
+    return f" ({'; '.join(reasons)})" if reasons else ""
 
 
 def _system_name(source: Inventory, system: InstalledSystem) -> str:
@@ -225,11 +262,18 @@ def _root_region(
     system: InstalledSystem,
 ) -> int:
     for region in regions:
-        here = pairs[region.pair].source.id == system.disk
-        if here and region.number == system.partition and region.method is not Method.BOOT:
+        here = pairs[region.pair].source.id == system.disk and region.method is not Method.BOOT
+        if here and _holds(region, source, system):
             return region.index
     raise PlanError(
         f"The system on the source {source.machine.label} lies on "
         f"{_system_name(source, system)}, which is not among the disks to be copied. {UNTOUCHED} "
         "See which disks of the source are listed as not eligible, and why."
     )
+
+
+def _holds(region: Region, source: Inventory, system: InstalledSystem) -> bool:
+    if not system.volume:
+        return region.number == system.partition
+    first = source.volume(system.volume).legs[0][0].start
+    return region.start <= first < region.start + region.size

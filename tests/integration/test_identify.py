@@ -470,9 +470,9 @@ def test_a_file_system_that_cannot_be_mounted_is_hidden_and_told(tmp_path: Path)
 def test_a_kind_nobody_can_look_into_is_hidden(tmp_path: Path) -> None:
     image = sparse(tmp_path / "disk.img", MIB)
     host = host_of(ImageBlocks([ImageDisk(image, serial="S1")]))
-    content = Content(False, "reiserfs", file_system=FileSystem("reiserfs"))
+    content = Content(False, "jfs", file_system=FileSystem("jfs"))
     findings = find_systems(host, locations_of(Disk(host.blocks.find()[0], content)))
-    assert findings.hidden == ["reiserfs on the whole disk"]
+    assert findings.hidden == ["jfs on the whole disk"]
 
 
 def _copy_of(tmp_path: Path, inventory: Inventory, change: Any = None) -> Path:

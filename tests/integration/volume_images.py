@@ -128,12 +128,19 @@ def new_superblock(
 
 
 def old_superblock(
-    *, device: int, size: int, level: int = 1, minor: int = 0, events: int = 17, disks: int = 2
+    *,
+    device: int,
+    size: int,
+    level: int = 1,
+    minor: int = 0,
+    events: int = 17,
+    disks: int = 2,
+    uuid: bytes = ARRAY,
 ) -> bytes:
     """Version 0.90, to be written at `old_place`. All disks are in sync."""
     words = [0] * 1024
     words[:3] = MAGIC, 0, 90
-    words[5], words[13], words[14], words[15] = struct.unpack("<4I", ARRAY)
+    words[5], words[13], words[14], words[15] = struct.unpack("<4I", uuid)
     words[6:13] = 1, level & 0xFFFFFFFF, size // 1024, disks, disks, minor, 0
     words[32:41] = 1, 1, disks, disks, 0, 0, 0, events & 0xFFFFFFFF, events >> 32
     for number in range(disks):
