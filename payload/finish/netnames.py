@@ -298,30 +298,29 @@ def warnings_of(plan: Sequence[CardName], in_use: NamesInUse) -> tuple[str, ...]
     )
 
 
-def warnings_of_wires(
-    in_use: NamesInUse,
-    arrivals: Sequence[Arrival],
+def warnings_of_tags(
     plan: Sequence[CardName],
+    in_use: NamesInUse,
     source_cards: Sequence[Card],
+    arrivals: Sequence[Arrival],
 ) -> tuple[str, ...]:
-    """A sentence for each VLAN of the configuration that was heard on a wire, but not on the one
-    of the card that has its name now."""
+    """A sentence for each VLAN of the configuration that does not arrive at the card which has the
+    name here, though that card is heard: the port of its switch is set otherwise."""
     mac_of = {name: mac for mac, name in source_names(in_use, source_cards).items()}
-    card_of = {entry.name: entry.mac for entry in plan}
     found = []
-    for name, tags in in_use.vlans.items():
-        mac, card = mac_of.get(name, ""), card_of.get(name, "")
-        heard = {
-            one.sent
+    for entry in plan:
+        here = [
+            one
             for one in arrivals
-            if (one.source, one.target, one.received) == (mac, card, one.sent)
-        }
-        for tag in sorted(set(tags) - heard):
-            if card and any(one.source == mac for one in arrivals):
-                what = f"VLAN {tag}" if tag else "What is sent without a VLAN tag"
+            if (one.source, one.target) == (mac_of.get(entry.name), entry.mac)
+        ]
+        arrived = {one.sent for one in here if one.sent == one.received}
+        for tag in in_use.vlans.get(entry.name, ()) if here else ():
+            if tag not in arrived:
+                what = f"VLAN {tag}" if tag else "What has no VLAN tag"
                 found.append(
-                    f"{what} of the source's {name} does not arrive at the card that has this name"
-                    f" here ({card}): see to the port of the switch."
+                    f"{what} of the source's {entry.name} does not arrive at the card that has this"
+                    f" name here ({entry.mac}): see to the port of the switch."
                 )
     return tuple(found)
 

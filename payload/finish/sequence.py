@@ -17,7 +17,7 @@ from payload.finish.bootloader import BootDisk, check_boot
 from payload.finish.efi_chain import Program
 from payload.finish.hardware import CopiedSystem, adapt_to_disks
 from payload.finish.marker import record_marker, write_marker
-from payload.finish.netnames import assign, plan_names, warnings_of
+from payload.finish.netnames import assign, plan_names, warnings_of, warnings_of_tags
 from payload.finish.uefi import ESP_TYPES, add_fallback
 from payload.finish.volumes import (
     Mount,
@@ -46,6 +46,7 @@ from payload.model.marker import (
     DiskMapping,
     Usage,
 )
+from payload.model.network import Arrival
 from payload.model.plan import DiskPair, Plan
 from payload.model.report import BootLoaderReport, CardName
 from payload.system.files import read_inside
@@ -70,14 +71,15 @@ def finish_copy(
     target: Inventory,
     copy_id: str,
     wire: Sequence[tuple[str, str]],
+    arrivals: Sequence[Arrival],
     finished_at: int,
     monitor: Monitor,
     version: str = "",
 ) -> FinishResult:
     """Adapt the copy to this machine and mark it as ours.
 
-    `wire` holds the connection's cards as (MAC at the source, MAC here). Raises AdaptError; the
-    copied content is then proven and the copy not bootable.
+    `wire` holds the connection's cards as (MAC at the source, MAC here), `arrivals` the beacons
+    heard. Raises AdaptError; the copied content is then proven and the copy not bootable.
     """
     if plan.encrypted:
         return _mark_encrypted(host, plan, source, target, copy_id, finished_at, version)
@@ -93,7 +95,7 @@ def finish_copy(
             changes += _add_fallback(host, plan, target, volumes)
         with host.mounts.mount(device, place.kind, writable=True, options=options) as root:
             in_use = read_names(root)
-            cards = plan_names(in_use, source.cards, wire, target.cards)
+            cards = plan_names(in_use, source.cards, wire, target.cards, arrivals)
             for entry in cards:
                 monitor(Note(f"{entry.name}: {entry.mac or 'no card'} ({entry.why})"))
             refuse_lost_ways(cards, in_use)
@@ -116,6 +118,7 @@ def finish_copy(
         _write_into_var(host, plan, target, own_var, marker)
     warnings = (
         *warnings_of(cards, in_use),
+        *warnings_of_tags(cards, in_use, source.cards, arrivals),
         *adaptation.warnings,
         *record.warnings,
         *disks.warnings,

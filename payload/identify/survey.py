@@ -91,13 +91,25 @@ def _tells_all(kernel: Kernel, option: str) -> bool:
 
 
 def _look_into_system(host: Host, source: Inventory) -> Startup:
+    root = _root_of(source)
+    if root is None:
+        return Startup()
+    others = [one for one in _locations(source) if one != root]
+    return _mounted(host, root, partial(_look_beside, host, others), Startup())
+
+
+def look_into_root(host: Host, source: Inventory, look: Callable[[Path], T], otherwise: T) -> T:
+    """What `look` sees in the root file system of the system to be copied."""
+    root = _root_of(source)
+    return _mounted(host, root, look, otherwise) if root else otherwise
+
+
+def _root_of(source: Inventory) -> Location | None:
     for system in source.systems:
         for location in _locations(source):
             if (location.disk, location.name) == (system.disk, system.place):
-                others = [one for one in _locations(source) if one != location]
-                look = partial(_look_beside, host, others)
-                return _mounted(host, location, look, Startup())
-    return Startup()
+                return location
+    return None
 
 
 def _look_beside(host: Host, others: Sequence[Location], root: Path) -> Startup:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from payload.model.network import NamesInUse
+
 
 @dataclass(frozen=True)
 class Drivers:
@@ -63,6 +65,7 @@ class Survey:
     initramfs: Initramfs | None = None  # None: it is not known which kernel starts
     late: tuple[LateDisk, ...] = ()  # known where `initramfs` is
     offers: tuple[Offer, ...] = ()  # for the kind of machine the target is
+    network: NamesInUse | None = None  # None: the system's configuration could not be read
 
     def of(self, modalias: str) -> Drivers | None:
         """What is known about that device."""

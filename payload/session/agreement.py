@@ -7,9 +7,11 @@ side can end the run with a word, a key, or by vanishing.
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
-from payload.identify.survey import take_survey
+from payload.finish.ways import read_names
+from payload.identify.survey import look_into_root, take_survey
 from payload.model.errors import LinkError, PeerError, PlanError, StoppedError, UndecidedError
 from payload.model.event import Agreement, Countdown
 from payload.model.message import Go, PlanOffer
@@ -18,6 +20,7 @@ from payload.model.role import Role
 from payload.model.survey import Survey
 from payload.replicate.planning import describe, plan_copy
 from payload.replicate.preflight import Preflight, check_copy
+from payload.session.card_names import check_names
 from payload.session.context import Context
 from payload.session.meeting import agreed_mode, agreed_verify, own_hello
 from payload.session.states import Outcome
@@ -48,6 +51,7 @@ def compute_checked_plan(context: Context, survey: Survey | None) -> Plan:
     plan = compute_plan(context)
     if survey is not None:
         preflight(context, plan, survey)
+        check_names(context, survey)
     return plan
 
 
@@ -84,12 +88,15 @@ def exchange_plans(
 
 
 def survey_target(context: Context) -> Survey | None:
-    """The source looks whether its system has drivers for the target's devices."""
+    """The source looks whether its system has drivers for the target's devices, and what it calls
+    its network cards."""
     if context.own_decision.role is not Role.SOURCE:
         return None
     with context.stage("plan", "looking whether the copy would start on the target"):
         other = context.other.inventory
-        return take_survey(context.host, context.own, other, context.clock_ahead)
+        survey = take_survey(context.host, context.own, other, context.clock_ahead)
+        network = look_into_root(context.host, context.own, read_names, None)
+        return replace(survey, network=network)
 
 
 def preflight(context: Context, plan: Plan, survey: Survey) -> Preflight:
@@ -124,10 +131,13 @@ def expect(context: Context, kind: type[T], timeout: float | None) -> T:
 def agree(context: Context) -> Outcome:
     """From equal plans to both having said Go. Losing the peer here costs nothing."""
     try:
-        survey = survey_target(context)
+        survey = context.survey = survey_target(context)
         plan = offer_refusal(context, lambda _: compute_checked_plan(context, survey))
         offer = exchange_plans(context, plan, survey=survey)
-        checked = preflight(context, plan, survey or offer.survey or Survey())
+        context.survey = survey or offer.survey or Survey()
+        checked = preflight(context, plan, context.survey)
+        for sentence in check_names(context, context.survey):
+            context.note_once(sentence)
         context.plan = plan
         context.monitor(Agreement((*describe(plan), *checked.lines)))
         for warning in (*plan.warnings, *checked.warnings):

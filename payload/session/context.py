@@ -15,6 +15,7 @@ from payload.model.plan import Plan
 from payload.model.report import Report
 from payload.model.role import Decision
 from payload.model.settings import Settings
+from payload.model.survey import Survey
 from payload.session.conversation import Conversation
 from payload.system.host import Host
 from payload.wire.tls import Site
@@ -39,6 +40,7 @@ class Context:
     peer: Hello | None = None
     verdict: Decision | None = None  # our own decision in the light of this peer
     clock_ahead: int = 0  # seconds our clock is ahead of the peer's
+    survey: Survey | None = None  # what the source found out about itself
     plan: Plan | None = None
     error: FailoverError | None = None
     report: Report | None = None

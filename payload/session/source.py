@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from queue import Empty, SimpleQueue
 
+from payload.connect.beacons import Beaconing
 from payload.connect.discovery import Discovery
 from payload.connect.pairing import Listener, local_card
 from payload.model.errors import FailoverError, LinkError, PeerError
@@ -22,6 +23,7 @@ from payload.model.message import (
 )
 from payload.replicate.sender import Sender
 from payload.session.agreement import agree, exchange_go, exchange_plans
+from payload.session.card_names import tags_of
 from payload.session.context import Context
 from payload.session.conversation import Conversation
 from payload.session.last_look import check_role
@@ -36,6 +38,7 @@ from payload.session.meeting import (
     own_hello,
 )
 from payload.session.states import Outcome
+from payload.wire.beacon import beacon_key
 from payload.wire.channel import Channel
 
 NO_PEER = (
@@ -108,6 +111,7 @@ class SourceSession:
         self._reception = Reception(listener)
         self._sender: Sender | None = None
         self._returned: Acquaintance | None = None
+        self._beacons: Beaconing | None = None
 
     def connect(self) -> Outcome:
         """Wait for exactly one target that fits."""
@@ -116,7 +120,24 @@ class SourceSession:
         meeting = Meeting(context, self._newcomers, NO_PEER, alike)
         chosen = meeting.choose(lambda _: True)
         adopt(context, chosen)
+        self._send_beacons()
         return Outcome.PAIRED
+
+    def _send_beacons(self) -> None:
+        """From now on to the end, for this peer: it hears on which wires its cards are."""
+        context = self._context
+        self._stop_beacons()
+        self._beacons = Beaconing(
+            context.host.links,
+            context.settings,
+            beacon_key(context.run_id, context.other.run),
+            lambda card: tags_of(card, context),
+            context.monitor,
+        )
+
+    def _stop_beacons(self) -> None:
+        if self._beacons is not None:
+            self._beacons.close()
 
     def _newcomers(self, _known: frozenset[str]) -> Iterable[Acquaintance]:
         if self._returned is not None:
@@ -243,6 +264,7 @@ class SourceSession:
         return Outcome.FINISHED
 
     def close(self) -> None:
+        self._stop_beacons()
         self._reception.close()
         if self._sender is not None:
             self._sender.close()

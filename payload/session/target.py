@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
+from payload.connect.beacons import Listening
 from payload.connect.discovery import Candidate, Discovery
 from payload.connect.pairing import call, local_card
 from payload.finish.reinstall import make_it_start
@@ -15,11 +16,14 @@ from payload.finish.sequence import FinishResult, finish_copy
 from payload.model.errors import HoleError, LinkError, PeerError
 from payload.model.event import Event, Progress, Stage
 from payload.model.message import Attach, Doing, Final, Hello, Welcome
+from payload.model.network import Arrival
 from payload.model.report import BootLoaderReport, Report, Result
 from payload.model.role import Role
+from payload.model.survey import Survey
 from payload.replicate.planning import UNPROVEN
 from payload.replicate.receiver import Receiver
 from payload.session.agreement import agree, exchange_go, exchange_plans, expect
+from payload.session.card_names import check_names
 from payload.session.context import Context
 from payload.session.conversation import Conversation
 from payload.session.last_look import check_role, look_again
@@ -34,6 +38,7 @@ from payload.session.meeting import (
     own_hello,
 )
 from payload.session.states import Outcome
+from payload.wire.beacon import beacon_key
 from payload.wire.channel import Channel
 from payload.wire.tls import Credentials
 
@@ -57,6 +62,7 @@ class TargetSession:
         self._boot_loader: BootLoaderReport | None = None
         self._copy_id = uuid.uuid4().hex
         self._address: Candidate | None = None
+        self._listening: Listening | None = None
 
     # --- connect
 
@@ -67,7 +73,19 @@ class TargetSession:
         meeting = Meeting(context, self._newcomers, self._waiting_text(), alike)
         chosen = meeting.choose(lambda one: one.conversation.waiting)
         adopt(context, chosen)
+        self._listen_for_beacons()
         return Outcome.PAIRED
+
+    def _listen_for_beacons(self) -> None:
+        """From now on to the end, for those of this peer."""
+        context = self._context
+        if self._listening is not None:
+            self._listening.close()
+        key = beacon_key(context.other.run, context.run_id)
+        self._listening = Listening(context.host.links, context.settings, key, context.monitor)
+
+    def _arrivals(self) -> tuple[Arrival, ...]:
+        return self._listening.arrivals() if self._listening is not None else ()
 
     def _waiting_text(self) -> str:
         since = self._context.own_decision.ready_since
@@ -183,6 +201,7 @@ class TargetSession:
         context = self._context
         with context.stage("plan", "looking at the target's disks once more"):
             look_again(context)
+            check_names(context, context.survey or Survey(), self._arrivals())
         try:
             self._receiver.begin()
         finally:
@@ -288,6 +307,7 @@ class TargetSession:
                 context.own,
                 self._copy_id,
                 ((context.other.card, context.link.card),),
+                self._arrivals(),
                 int(context.clock()),
                 context.monitor,
                 context.version,
@@ -351,6 +371,11 @@ class TargetSession:
             context.warn(f"The copy is finished, but the source could not be told: {error}")
 
     def close(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+        self._leave_disks()
+
+    def _leave_disks(self) -> None:
         """Leave the disks read-only, and as they were if nothing was written yet."""
         if self._receiver is not None:
             self._receiver.abandon()

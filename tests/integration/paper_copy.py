@@ -71,7 +71,15 @@ class Copy:
     def finish(self) -> FinishResult:
         wire = [(SOURCE_MAC, HERE)]
         return finish_copy(
-            self.host, self.plan, self.source, self.target, "copy-1", wire, 1234, self.events.append
+            self.host,
+            self.plan,
+            self.source,
+            self.target,
+            "copy-1",
+            wire,
+            (),
+            1234,
+            self.events.append,
         )
 
     def check(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from payload.model.disk import Disk
 from payload.model.errors import FailoverError, LinkError, PlanError, StoppedError, UndecidedError
 from payload.model.event import Agreement, Countdown, Event
 from payload.model.message import PROTOCOL_VERSION, Go, Hello, MapRequest, Message, PlanOffer, Stop
+from payload.model.network import NamesInUse
 from payload.model.plan import CopyMode
 from payload.model.role import Ground, Permission, Role
 from payload.model.settings import Settings
@@ -92,6 +93,7 @@ SAYINGS: tuple[Any, ...] = (
 def no_survey(monkeypatch: pytest.MonkeyPatch) -> None:
     """The source would mount its disks."""
     monkeypatch.setattr(agreement, "take_survey", lambda *_: Survey())
+    monkeypatch.setattr(agreement, "look_into_root", lambda *_: None)
 
 
 @pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])
@@ -171,6 +173,26 @@ def test_a_plan_is_refused_on_the_source_when_the_copy_would_not_start(
     with meeting(Role.SOURCE, (RIGHT,)) as context, pytest.raises(PlanError):
         agree(context)
     assert context.link.channel.sent[-1] == PlanOffer("", "no driver.")  # type: ignore[attr-defined]
+
+
+LOST = NamesInUse(
+    {}, ("eth0", "eth1"), (), {"eth1": ("the SAN (10.0.0.1)",)}
+)  # and none of the paper machines has two cards
+
+
+def test_a_way_without_a_card_is_refused_on_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "look_into_root", lambda *_: LOST)
+    with meeting(Role.SOURCE, (RIGHT,)) as context:
+        with pytest.raises(PlanError, match="no network card for eth1, which leads"):
+            agree(context)
+        said = context.link.channel.sent[-1]  # type: ignore[attr-defined]
+    assert said.digest == "" and "the SAN (10.0.0.1)" in said.refusal
+
+
+def test_a_way_without_a_card_is_refused_on_the_target_too() -> None:
+    offer = replace(RIGHT, survey=Survey(network=LOST))
+    with meeting(Role.TARGET, (offer, Go())) as context, pytest.raises(PlanError, match="the SAN"):
+        agree(context)
 
 
 def test_a_plan_for_a_disk_without_permission_is_refused() -> None:

@@ -1,0 +1,99 @@
+"""Whole runs on machines with several cards: names follow the wires, or nothing is written."""
+
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+
+from payload.model.report import Result
+from payload.system import device
+from payload.system.command import run
+from payload.system.mounts import LinuxMounts
+from tests.integration.harness import (
+    ROOT_SIZE,
+    ROOT_START,
+    SOURCE_ID,
+    TARGET_ID,
+    is_blank,
+    read_in_copy,
+    sha256,
+)
+from tests.integration.namespaces import network
+from tests.integration.server_image import SOURCE_MAC
+
+pytestmark = pytest.mark.root
+
+SECOND_MAC = "02:00:00:00:00:02"
+HERE = ["02:00:00:00:00:11", "02:00:00:00:00:12"]
+RULE = 'SUBSYSTEM=="net", DRIVERS=="?*", ATTRS{{address}}=="{}", NAME="{}"\n'
+
+
+@contextmanager
+def system_of(image):
+    with (
+        device.view(run, str(image), ROOT_START, ROOT_SIZE, writable=True) as node,
+        LinuxMounts(run).mount(node, "ext4", writable=True) as root,
+    ):
+        yield root
+
+
+def give_second_card(image):
+    """eth1 has an address in the network of the storage that fstab names."""
+    with system_of(image) as root:
+        for name, text in (
+            ("fstab", "10.0.0.1:/spool /var/spool nfs noauto 0 0\n"),
+            ("network/interfaces", "iface eth1 inet static\n address 10.0.0.7/24\n"),
+            ("udev/rules.d/z25_persistent-net.rules", RULE.format(SECOND_MAC, "eth1")),
+        ):
+            with (root / "etc" / name).open("a") as file:
+                file.write(text)
+
+
+def set_mac(machine, card, mac):
+    argv = ["ip", "-n", machine.name, "link", "set", card, "address", mac]
+    subprocess.run(argv, check=True, timeout=30)
+
+
+def cross(machine):
+    """Plug each of two cards into the other's switch."""
+    for card, switch in (("eth0", "breth1"), ("eth1", "breth0")):
+        port = machine._port(card)
+        argv = ["ip", "-n", machine.switch, "link", "set", port, "master", switch]
+        subprocess.run(argv, check=True, timeout=30)
+
+
+def test_names_follow_the_wires_against_the_order_of_the_cards(bench, server, blanks):
+    give_second_card(server[0])
+    with network(2, cards=2) as (first, second):
+        for card, there, here in (("eth0", SOURCE_MAC, HERE[0]), ("eth1", SECOND_MAC, HERE[1])):
+            set_mac(first, card, there)
+            set_mac(second, card, here)
+        cross(second)
+        source = bench.start(first, SOURCE_ID, server)
+        target = bench.start(second, TARGET_ID, blanks)
+        ours, theirs = target.report(), source.report()
+    assert ours.result is theirs.result is Result.OK, ours.sentence
+    assert {entry.name: entry.mac for entry in ours.cards} == {"eth0": HERE[1], "eth1": HERE[0]}
+    for entry in ours.cards:
+        assert "on the wire of the source's" in entry.why, ours.cards
+    rules = read_in_copy(blanks[0], "etc/udev/rules.d/z25_persistent-net.rules").decode()
+    assert RULE.format(HERE[1], "eth0") in rules and RULE.format(HERE[0], "eth1") in rules
+
+
+def test_a_way_to_the_storage_without_a_card_is_a_no_before_anything_is_written(
+    bench, server, blanks
+):
+    give_second_card(server[0])
+    before = [sha256(path) for path in server]
+    with network(2, cards=2) as (first, second):
+        set_mac(first, "eth0", SOURCE_MAC)
+        set_mac(first, "eth1", SECOND_MAC)
+        subprocess.run(["ip", "-n", second.name, "link", "del", "eth1"], check=True, timeout=30)
+        source = bench.start(first, SOURCE_ID, server)
+        target = bench.start(second, TARGET_ID, blanks)
+        reports = [source.report(), target.report()]
+    for report in reports:
+        assert report.exit_code == 4
+        assert "no network card for eth1, which leads to the SAN (10.0.0.1)" in report.sentence
+    assert all(is_blank(path) for path in blanks)
+    assert [sha256(path) for path in server] == before
