@@ -37,7 +37,7 @@ def find_chunks(host: Host, node: str, region: Region, sector: int) -> tuple[Ite
     area, HEADER bytes).
     """
     if region.method is Method.HEADER:
-        return cut(_ends(region.size, HEADER), sector), ""
+        return cut(ends(region.size, HEADER), sector), ""
     if region.method is not Method.USED:
         return cut([(0, region.size)], sector), ""
     try:
@@ -47,7 +47,7 @@ def find_chunks(host: Host, node: str, region: Region, sector: int) -> tuple[Ite
         return cut([(0, region.size)], sector), note
 
 
-def _ends(size: int, length: int) -> list[Run]:
+def ends(size: int, length: int) -> list[Run]:
     """The first and the last bytes. RAID members keep their signature at the end, and what the
     target's disk held there before must not come back to life in the copy."""
     return [(0, min(length, size)), (max(0, size - length), min(length, size))]
@@ -79,14 +79,18 @@ def _in_sectors(first: int, last: int, sector: int) -> Run:
 
 def _used_chunks(host: Host, node: str, region: Region, sector: int) -> ChunkList:
     """Raises ToolError."""
-    with (
-        host.blocks.view(node, region.start, region.size) as device,
-        TemporaryDirectory(prefix="ugs-failover-") as directory,
-    ):
-        _check_trust(host, device, region.file_system)
+    with host.blocks.view(node, region.start, region.size) as device:
+        return map_device(host, device, region.file_system, region.size, sector)
+
+
+def map_device(host: Host, device: str, kind: str, size: int, sector: int) -> ChunkList:
+    """What is in use of a device with a file system of that kind, its first and its last CHUNK_SIZE
+    bytes among it. Raises ToolError."""
+    with TemporaryDirectory(prefix="ugs-failover-") as directory:
+        _check_trust(host, device, kind)
         map_file = Path(directory, "map")
-        _write_map(host, device, region.file_system, map_file)
-        runs = heapq.merge(read_map(map_file, region.size), _ends(region.size, CHUNK_SIZE))
+        _write_map(host, device, kind, map_file)
+        runs = heapq.merge(read_map(map_file, size), ends(size, CHUNK_SIZE))
         return ChunkList(cut(runs, sector))
 
 

@@ -10,6 +10,8 @@ from payload.replicate.disks import UNTOUCHED, content_of, label_of
 
 # File systems whose own map of used blocks can be read and, by a look at the journal, trusted.
 MAPPED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs", "jfs", "ntfs", "vfat"})
+# Members of LVM and MD, which are looked into (replicate/volume_map.py).
+MEMBERS = frozenset({"LVM2_member", "linux_raid_member"})
 # partclone's map of a FAT12 misses clusters in use. None is larger than this: at most 4084 clusters
 # of 64 KiB.
 FAT12_LIMIT = 256 * MIB
@@ -91,7 +93,7 @@ def _pieces(disk: Disk, mode: CopyMode) -> Iterator[tuple[int, int, int, Method,
     content = content_of(disk)
     if content.table is None:
         kind = content.file_system.kind if content.file_system else ""
-        yield 0, 0, disk.hardware.size, _method(kind, disk.hardware.size, mode), kind
+        yield 0, 0, disk.hardware.size, choose_method(kind, disk.hardware.size, mode), kind
         return
     parts = sorted(content.table.partitions, key=lambda partition: partition.start)
     first = parts[0].start if parts else BOOT_LIMIT
@@ -103,16 +105,17 @@ def _pieces(disk: Disk, mode: CopyMode) -> Iterator[tuple[int, int, int, Method,
                 partition.number,
                 partition.start,
                 partition.size,
-                _method(kind, partition.size, mode),
+                choose_method(kind, partition.size, mode),
                 kind,
             )
 
 
-def _method(kind: str, size: int, mode: CopyMode) -> Method:
+def choose_method(kind: str, size: int, mode: CopyMode) -> Method:
+    """How content of that kind and size is copied."""
     if mode is CopyMode.EXACT:
         return Method.ALL
     if kind == "swap":
         return Method.HEADER
     if kind == "vfat" and size <= FAT12_LIMIT:
         return Method.ALL
-    return Method.USED if kind in MAPPED else Method.ALL
+    return Method.USED if kind in MAPPED | MEMBERS else Method.ALL

@@ -7,7 +7,7 @@ disk, since every read names its place.
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from time import perf_counter
 from typing import Protocol
 
@@ -29,9 +29,11 @@ from payload.model.report import Hole
 from payload.replicate.boot_area import without_table
 from payload.replicate.chunks import aligned_buffer, digest_of, zero_digest
 from payload.replicate.compression import Compression
-from payload.replicate.extents import find_chunks
+from payload.replicate.extents import Run, find_chunks
+from payload.replicate.layout import MEMBERS
 from payload.replicate.sick_disk import Patience, read_around, read_at_once
 from payload.replicate.spindle import Spindle
+from payload.replicate.volume_map import VolumeMaps
 from payload.system.host import Host
 
 MAP_PART = 4096  # chunks in one MapAnswer, at most 100 KiB of it
@@ -74,6 +76,7 @@ class Sender:
             inventory.disk(pair.source.id).hardware for pair in plan.disks
         ]
         self._descriptors: list[int] = []
+        self._volumes = VolumeMaps(host, inventory)
         self._spindles = [Spindle(rotational=disk.rotational) for disk in self._disks]
         self._patience = [Patience() for _ in self._disks]
         for disk in self._disks:
@@ -98,7 +101,7 @@ class Sender:
         """Which chunks of a region are to be copied, in parts. Raises PeerError, ToolError."""
         region = self._region(request.region)
         disk = self._disks[region.pair]
-        chunks, note = find_chunks(self._host, disk.node, region, disk.sector_size)
+        chunks, note = self._find_chunks(region, disk)
         part: list[int] = []
         for offset, length in chunks:
             if len(part) == 2 * MAP_PART:
@@ -106,6 +109,12 @@ class Sender:
                 part, note = [], ""
             part += (offset, length)
         yield MapAnswer(region.index, tuple(part), last=True, note=note)
+
+    def _find_chunks(self, region: Region, disk: Hardware) -> tuple[Iterable[Run], str]:
+        if region.method is Method.USED and region.file_system in MEMBERS:
+            disk_id = self._plan.disks[region.pair].source.id
+            return self._volumes.find_chunks(disk_id, region, disk.sector_size)
+        return find_chunks(self._host, disk.node, region, disk.sector_size)
 
     def _region(self, index: int) -> Region:
         if not 0 <= index < len(self._plan.regions):
