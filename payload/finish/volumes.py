@@ -79,7 +79,7 @@ class Volume:
         if kind in paths:
             return self.is_called(paths[kind])
         uuids = {"mduuid": self.layered.uuid, "lvmid": f"{self.layered.group}/{self.layered.uuid}"}
-        return uuids.get(kind, "").lower() == name.replace("-", "").lower()
+        return kind in uuids and uuids[kind].lower() == name.replace("-", "").lower()
 
     def is_partition(self, number: int | None, disk: int, *, elsewhere: bool = False) -> bool:
         """Whether a boot loader finds it as that partition of that disk; `elsewhere`: of another

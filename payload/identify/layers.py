@@ -224,6 +224,12 @@ def _find_groups(reader: _Reader, layers: Layers, places: Sequence[Place]) -> li
         legs = {} if fault else {name: members[one.uuid] for name, one in group.members.items()}
         here = [_volume(group, one, legs, fault) for one in group.volumes if one.visible]
         volumes += [reader.probed(volume) for volume in here]
+        layers.warnings += [
+            f"The volume {group.name}/{one.name} has a snapshot. If it holds what is adapted in the"
+            " copy, that snapshot is of no use there: remove it before or after."
+            for one in group.volumes
+            if one.has_snapshot and one.visible
+        ]
         if not fault:
             _settle(layers, group, legs, frozenset(volume.name for volume in here))
     return volumes

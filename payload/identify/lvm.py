@@ -9,7 +9,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from payload.system.filesystems import ReadAt
@@ -237,6 +237,7 @@ class LogicalVolume:
     visible: bool
     places: tuple[Piece, ...] = ()
     why_not: str = ""
+    has_snapshot: bool = False  # which sees what is written here, and not the way it is now
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,7 @@ def parse_group(text: str) -> Group:
         uuid=_uuid(told),
         sequence=_number(told, "seqno"),
         members=members,
-        volumes=tuple(_volume(key, one, members, extent) for key, one in volumes.items()),
+        volumes=tuple(_volumes(volumes, members, extent)),
         taken=tuple(taken) if is_all else None,
     )
 
@@ -294,6 +295,21 @@ def parse_group(text: str) -> Group:
 def _member(told: Mapping[str, Any], extent: int) -> Member:
     start = _number(told, "pe_start") * SECTOR
     return Member(_uuid(told), start, _number(told, "pe_count") * extent)
+
+
+def _volumes(
+    told: Mapping[str, Mapping[str, Any]], members: Mapping[str, Member], extent: int
+) -> Iterator[LogicalVolume]:
+    """All of them; one into which a snapshot is being merged does not hold what it shows."""
+    snapshots = [one for value in told.values() for one in _segments(value)]
+    origins = {one.get("origin") for one in snapshots if one.get("type") == "snapshot"}
+    merging = {one.get("origin") for one in snapshots if "merging_store" in one}
+    for name, value in told.items():
+        volume = _volume(name, value, members, extent)
+        if name in merging:
+            why_not = "a snapshot is being merged into it"
+            volume = replace(volume, places=(), why_not=why_not)
+        yield replace(volume, has_snapshot=name in origins)
 
 
 def _volume(

@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 
 from payload.finish.marker import read_marker, record_marker
+from payload.identify.content import look_at
+from payload.identify.installed import find_systems, locations_of
+from payload.model.disk import Disk
 from payload.model.errors import AdaptError
 from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
 from payload.system import device
 from payload.system.command import run
 from payload.system.filesystems import read_usage
+from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
-from tests.integration.paper_copy import HERE, ROOT_START, SECTOR, SPARE, Copy
+from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.integration.paper_copy import HERE, ROOT_START, SECTOR, SPARE, UNUSED, Copy
 from tests.integration.server_image import (
     DATA_UUID,
     MIB,
@@ -158,6 +163,29 @@ def test_the_marker_records_the_use_that_holds_afterwards(tmp_path: Path, kind: 
         with mounts.mount(node, kind, writable=True) as root:
             (root / "mail").write_text("new")
         assert written.usage != read_usage(node, kind)
+
+
+def test_the_marker_goes_into_the_subvolume_that_is_the_root(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "root.img", 120 * MIB)
+    tool("mkfs.btrfs", "-q", str(image))
+    machine = MachineReference("a" * 32)
+    marker = CopyMarker("c", machine, machine, (DiskMapping("s", "t"),), 1, Usage("btrfs"))
+    mounts = LinuxMounts()
+    with device.view(run, str(image), 0, image.stat().st_size, writable=True) as node:
+        with mounts.mount(node, "btrfs", writable=True) as top:
+            tool("btrfs", "-q", "subvolume", "create", str(top / "@"))
+            files = {"etc/fstab": "", "etc/debian_version": "12", "etc/hostname": "old"}
+            write_tree(top / "@", files)
+        written = record_marker(mounts, node, "btrfs", marker, ("subvol=@",))
+        assert written.usage == read_usage(node, "btrfs")
+        with mounts.mount(node, "btrfs", options=("subvolid=5",)) as top:
+            assert read_marker(top) is None
+            assert read_marker(top / "@") == written
+    blocks = ImageBlocks([ImageDisk(image, serial="S1")])
+    host = Host(run, blocks, mounts, UNUSED, UNUSED, UNUSED, UNUSED)
+    hardware = blocks.find()[0]
+    found = find_systems(host, locations_of(Disk(hardware, look_at(host, hardware)))).systems
+    assert [(one.subvolume, one.marker) for one in found] == [("@", written)]
 
 
 def test_a_separate_var_gets_the_marker_too(copy: Copy) -> None:

@@ -133,6 +133,19 @@ def test_a_volume_that_is_being_moved_is_not_resolved() -> None:
     assert parse_group(group_text(text)).volumes[0].why_not == "it is being moved"
 
 
+def test_the_origin_of_a_snapshot_is_known_and_one_being_merged_not_resolved() -> None:
+    snapshot = (
+        'segment1 { start_extent = 0 extent_count = 5 type = "snapshot" chunk_size = 8'
+        ' origin = "root" cow_store = "cow" }\n'
+    )
+    volumes = (ROOT, volume("snapshot0", snapshot, status='"READ"'))
+    root, other = parse_group(group_text(*volumes)).volumes
+    assert (root.has_snapshot, bool(root.places), other.visible) == (True, True, False)
+    merging = volume("snapshot0", snapshot.replace("cow_store", "merging_store"))
+    root, _ = parse_group(group_text(ROOT, merging)).volumes
+    assert (root.places, root.why_not) == ((), "a snapshot is being merged into it")
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

@@ -99,6 +99,15 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """Started by QEMU itself, without firmware menus or a loader."""
+
+    image: Path
+    initrd: Path
+    parameters: str
+
+
+@dataclass(frozen=True)
 class Hardware:
     """Everything a machine is made of. `memory` in MiB; `words` are fw_cfg items (opt/...)."""
 
@@ -113,6 +122,7 @@ class Hardware:
     words: Mapping[str, str] = field(default_factory=dict)
     variables: Path | None = None  # UEFI variables kept over several boots; made when missing
     secure_boot: bool = False  # enforced; with UEFI firmware only
+    kernel: Kernel | None = None
 
 
 def plan_drives(hardware: Hardware) -> list[str]:
@@ -169,6 +179,14 @@ def plan_medium(hardware: Hardware) -> list[str]:
         "-device",
         f"ide-cd,bus={bus},drive=medium,bootindex=0",
     ]
+
+
+def plan_kernel(kernel: Kernel | None) -> list[str]:
+    """QEMU's arguments for a kernel of its own."""
+    if kernel is None:
+        return []
+    files = ["-kernel", str(kernel.image), "-initrd", str(kernel.initrd)]
+    return [*files, "-append", kernel.parameters]
 
 
 def plan_cards(cards: Sequence[Card]) -> list[str]:
@@ -230,6 +248,7 @@ def plan_arguments(hardware: Hardware, sockets: Path, log: Path, variables: Path
         *plan_drives(hardware),
         *plan_medium(hardware),
         *plan_cards(hardware.cards),
+        *plan_kernel(hardware.kernel),
         *(argument for word in words for argument in ("-fw_cfg", word)),
     ]  # fmt: skip
 
