@@ -53,6 +53,16 @@ def _words(line: str) -> list[str]:
         return line.split()
 
 
+def _searched(options: Sequence[str]) -> str:
+    """What `search` looks for: the last word, but for what belongs to an option before it."""
+    words = [
+        word
+        for before, word in zip(("", *options), options, strict=False)
+        if not word.startswith("-") and not before.startswith(("--hint", "--set"))
+    ]
+    return (words or options)[-1]
+
+
 def _take_path(entry: Entry, word: str) -> str:
     """The path of "(hd0,1)/vmlinuz" or "($root)/vmlinuz"; the entry's place if it tells one."""
     found = re.fullmatch(r"\(([^)]*)\)(.*)", word)
@@ -150,9 +160,9 @@ class _GrubCfg:
         if command == "search" and "--file" not in words and "-f" not in words and options:
             entry.paths_on("")
             if {"--label", "-l"} & set(words):
-                entry.label = words[-1]
+                entry.label = _searched(options)
             else:
-                entry.uuid = words[-1]
+                entry.uuid = _searched(options)
         elif command == "set" and options:
             self._set(entry, *options[0].partition("=")[::2])
         elif re.fullmatch(r"linux(16|efi)?|multiboot2?", command) and options and not entry.kernel:

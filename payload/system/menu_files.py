@@ -40,7 +40,19 @@ class Start:
 def read_grub_cfg(tree: Path, directory: str, text: str) -> list[Entry]:
     """The entries of a grub.cfg in `directory`, those in files of their own too."""
     environment = parse_environment(read_text(tree, f"{directory}/grubenv"))
-    return [*read_listed(tree, text, environment), *parse_grub_cfg(text, environment)]
+    entries = [*read_listed(tree, text, environment), *parse_grub_cfg(text, environment)]
+    for path in _further(directory, text):
+        entries += parse_grub_cfg(read_text(tree, path), environment)
+    return entries
+
+
+def _further(directory: str, text: str) -> Iterator[str]:
+    """The menus a menu goes on in, as far as they are named without asking anything."""
+    for word in re.findall(r"^\s*(?:configfile|source)\s+(\S+)", text, re.MULTILINE):
+        path = re.sub(r"\$\{?(prefix|config_directory)\}?", directory, word.strip("\"'"))
+        path = path.removeprefix("($root)")
+        if path.startswith("/") and "$" not in path:
+            yield path
 
 
 def read_listed(tree: Path, text: str, environment: Mapping[str, str]) -> list[Entry]:

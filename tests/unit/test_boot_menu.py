@@ -121,6 +121,17 @@ def test_what_is_searched_for_outside_holds_inside_and_not_the_other_way() -> No
     assert (second.label, second.number, second.elsewhere) == ("", 2, True)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["search --no-floppy --fs-uuid --set=root --hint-bios=hd0,msdos1 ab-12",
+     "search --fs-uuid ab-12 --set=root", "search --set root --fs-uuid ab-12 --hint hd0,msdos1",
+     "search -u -s root ab-12"],
+)  # fmt: skip
+def test_what_is_searched_for_stands_anywhere(line: str) -> None:
+    (entry,) = parse_grub_cfg(f"menuentry x {{\n{line}\nlinux /a\n}}\n")
+    assert entry.uuid == "ab-12"
+
+
 def test_a_hypervisor_and_its_modules() -> None:
     text = "menuentry x {\nmultiboot2 /xen.gz dom0_mem=1G\nmodule2 /vmlinuz root=UUID=ab ro\n"
     (entry,) = parse_grub_cfg(text + "module2 --nounzip /initrd\n}\n")

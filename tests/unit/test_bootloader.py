@@ -118,6 +118,14 @@ def test_the_default_that_was_saved_last_has_to_start(boot: Path) -> None:
         check_legacy(boot)
 
 
+def test_a_menu_goes_on_in_another_file(tmp_path: Path) -> None:
+    further = "menuentry x {\n linux /vmlinuz\n}\n"
+    files = {"grub/grub.cfg": "source $prefix/custom.cfg\n", "grub/custom.cfg": further}
+    tree = write(tmp_path, {**files, "vmlinuz": "k"})
+    (menu,) = find_menus(BootCode("GRUB 2", ()), 0, {BOOT: tree})
+    assert "/vmlinuz there and not empty" in check_menu(menu, 0, [BOOT], {BOOT: tree}).checks
+
+
 def test_a_second_disk_that_would_not_start_is_told(boot: Path) -> None:
     good = disk(*stage1(1), stage1_5(b"/grub"))
     for other, word in ((disk(*stage1(1)), "stage 1.5 in sector 1"), (good, "bare prompt")):
