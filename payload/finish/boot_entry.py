@@ -15,6 +15,7 @@ from payload.finish.efi_chain import Program, read_listing
 from payload.finish.menus import Trees
 from payload.finish.uefi import ESP_TYPES, efi_files, fallback_program, own_program
 from payload.finish.volumes import Volume, target_node
+from payload.model.disk import Partition
 from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
 from payload.model.marker import Change
@@ -32,14 +33,14 @@ _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Wanted:
-    """An entry for a program, with the label people see in the firmware's menu."""
+    """An entry for a program in a partition of disk `disk` of the plan. `partition` is its GUID,
+    `label` what people see in the firmware's menu."""
 
     program: Program
     label: str
-
-    @property
-    def partition(self) -> str:
-        return self.program.volume.part_uuid
+    disk: int
+    number: int
+    partition: str
 
     @property
     def path(self) -> str:
@@ -56,20 +57,40 @@ class Registered:
     warnings: tuple[str, ...] = ()
 
 
-def plan_entries(trees: Trees, host_name: str = "") -> tuple[Wanted, ...]:
-    """One for each EFI partition (a mirrored server has two): the server's own loader, else what
-    lies at the fallback place."""
-    wanted = []
+def plan_entries(plan: Plan, trees: Trees) -> tuple[Wanted, ...]:
+    """One for each EFI partition: the server's own loader, else what lies at the fallback place. A
+    mirrored server has two partitions, which may be one file system on an array."""
+    wanted: list[Wanted] = []
     for volume, tree in trees.items():
         program = own_program(tree) or fallback_program(tree)
-        if _GUID.fullmatch(volume.part_uuid) and volume.type_id in ESP_TYPES and program:
-            path = str(program.relative_to(tree))
-            label = _label(tree, program) or host_name or "copied server"
-            wanted.append((volume, path, label))
-    return tuple(
-        Wanted(Program(volume, path), label if not count else f"{label} {count + 1}")
-        for count, (volume, path, label) in enumerate(wanted)
-    )
+        if volume.type_id not in ESP_TYPES or program is None:
+            continue
+        name = _label(tree, program) or plan.source.host_name or "copied server"
+        for disk, number, guid in _partitions(plan, volume):
+            label = f"{name} {len(wanted) + 1}" if wanted else name
+            found = Program(volume, str(program.relative_to(tree)))
+            wanted.append(Wanted(found, label, disk, number, guid))
+    return tuple(wanted)
+
+
+def _partitions(plan: Plan, volume: Volume) -> Iterator[tuple[int, int, str]]:
+    """(disk, number, GUID) of each partition a firmware sees the volume in."""
+    if volume.layered is None:
+        seen = [(volume.disk, volume.number, volume.part_uuid)]
+    else:
+        seen = [
+            (disk, part.number, part.uuid)
+            for disk, number in volume.partitions
+            if disk in range(len(plan.disks))
+            for part in _table(plan, disk)
+            if part.number == number
+        ]
+    yield from (one for one in seen if _GUID.fullmatch(one[2]))
+
+
+def _table(plan: Plan, disk: int) -> tuple[Partition, ...]:
+    table = plan.disks[disk].table
+    return table.partitions if table else ()
 
 
 def _label(tree: Path, program: Path) -> str:
@@ -87,13 +108,13 @@ def register(run: Run, plan: Plan, target: Inventory, trees: Trees) -> Registere
 
     What the firmware refuses is a warning: whether the copy starts without is for the check.
     """
-    wanted = plan_entries(trees, plan.source.host_name)
+    wanted = plan_entries(plan, trees)
     changes: list[Change] = []
     known: list[BootEntry] = []
     warnings: list[str] = []
     try:
         for one in wanted:
-            node = target_node(plan, target, one.program.volume.disk)
+            node = target_node(plan, target, one.disk)
             known.append(_ensure(run, one, node, changes))
         changes += _put_first(run, known)
     except ToolError as error:
@@ -101,16 +122,16 @@ def register(run: Run, plan: Plan, target: Inventory, trees: Trees) -> Registere
             "This machine's firmware took no boot entry for the copy, which then starts by"
             f" EFI/BOOT/BOOTX64.EFI only: {error}"
         )
-    programs = tuple(one.program for one in wanted[: len(known)])
-    return Registered(programs, tuple(changes), tuple(warnings))
+    programs = dict.fromkeys(one.program for one in wanted[: len(known)])
+    return Registered(tuple(programs), tuple(changes), tuple(warnings))
 
 
 def _ensure(run: Run, wanted: Wanted, node: str, changes: list[Change]) -> BootEntry:
     found = read_boot_table(run).find(wanted.partition, wanted.path)
     if found is not None:
         return found
-    volume: Volume = wanted.program.volume
-    create_boot_entry(run, node, volume.number, wanted.label, wanted.path)
+    volume = wanted.program.volume
+    create_boot_entry(run, node, wanted.number, wanted.label, wanted.path)
     made = read_boot_table(run).find(wanted.partition, wanted.path)
     if made is None:
         raise ToolError(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from payload.finish.boot_sector import BIOS_BOOT, SECTOR, ReadDisk
 from payload.model.disk import PartitionTable
 from payload.model.errors import AdaptError
+from payload.model.volume import Layer
 
 CODE_END = 440  # bytes of boot code in sector 0
 _CORE_SECTOR = 0x5C  # in boot.img
@@ -29,6 +30,8 @@ _MODULES = {
     "vfat": "fat",
 }
 _TABLES = {"dos": "part_msdos", "gpt": "part_gpt"}
+_ARRAYS = ("mdraid09", "mdraid1x")
+_LAYERS = {Layer.MD: _ARRAYS, Layer.LVM: ("lvm", *_ARRAYS)}
 # What the menus of the distributions ask for, for a core whose modules are not those beside it.
 _MENU_MODULES = (
     "normal", "configfile", "search", "search_label", "search_fs_file", "linux", "linux16", "chain",
@@ -84,16 +87,20 @@ class Recipe:
     wanted: tuple[str, ...] = ()
 
 
-def plan_recipe(directory: str, uuid: str, kind: str, label: str, *, whole: bool) -> Recipe:
+def plan_recipe(
+    directory: str, uuid: str, kind: str, label: str, layer: Layer | None = None, *, whole: bool
+) -> Recipe:
     """A core that finds its menu by the file system's UUID, whatever number its disk gets.
 
-    `kind` is the file system's, `label` that of the partition table around it. A `whole` core
+    `kind` is the file system's, `label` that of the partition table around it, `layer` what made
+    the volume it is on, an array maybe below a volume group. A `whole` core
     needs no module from the disk. Raises AdaptError for what GRUB cannot read.
     """
     if not uuid or kind not in _MODULES or label not in _TABLES:
         raise AdaptError(f"GRUB cannot search for the {kind or 'unknown'} file system of its menu.")
     config = f"search.fs_uuid {uuid} root\nset prefix=($root){directory}\n"
-    needed = ("biosdisk", _TABLES[label], _MODULES[kind], "search_fs_uuid")
+    layers = _LAYERS[layer] if layer else ()
+    needed = ("biosdisk", _TABLES[label], *layers, _MODULES[kind], "search_fs_uuid")
     return Recipe(directory, config, needed, _MENU_MODULES if whole else ())
 
 

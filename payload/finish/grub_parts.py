@@ -94,7 +94,9 @@ def recipe_for(menu: Menu, table: PartitionTable | None, kit: Kit, trees: Trees)
     """What to make of a kit for a menu within that table. Raises AdaptError."""
     label = table.label if table else ""
     whole = not _goes_with(kit, menu, trees)
-    return plan_recipe(menu.directory, menu.place.uuid, menu.place.kind, label, whole=whole)
+    place = menu.place
+    layer = place.layered.layer if place.layered else None
+    return plan_recipe(menu.directory, place.uuid, place.kind, label, layer, whole=whole)
 
 
 def _goes_with(kit: Kit, menu: Menu, trees: Trees) -> bool:

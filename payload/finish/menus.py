@@ -28,6 +28,8 @@ from payload.system.menu_files import (
 
 Trees = Mapping[Volume, Path]
 
+_LOCKED = frozenset({"crypto_LUKS", "zfs_member", "bcache"})
+_LAYERS = frozenset({"LVM2_member", "linux_raid_member"})
 MENUS = {GRUB_2: "grub.cfg", GRUB_LEGACY: "menu.lst or grub.conf"}  # what each calls them
 
 
@@ -58,7 +60,8 @@ def find_menus(code: BootCode, disk: int, trees: Trees) -> Iterator[Menu]:
             continue
         if code.loader == GRUB_2:
             for directory in (code.directory,) if code.directory else DIRECTORIES:
-                yield from read_menu(GRUB_2, volume, tree, f"{directory}/grub.cfg")
+                for top in tops_of(volume, tree):
+                    yield from read_menu(GRUB_2, volume, top, f"{directory}/grub.cfg")
         for path in {LILO: ("/etc/lilo.conf",), EXTLINUX: SYSLINUX}.get(code.loader, ()):
             yield from read_menu(code.loader, volume, tree, path)
 
@@ -79,6 +82,16 @@ def _called_by_grub(device: str, trees: Trees) -> list[Volume]:
     """The volumes "lvm/vg-root" or "mduuid/0123.." may mean: all, where none is known by it."""
     called = [volume for volume in trees if volume.is_called_by_grub(device)]
     return called or list(trees)
+
+
+def tops_of(volume: Volume, tree: Path) -> Iterator[Path]:
+    """Where a loader's paths begin: at the top of the file system. SUSE's GRUB begins at the
+    subvolume of a btrfs that is mounted by default, which may be a snapshot."""
+    yield tree
+    if volume.kind == "btrfs":
+        yield from sorted(path for path in tree.glob("@*") if path.is_dir())
+        snapshots = [path for path in tree.glob("@/.snapshots/*/snapshot") if path.is_dir()]
+        yield from sorted(snapshots, key=lambda path: path.parent.name.zfill(9), reverse=True)
 
 
 def read_menu(loader: str, volume: Volume, tree: Path, path: str) -> Iterator[Menu]:
@@ -160,12 +173,9 @@ def check_menu(menu: Menu, disk: int, volumes: Sequence[Volume], trees: Trees) -
             f" {'; '.join(faults)}. Repair it at the source and copy again,"
             " or choose another entry at the screen."
         )
-    told = [first.kernel, *first.initrds]
-    checks = [f"the boot menu is on {place.name}", f"{', '.join(told)} there and not empty"]
-    if first.root:
-        checks.append(f"root={first.root} is a file system of the copy")
+    checks = (f"the boot menu is on {place.name}", *way.checks(first))
     broken = [entry.title for entry in others if any(way.faults(entry))]
-    return MenuChecks(tuple(checks), tuple(_about(broken)))
+    return MenuChecks(checks, tuple(_about(broken)))
 
 
 def _about(broken: Sequence[str]) -> Iterator[str]:
@@ -190,23 +200,38 @@ class _Way:
         on = self._volumes_of(entry)
         if not on:
             yield f"no file system of the copy {_wanted(entry)}"
-            return
-        for path in (entry.kernel, *entry.initrds):
+        for path in (entry.kernel, *entry.initrds) if self._are_seen(on) else ():
             if "$" not in path and not any(self._is_filled(volume, path) for volume in on):
                 yield f"{path} is missing or empty"
-        if not _is_there(entry.root, self.volumes):
+        if entry.root and not _is_there(entry.root, self.volumes) and not _hides(self.volumes):
             yield f"no file system of the copy is called {entry.root}"
+
+    def checks(self, entry: Entry) -> Iterator[str]:
+        """What is right about an entry without faults."""
+        on = self._volumes_of(entry)
+        paths = ", ".join((entry.kernel, *entry.initrds))
+        if self._are_seen(on):
+            yield f"{paths} there and not empty"
+        else:
+            yield f"{paths} not looked for: {on[0].name} cannot be looked into"
+        if entry.root and _is_there(entry.root, self.volumes):
+            yield f"root={entry.root} is a file system of the copy"
+        elif entry.root:
+            yield f"root={entry.root} is in what cannot be looked into"
+
+    def _are_seen(self, on: Sequence[Volume]) -> bool:
+        return bool(on) and all(volume in self.trees for volume in on)
 
     def _volumes_of(self, entry: Entry) -> list[Volume]:
         if self.menu.loader == LILO:  # the paths of the running system
             return list(self.trees)
         for word, value in (("UUID", entry.uuid), ("LABEL", entry.label)):
             if value and "$" not in value:
-                return [volume for volume in self.trees if volume.is_called(f"{word}={value}")]
+                return [volume for volume in self.volumes if volume.is_called(f"{word}={value}")]
         if entry.device:
             return _called_by_grub(entry.device, self.trees)
         if entry.number is not None:
-            return [volume for volume in self.trees if self._is_number(volume, entry)]
+            return [volume for volume in self.volumes if self._is_number(volume, entry)]
         return [self.menu.place]
 
     def _is_number(self, volume: Volume, entry: Entry) -> bool:
@@ -215,10 +240,11 @@ class _Way:
     def _is_filled(self, volume: Volume, path: str) -> bool:
         if self.menu.loader == EXTLINUX and not path.startswith("/"):
             path = f"{self.menu.directory}/{path}"
-        tree = self.trees[volume]
+        paths = [path]
         if self.menu.loader == LILO and path.startswith("/boot/"):
-            return _size(tree, path) > 0 or _size(tree, path.removeprefix("/boot")) > 0
-        return _size(tree, path) > 0
+            paths.append(path.removeprefix("/boot"))
+        tops = tops_of(volume, self.trees[volume])
+        return any(_size(top, path) > 0 for top in tops for path in paths)
 
 
 def _wanted(entry: Entry) -> str:
@@ -232,6 +258,13 @@ def _size(tree: Path, path: str) -> int:
         return inside(tree, path).stat().st_size
     except OSError:
         return 0
+
+
+def _hides(volumes: Sequence[Volume]) -> bool:
+    """Whether a file system may be inside what nobody can look into here."""
+    kinds = {volume.kind for volume in volumes}
+    worked_out = any(volume.layered for volume in volumes)
+    return bool(kinds & _LOCKED) or bool(kinds & _LAYERS and not worked_out)
 
 
 def _is_there(root: str, volumes: Sequence[Volume]) -> bool:

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from payload.finish.boot_entry import plan_entries, register
 from payload.finish.volumes import Volume
+from payload.model.disk import Partition, PartitionTable
 from payload.model.errors import ToolError
+from payload.model.volume import Layer
+from payload.model.volume import Volume as LayeredVolume
 from payload.system.boot_entries import parse_boot_table
 from payload.system.command import Completed
 from tests.unit.efi_programs import listing
@@ -151,10 +154,25 @@ def test_a_board_without_a_memory_for_entries_is_told(tmp_path: Path) -> None:
 
 
 def test_labels(tmp_path: Path) -> None:
-    tree = esp(tmp_path / "a", "EFI/redhat/shimx64.efi")
-    assert plan_entries({ESP: tree})[0].label == "redhat"
+    tree, (plan, _) = esp(tmp_path / "a", "EFI/redhat/shimx64.efi"), plan_of("/dev/sda")
+    assert plan_entries(plan, {ESP: tree})[0].label == "redhat"
     (tree / "EFI/redhat/BOOTX64.CSV").write_bytes(listing("shimx64.efi"))
-    assert plan_entries({ESP: tree})[0].label == "debian"
-    (only_fallback,) = plan_entries({ESP: esp(tmp_path / "b", "EFI/BOOT/BOOTX64.EFI")}, "mail")
-    assert (only_fallback.label, only_fallback.path) == ("mail", "\\EFI\\BOOT\\BOOTX64.EFI")
-    assert plan_entries({ESP: esp(tmp_path / "c", "EFI/x/readme.txt")}) == ()
+    assert plan_entries(plan, {ESP: tree})[0].label == "debian"
+    (only,) = plan_entries(plan, {ESP: esp(tmp_path / "b", "EFI/BOOT/BOOTX64.EFI")})
+    assert (only.label, only.path) == ("groupware", "\\EFI\\BOOT\\BOOTX64.EFI")
+    assert plan_entries(plan, {ESP: esp(tmp_path / "c", "EFI/x/readme.txt")}) == ()
+
+
+def test_an_efi_partition_on_an_array_has_an_entry_for_each_member(tmp_path: Path) -> None:
+    plan, _ = plan_of("/dev/sda", "/dev/sdb")
+    for pair, guid in zip(plan.disks, (GUID, SECOND), strict=True):
+        pair.table = PartitionTable("gpt", "", (Partition(2, 0, 0, ESP_TYPE, guid),))
+    array = LayeredVolume("md0", Layer.MD, "", 0)
+    volume = Volume(
+        0, -1, 0, 0, "vfat", type_id=ESP_TYPE, layered=array, partitions=((0, 2), (1, 2))
+    )
+    wanted = plan_entries(plan, {volume: esp(tmp_path, "EFI/debian/shimx64.efi")})
+    assert [(one.label, one.disk, one.number, one.partition) for one in wanted] == [
+        ("debian", 0, 2, GUID),
+        ("debian 2", 1, 2, SECOND),
+    ]

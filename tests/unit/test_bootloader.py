@@ -126,6 +126,31 @@ def test_a_menu_goes_on_in_another_file(tmp_path: Path) -> None:
     assert "/vmlinuz there and not empty" in check_menu(menu, 0, [BOOT], {BOOT: tree}).checks
 
 
+def test_what_nobody_can_look_into_is_no_fault(boot: Path) -> None:
+    menu = boot / "grub/menu.lst"
+    menu.write_text(menu.read_text().replace("/dev/sda5", "UUID=inside"))
+    with pytest.raises(AdaptError, match="is called UUID=inside"):
+        check_legacy(boot)
+    locked = Volume(0, 6, 0, 0, "crypto_LUKS")
+    read = [BootDisk("disk sda", disk(*stage1(1), stage1_5(b"/grub")), TABLE)]
+    report = check_boot(read, [BOOT, locked], {BOOT: boot}, Firmware.BIOS)
+    assert "root=UUID=inside is in what cannot be looked into" in report.checks
+    menu.write_text(menu.read_text().replace("(hd0,0)", "(hd0,6)"))
+    unseen = Volume(0, 7, 0, 0, "a file system of tomorrow")
+    checks = check_boot(read, [BOOT, locked, unseen], {BOOT: boot}, Firmware.BIOS).checks
+    assert any("not looked for: partition 7 of disk 1" in check for check in checks)
+
+
+def test_a_btrfs_may_begin_at_a_snapshot(tmp_path: Path) -> None:
+    place = "@/.snapshots/12/snapshot"
+    cfg = "menuentry x {\n linux /boot/vmlinuz root=UUID=c-root\n}\n"
+    files = {f"{place}/boot/grub2/grub.cfg": cfg, f"{place}/boot/vmlinuz": "k"}
+    volume = Volume(0, 3, 0, 0, "btrfs", "c-root")
+    trees = {volume: write(tmp_path, files)}
+    (menu,) = find_menus(BootCode("GRUB 2", (), "/boot/grub2", 3), 0, trees)
+    assert "/boot/vmlinuz there and not empty" in check_menu(menu, 0, [volume], trees).checks
+
+
 def test_a_second_disk_that_would_not_start_is_told(boot: Path) -> None:
     good = disk(*stage1(1), stage1_5(b"/grub"))
     for other, word in ((disk(*stage1(1)), "stage 1.5 in sector 1"), (good, "bare prompt")):

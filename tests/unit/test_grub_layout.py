@@ -24,6 +24,7 @@ from payload.finish.reinstall import choose_disk
 from payload.finish.volumes import Volume
 from payload.model.disk import MIB, Partition, PartitionTable
 from payload.model.errors import AdaptError
+from payload.model.volume import Layer
 
 OLD = PartitionTable("dos", "0x1", (Partition(1, 63 * SECTOR, MIB, "83"),))
 GPT = PartitionTable(
@@ -115,6 +116,12 @@ def test_the_menu_is_searched_by_uuid_within_its_own_table() -> None:
     assert recipe.needed == ("biosdisk", "part_gpt", "xfs", "search_fs_uuid")
     assert recipe.wanted == ()
     assert "normal" in plan_recipe("/grub", "u-u", "ext3", "dos", whole=True).wanted
+
+
+def test_a_menu_on_a_volume_needs_what_made_the_volume() -> None:
+    recipe = plan_recipe("/grub", "u-u", "ext4", "gpt", Layer.LVM, whole=False)
+    assert {"lvm", "mdraid09", "mdraid1x"} < set(recipe.needed)
+    assert "lvm" not in plan_recipe("/grub", "u-u", "ext4", "gpt", Layer.MD, whole=False).needed
 
 
 @pytest.mark.parametrize(("uuid", "kind"), [("", "ext4"), ("u-u", "f2fs-of-tomorrow"), ("u-u", "")])
