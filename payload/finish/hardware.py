@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from payload.finish.disk_map import map_disks
 from payload.finish.initramfs import Rebuild, plan_rebuild, rebuild_initramfs
+from payload.finish.storage_names import (
+    StorageEdit,
+    apply_edit,
+    find_foreign,
+    plan_storage_names,
+    read_storage_files,
+)
 from payload.finish.volumes import MOUNTABLE, Mount, Volume, mounted_at
 from payload.model.errors import AdaptError
 from payload.model.event import Monitor, Note
@@ -39,7 +47,8 @@ class CopiedSystem:
 
     host: Host
     root: Path
-    volumes: Sequence[Volume]  # but the root
+    partitions: Sequence[Volume]  # all of them
+    beside: Sequence[Volume]  # without the root
     fstab: Sequence[Mount]
     attach: Attach
     changes_of: Callable[[Volume, str], Iterable[Change]]
@@ -51,7 +60,7 @@ class CopiedSystem:
         changes: list[Change] = []
         with ExitStack() as stack:
             for path in _BESIDE:
-                volume = mounted_at(self.volumes, self.fstab, path)
+                volume = mounted_at(self.beside, self.fstab, path)
                 place = inside(self.root, path)
                 if volume is None or volume.kind not in MOUNTABLE or not place.is_dir():
                     continue
@@ -71,35 +80,66 @@ class HardwareAdaptation:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What is to be done."""
+
+    edits: tuple[StorageEdit, ...]
+    rebuild: Rebuild | None
+    warnings: tuple[str, ...]
+
+
 def adapt_to_disks(
-    system: CopiedSystem, plan: Plan, target: Inventory, stale: bool, monitor: Monitor
+    system: CopiedSystem,
+    plan: Plan,
+    source: Inventory,
+    target: Inventory,
+    stale: bool,
+    monitor: Monitor,
 ) -> HardwareAdaptation:
-    """See that the system finds this machine's disks before its root file system is there.
+    """See that the system finds this machine's disks: by their names, and before its root file
+    system is there.
 
     `stale`: files were changed that its initramfs may hold. Raises AdaptError when it would not
     start and nothing helps.
     """
     with system.whole(writable=False):
-        startup = read_startup(system.host.run, [system.root])
-        stale = stale and names_cards(system.root, startup, len(target.cards))
-        rebuild = _plan_rebuild(startup, plan, target, stale)
-    warnings = tuple(_warnings(startup, rebuild, stale))
-    if rebuild is None:
-        return HardwareAdaptation(warnings=warnings)
-    with system.whole(writable=True) as changes:
-        monitor(Note(f"{rebuild.maker} makes the initramfs of the copy anew: {rebuild.why}"))
-        try:
-            done = rebuild_initramfs(system.host.run, system.root, rebuild)
-        except AdaptError as error:
-            if rebuild.vital:
-                raise
-            return HardwareAdaptation(changes, (*warnings, f"{error} The copy starts with it."))
-    return HardwareAdaptation((*changes, *done), warnings)
+        work = _plan(system, plan, source, target, stale)
+    if not work.edits and work.rebuild is None:
+        return HardwareAdaptation(warnings=work.warnings)
+    changes: list[Change] = []
+    warnings = list(work.warnings)
+    with system.whole(writable=True) as of_mounting:
+        changes += of_mounting
+        for edit in work.edits:
+            monitor(Note(f"{edit.path}: {edit.what}"))
+            apply_edit(system.root, edit)
+            changes.append(Change(edit.path, edit.what))
+        if work.rebuild is not None:
+            monitor(Note(f"{work.rebuild.maker} makes the initramfs anew: {work.rebuild.why}"))
+            try:
+                changes += rebuild_initramfs(system.host.run, system.root, work.rebuild)
+            except AdaptError as error:
+                if work.rebuild.vital:
+                    raise
+                warnings.append(f"{error} The copy starts with it.")
+    return HardwareAdaptation(tuple(changes), tuple(warnings))
 
 
-def _plan_rebuild(startup: Startup, plan: Plan, target: Inventory, stale: bool) -> Rebuild | None:
+def _plan(
+    system: CopiedSystem, plan: Plan, source: Inventory, target: Inventory, stale: bool
+) -> _Work:
+    startup = read_startup(system.host.run, [system.root])
+    names = map_disks(plan, source, target, system.partitions, startup.kernel)
+    files = read_storage_files(system.root)
+    bare = startup.start is not None and not startup.start.path
+    edits = plan_storage_names(files, names, bare=bare)
+    stale = stale and names_cards(system.root, startup, len(target.cards))
+    stale = stale or any(edit.is_in_initramfs for edit in edits)
     disks = [target.disk(pair.target.id).hardware.controllers for pair in plan.disks]
-    return plan_rebuild(startup, disks[plan.regions[plan.root].pair], disks, stale)
+    rebuild = plan_rebuild(startup, disks[plan.regions[plan.root].pair], disks, stale)
+    warnings = (*find_foreign(files, names), *_warnings(startup, rebuild, stale))
+    return _Work(edits, rebuild, warnings)
 
 
 def names_cards(root: Path, startup: Startup, cards: int) -> bool:
@@ -132,6 +172,7 @@ def _warnings(startup: Startup, rebuild: Rebuild | None, stale: bool) -> Iterato
         )
     if stale and rebuild is None and startup.start and startup.start.image:
         yield (
-            "The initramfs of the copy still holds the old names of network cards, and nothing"
-            " here could make it anew. The right ones are given again after it has ended."
+            "The initramfs of the copy still holds files as they were at the server (names of"
+            " network cards or of disks), and nothing in the copy could make it anew. Run what"
+            " makes it there if names come out wrong."
         )

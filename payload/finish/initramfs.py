@@ -72,7 +72,9 @@ def plan_rebuild(
         return None
     others = (missing_modules(kernel, startup.held, disk) for disk in disks)
     modules = dict.fromkeys((*missing, *(name for names in others for name in names)))
-    why = f"it lacked {', '.join(missing)}" if missing else "it held network names as they were"
+    why = (
+        f"it lacked {', '.join(missing)}" if missing else "it held files as they were at the server"
+    )
     return Rebuild(kernel, start.image, contents, startup.maker, tuple(modules), bool(missing), why)
 
 

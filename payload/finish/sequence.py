@@ -105,8 +105,10 @@ def finish_copy(
             fstab = parse_fstab((read_inside(root, "/etc/fstab") or b"").decode("latin-1"))
             volumes = name_arrays(volumes, _mdadm_conf(root))
             beside = [one for one in volumes if one != place]
-            system = _system(host, plan, target, root, beside, fstab)
-            disks = adapt_to_disks(system, plan, target, adaptation.initramfs_stale, monitor)
+            system = _system(host, plan, target, root, volumes, beside, fstab)
+            disks = adapt_to_disks(
+                system, plan, source, target, adaptation.initramfs_stale, monitor
+            )
         changes += (*adaptation.changes, *record.changes, *disks.changes)
         changes.append(Change(f"/{MARKER_PATH}", "the marker of this copy"))
         own_var = mounted_at(beside, fstab, "/var")
@@ -227,6 +229,7 @@ def _system(
     plan: Plan,
     target: Inventory,
     root: Path,
+    volumes: Sequence[Volume],
     beside: Sequence[Volume],
     fstab: Sequence[Mount],
 ) -> CopiedSystem:
@@ -236,7 +239,7 @@ def _system(
     def changes_of(volume: Volume, device: str) -> list[Change]:
         return list(_mount_changes(plan, target, volume, device))
 
-    return CopiedSystem(host, root, beside, fstab, attach, changes_of)
+    return CopiedSystem(host, root, volumes, beside, fstab, attach, changes_of)
 
 
 def _mount_changes(plan: Plan, target: Inventory, volume: Volume, device: str) -> Iterator[Change]:
