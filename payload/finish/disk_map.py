@@ -21,6 +21,7 @@ _NAME = re.compile(
     r"(?P<part>p?\d+)?"
 )
 _LINK = re.compile(r"/dev/disk/by-(?P<kind>id|path)/(?P<name>.+?)(?:-part(?P<part>\d+))?")
+_MEMBERS = ("linux_raid_member", "LVM2_member")  # whose UUID is not that of what is on them
 _FAMILY = re.compile(r"[a-z]d(?=[a-z])|xvd|[a-z]+")
 
 
@@ -95,7 +96,8 @@ class DiskMap:
         if found is None or not self.is_stale(spec):
             return spec
         volume = found[0].volumes.get(found[1])
-        return f"UUID={volume.uuid}" if volume and volume.uuid else self.by_name(spec)
+        known = volume is not None and volume.uuid and volume.kind not in _MEMBERS
+        return f"UUID={volume.uuid}" if volume and known else self.by_name(spec)
 
     def by_name(self, spec: str) -> str:
         """The same, but for programs that know kernel names alone."""

@@ -23,7 +23,7 @@ def make_small_system(root: Path) -> None:
         "usr/sbin",
         "var/tmp",
     ):
-        (root / directory).mkdir(parents=True)
+        (root / directory).mkdir(parents=True, exist_ok=True)
     for name in PROGRAMS:
         program = shutil.which(name)
         assert program

@@ -1,0 +1,117 @@
+"""A copy behind another controller: its own files and its initramfs know the disks there."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from payload.finish.initramfs import OLD
+from payload.model.disk import Disk
+from payload.model.errors import AdaptError
+from tests.integration.paper_copy import Copy
+from tests.integration.server_image import (
+    BOOT_UUID,
+    DATA_UUID,
+    ROOT_UUID,
+    ServerImages,
+    make_server,
+    write_tree,
+)
+from tests.integration.small_system import install, make_small_system
+from tests.unit.archives import archive
+
+pytestmark = pytest.mark.root
+
+AHCI = ("pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01",)
+VIRTIO = ("virtio:d00000002v00001AF4", "pci:v00001AF4d00001001sv00001AF4sd00000002bc01sc00i00")
+MODULES = {
+    "lib/modules/6.1/modules.alias": "alias pci:v*d*sv*sd*bc01sc06i01* ahci\n"
+    "alias virtio:d00000002v* virtio_blk\nalias pci:v00001AF4d*sv*sd*bc*sc*i* virtio_pci\n",
+    "lib/modules/6.1/modules.dep": "kernel/drivers/ata/ahci.ko:\nkernel/drivers/scsi/sd_mod.ko:\n"
+    "kernel/drivers/block/virtio_blk.ko: kernel/drivers/virtio/virtio.ko\n"
+    "kernel/drivers/virtio/virtio.ko:\nkernel/drivers/virtio/virtio_pci.ko:\n",
+}
+SIGN = {"conf/initramfs.conf": b"MODULES=dep\n"}
+FOR_AHCI = archive({**SIGN, "k/ahci.ko": b"", "k/sd_mod.ko": b""})
+FOR_ALL = archive({**SIGN, **{f"k/{name}.ko": b"" for name in (
+    "ahci", "sd_mod", "virtio", "virtio_blk", "virtio_pci")}})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> ServerImages:
+    return make_server(tmp_path_factory.mktemp("server"), files=1)
+
+
+@pytest.fixture
+def copy(tmp_path: Path, server: ServerImages) -> Iterator[Copy]:
+    """The server's disks hang on AHCI, those here on virtio; its kernel knows both."""
+    copy = Copy(tmp_path, server)
+    copy.source = replace(copy.source, disks=tuple(_behind(AHCI, copy.source.disks)))
+    copy.target = replace(copy.target, disks=tuple(_behind(VIRTIO, copy.target.disks)))
+    with copy.root(writable=True) as root:
+        write_tree(root, MODULES)
+    with copy.boot() as boot:
+        (boot / "initrd.img-6.1").write_bytes(FOR_AHCI)
+        menu = boot / "grub/grub.cfg"
+        menu.write_text(menu.read_text().replace(f"root=UUID={ROOT_UUID}", "root=/dev/sda6"))
+    yield copy
+
+
+def _behind(controllers: tuple[str, ...], disks: tuple[Disk, ...]) -> Iterator[Disk]:
+    for disk in disks:
+        yield replace(disk, hardware=replace(disk.hardware, controllers=controllers))
+
+
+def give_maker(copy: Copy, script: str = 'cp /next "$4"\n') -> None:
+    with copy.root(writable=True) as root:
+        make_small_system(root)
+        install(root, "usr/sbin/mkinitramfs", script)
+        (root / "etc/initramfs-tools").mkdir()
+        (root / "next").write_bytes(FOR_ALL)
+
+
+def test_names_and_initramfs_are_those_of_this_machine(copy: Copy) -> None:
+    give_maker(copy)
+    done = copy.finish()
+    with copy.root() as root:
+        fstab = (root / "etc/fstab").read_text().splitlines()
+    assert fstab == [
+        f"UUID={ROOT_UUID} / ext4 defaults 0 1",
+        f"UUID={BOOT_UUID} /boot ext4 defaults 0 2",
+        "/dev/vda5 none swap sw 0 0",
+        f"UUID={DATA_UUID} /srv ext4 defaults 0 2",
+    ]
+    with copy.boot() as boot:
+        assert (boot / "initrd.img-6.1").read_bytes() == FOR_ALL
+        assert (boot / f"initrd.img-6.1{OLD}").read_bytes() == FOR_AHCI
+    places = [change.where for change in done.changes]
+    assert {"/etc/fstab", "/boot/grub/grub.cfg", "/boot/initrd.img-6.1"} <= set(places)
+    assert done.marker.changes == done.changes
+    assert f"root=UUID={ROOT_UUID}" in " / ".join(copy.check())
+
+
+def test_a_copy_that_nothing_helps_is_told_with_the_cure(copy: Copy) -> None:
+    with pytest.raises(AdaptError, match=r"does not hold virtio_blk, virtio_pci .* Give the mac"):
+        copy.finish()
+
+
+def test_a_maker_that_fails_where_the_initramfs_is_needed_fails_the_run(copy: Copy) -> None:
+    give_maker(copy, "echo no room >&2; exit 1\n")
+    with pytest.raises(AdaptError, match=r"could not be made anew.*code 1: no room.*unchanged"):
+        copy.finish()
+    with copy.boot() as boot:
+        assert (boot / "initrd.img-6.1").read_bytes() == FOR_AHCI
+
+
+def test_behind_the_same_controller_not_a_byte_of_boot_changes(copy: Copy) -> None:
+    copy.target = replace(copy.target, disks=tuple(_behind(AHCI, copy.target.disks)))
+    give_maker(copy)
+    with copy.disks[0].open("rb") as disk:
+        disk.seek(2048 * 512)
+        before = disk.read(32768 * 512)
+    done = copy.finish()
+    with copy.disks[0].open("rb") as disk:
+        disk.seek(2048 * 512)
+        assert disk.read(32768 * 512) == before
+    assert not [one for one in done.changes if "initrd" in one.where or "fstab" in one.where]
