@@ -92,22 +92,24 @@ def layered_plan() -> tuple[Plan, Inventory]:
             Partition(2, 20 * MIB, 40 * MIB, "8e", file_system=FileSystem("LVM2_member")),
         ),
     )
-    pairs = tuple(
-        DiskPair(
-            PlannedDisk(f"serial:S{name}", "", 1, 1),
-            PlannedDisk(f"serial:T{name}", "", 1, 1),
-            "",
-            table,
-        )
-        for name in "AB"
-    )
+    ends = [[PlannedDisk(f"serial:{side}{name}", "", 1, 1) for side in "ST"] for name in "AB"]
+    pairs = tuple(DiskPair(source, here, "", table) for source, here in ends)
     regions = tuple(
         Region(2 * pair + number - 1, pair, number, part.start, part.size, Method.ALL)
         for pair in (0, 1)
         for number, part in enumerate(table.partitions, 1)
     )
     reference = MachineReference("a")
-    plan = Plan(reference, reference, CopyMode.USED, pairs, regions, 3, volumes=(BOOT_ARRAY, LVM_ROOT), root_volume="vg/root")  # fmt: skip
+    plan = Plan(
+        reference,
+        reference,
+        CopyMode.USED,
+        pairs,
+        regions,
+        root=3,
+        volumes=(BOOT_ARRAY, LVM_ROOT),
+        root_volume="vg/root",
+    )
     return plan, target
 
 
