@@ -68,7 +68,9 @@ class Fetcher:
                 asked.append(self._ask(item))
             if not asked:
                 return
-            self._take(self._channel.receive(PATIENCE), asked.popleft())
+            with self._account.waiting():
+                message = self._channel.receive(PATIENCE)
+            self._take(message, asked.popleft())
 
     def _ask(self, item: Item) -> Asked:
         held = self._held_digest(item, self._buffer[: item.length])

@@ -8,7 +8,7 @@ they are spent, on both machines, and the largest sum of the last while names th
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from time import perf_counter
 
 from payload.model.event import Limiter
@@ -24,6 +24,7 @@ class Effort:
     network: float = 0.0
     target_disk: float = 0.0
     target_processor: float = 0.0
+    waiting: float = 0.0  # of the target, for the source's answers
 
 
 class Account:
@@ -51,33 +52,34 @@ class Account:
         yield
         self._add(Effort(target_processor=perf_counter() - begun))
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around the wait for an answer."""
+        begun = perf_counter()
+        yield
+        self._add(Effort(waiting=perf_counter() - begun))
+
     def source(self, spent: Spent) -> None:
         """What the source said a chunk took."""
         self._add(Effort(spent.disk / 1e6, spent.processor / 1e6, spent.network / 1e6))
 
     def _add(self, more: Effort) -> None:
         with self._lock:
-            old = self._effort
-            self._effort = replace(
-                old,
-                source_disk=old.source_disk + more.source_disk,
-                source_processor=old.source_processor + more.source_processor,
-                network=old.network + more.network,
-                target_disk=old.target_disk + more.target_disk,
-                target_processor=old.target_processor + more.target_processor,
-            )
+            sums = zip(astuple(self._effort), astuple(more), strict=True)
+            self._effort = Effort(*(old + new for old, new in sums))
 
 
 def find_limiter(before: Effort, after: Effort) -> Limiter | None:
     """What was busiest between the two; None when nothing was done."""
+    spent = Effort(*(new - old for new, old in zip(astuple(after), astuple(before), strict=True)))
+    # What the target waits longer than the source works is the way between them: the kernel's
+    # account of a chunk comes with the next one, and does not know of a long way.
+    on_the_way = spent.waiting - spent.source_disk - spent.source_processor
     sums = {
-        Limiter.SOURCE_DISK: after.source_disk - before.source_disk,
-        Limiter.WIRE: after.network - before.network,
-        Limiter.TARGET_DISK: after.target_disk - before.target_disk,
-        Limiter.PROCESSOR: max(
-            after.source_processor - before.source_processor,
-            after.target_processor - before.target_processor,
-        ),
+        Limiter.SOURCE_DISK: spent.source_disk,
+        Limiter.WIRE: max(spent.network, on_the_way),
+        Limiter.TARGET_DISK: spent.target_disk,
+        Limiter.PROCESSOR: max(spent.source_processor, spent.target_processor),
     }
     busiest = max(sums, key=sums.__getitem__)
     return busiest if sums[busiest] > 0 else None

@@ -172,9 +172,9 @@ class _Desk:
         content = self._buffer[: request.length]
         begun = perf_counter()
         holes = self._read(region, request, content)
-        if holes is None:
-            return _later(request)
         was_read = perf_counter()
+        if holes is None:
+            return _later(request, self._spent(was_read - begun, 0.0))
         if region.method is Method.BOOT:
             self._blank_table(region, content)
         digest = digest_of(content)
@@ -237,8 +237,9 @@ class _Desk:
             self._compression.sent(len(chunk.body), network_time)
 
 
-def _later(request: ChunkRequest) -> Chunk:
-    return Chunk(request.region, request.offset, request.length, bytes(32), Encoding.LATER)
+def _later(request: ChunkRequest, spent: Spent) -> Chunk:
+    place = (request.region, request.offset, request.length)
+    return Chunk(*place, bytes(32), Encoding.LATER, spent=spent)
 
 
 def _fault(request: ChunkRequest, region: Region | None, plan: Plan) -> str:

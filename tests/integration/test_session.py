@@ -176,7 +176,8 @@ def test_a_cut_link_carries_on_when_it_is_back(bench, tmp_path, blanks):
         slow_down(second, "eth0")
         source = bench.start(first, SOURCE_ID, [images.system, images.data])
         target = bench.start(second, TARGET_ID, blanks, f"{NO_COUNTDOWN} failover.connections=2")
-        target.wait_for(r"^\[copy\].*\d+%")
+        for machine in (target, source):
+            machine.wait_for(r"^\[copy\].*\d+%, held up by the wire$")
         second.unplug("eth0")
         target.wait_for("calling the source again")
         source.wait_for("Waiting for the target to come back")

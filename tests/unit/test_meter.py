@@ -70,11 +70,13 @@ def test_the_remaining_time_follows_a_new_rate_and_ends_at_nothing() -> None:
         (Effort(target_disk=9, target_processor=5, source_processor=5), Limiter.TARGET_DISK),
         (Effort(target_disk=5, source_processor=9), Limiter.PROCESSOR),
         (Effort(target_disk=5, target_processor=9), Limiter.PROCESSOR),
+        (Effort(waiting=9, source_disk=3, source_processor=2, target_disk=3), Limiter.WIRE),
+        (Effort(waiting=9, source_disk=8, network=2), Limiter.SOURCE_DISK),
         (Effort(), None),
     ],
 )
 def test_the_busiest_is_the_limiter(effort: Effort, limiter: Limiter | None) -> None:
-    before = Effort(100, 100, 100, 100, 100)
+    before = Effort(100, 100, 100, 100, 100, 100)
     after = Effort(*(100 + getattr(effort, name) for name in Effort.__dataclass_fields__))
     assert find_limiter(before, after) is limiter
 
@@ -83,8 +85,8 @@ def test_what_both_machines_spend_is_added_up() -> None:
     account = Account()
     account.source(Spent(1_000_000, 2_000_000, 3_000_000))
     account.source(Spent(1_000_000, 0, 0))
-    with account.target_disk(), account.target_processor():
+    with account.waiting(), account.target_disk(), account.target_processor():
         pass
     effort = account.effort
     assert (effort.source_disk, effort.source_processor, effort.network) == (2.0, 2.0, 3.0)
-    assert 0 < effort.target_processor <= effort.target_disk < 1
+    assert 0 < effort.target_processor <= effort.target_disk <= effort.waiting < 1
