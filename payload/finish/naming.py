@@ -85,6 +85,19 @@ class System:
     rename: Callable[[str, Assignment], str] = lambda path, assignment: path
 
 
+@dataclass(frozen=True)
+class Edit:
+    """New content of one file; `path` is from the copy's root, links resolved.
+
+    With `before` the file had that path, and is renamed.
+    """
+
+    path: str
+    content: bytes
+    what: str
+    before: str = ""
+
+
 def like(old: str, new: str) -> str:
     """A MAC in the letter case of the one it replaces."""
     return new.upper() if old.upper() == old != old.lower() else new

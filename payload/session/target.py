@@ -279,6 +279,8 @@ class TargetSession:
         except LinkError:
             conversation.close()
             raise
+        if is_another_run:
+            self._listen_for_beacons()  # their key is made of both runs
         self._check_receiver(start_over=is_another_run)
 
     def _check_receiver(self, *, start_over: bool) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.finish.adapt import adapt_tree, read_cards, run_adapt
+from payload.finish.adapt import adapt_tree, run_adapt
+from payload.finish.cards import read_cards
 from payload.finish.naming import Assignment
 from payload.model.errors import AdaptError, SettingsError
 from payload.model.machine import Card

@@ -1,5 +1,6 @@
 """Whole systems, one directory each: the tree before, the cards, the tree after, byte by byte."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,52 @@ def test_a_renamed_file_hands_down_its_mode(tmp_path: Path) -> None:
     (network / f"ifcfg-eth-id-{OLD}").chmod(0o640)
     run_adapt(tmp_path / "copy", (case / "cards.json").read_bytes())
     assert (network / f"ifcfg-eth-id-{NEW}").stat().st_mode & 0o7777 == 0o640
+
+
+@pytest.mark.parametrize(("crossed", "told"), [(False, 0), (True, 1)])
+def test_names_of_the_kernel_that_change_places_are_told(
+    tmp_path: Path, crossed: bool, told: int
+) -> None:
+    case = SAMPLES / "15-ifnames-off-two-cards"
+    shutil.copytree(case / "before", tmp_path / "copy")
+    document = json.loads((case / "cards.json").read_text())
+    macs = [nic["mac"] for nic in document["nics"]]
+    document["assign"] = dict(zip(("eth0", "eth1"), macs[::-1] if crossed else macs, strict=True))
+    done = run_adapt(tmp_path / "copy", json.dumps(document).encode())
+    assert len([one for one in done.warnings if "exchange such names" in one]) == told
+    assert done.initramfs_stale
+
+
+def test_a_udev_that_waits_for_a_name_may_exchange_names(tmp_path: Path) -> None:
+    case = SAMPLES / "16-univention"
+    shutil.copytree(case / "before", tmp_path / "copy")
+    done = run_adapt(tmp_path / "copy", (case / "cards.json").read_bytes())
+    assert {card.name: card.mac[-2:] for card in done.cards} == {"eth0": "22", "eth1": "11"}
+    assert done.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "stale"),
+    [("06-rhel6", True), ("11-sles10", False), ("07-rhel5", False), ("01-predictable-name", True)],
+)
+def test_it_is_told_when_the_initramfs_holds_old_files(
+    tmp_path: Path, name: str, stale: bool
+) -> None:
+    shutil.copytree(SAMPLES / name / "before", tmp_path / "copy")
+    cards = (SAMPLES / name / "cards.json").read_bytes()
+    assert run_adapt(tmp_path / "copy", cards).initramfs_stale is stale
+    assert run_adapt(tmp_path / "copy", cards).initramfs_stale is False, "nothing changed"
+
+
+@pytest.mark.parametrize(
+    "text", ["network: {config: disabled}\n", "network:\n  config: disabled\n"]
+)
+def test_cloud_init_that_leaves_the_network_alone_is_left_alone(tmp_path: Path, text: str) -> None:
+    case = SAMPLES / "08-netplan-cloud-init"
+    shutil.copytree(case / "before", tmp_path / "copy")
+    (tmp_path / "copy/etc/cloud/cloud.cfg.d/50-own.cfg").write_text(text)
+    done = run_adapt(tmp_path / "copy", (case / "cards.json").read_bytes())
+    assert not [change for change in done.changes if "/etc/cloud/" in change.where]
 
 
 ASSIGNMENT = Assignment({"eth0": NEW, "san0": NEW}, macs={OLD: NEW}, slots={"0000:03:00.0": NEW})

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.finish.adapt import read_cards, run_adapt
+from payload.finish.adapt import run_adapt
+from payload.finish.cards import read_cards
 from payload.finish.udev_rules import read_rules, rewrite_rules, silence_rules
 from payload.model.machine import Card
 
