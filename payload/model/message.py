@@ -102,8 +102,18 @@ class Welcome:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """One card of the sender, by its permanent MAC, and the addresses it answers at."""
+
+    card: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Alive:
-    """Either way, when nothing else was said for a while."""
+    """Either way, every few seconds: I am here, and these cards of mine have a link."""
+
+    reach: tuple[Reach, ...] = ()
 
 
 @dataclass(frozen=True)

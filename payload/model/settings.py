@@ -187,7 +187,10 @@ KEYS: Mapping[str, Key] = {
         " boot areas and the first MiB of each partition are always read back.",
     ),
     "connections": Key(
-        "connections", _number(1, 16), "1 to 16", "Number of data connections between the two."
+        "connections",
+        _number(1, 16),
+        "1 to 16",
+        "Number of data connections over each link between the two.",
     ),
     "reconnect": Key(
         "reconnect",

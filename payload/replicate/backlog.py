@@ -13,10 +13,10 @@ LIMIT = 32 * BATCH
 
 
 class Backlog:
-    """Filled by so many writers, emptied by one reader."""
+    """Filled by those who joined, emptied by one reader until the last of them left."""
 
-    def __init__(self, writers: int) -> None:
-        self._writers = writers
+    def __init__(self) -> None:
+        self._writers = 0
         self._items: list[Item] = []
         self._changed = threading.Condition()
 
@@ -27,6 +27,11 @@ class Backlog:
                 self._items.append(item)
             if len(self._items) == BATCH:
                 self._changed.notify()
+
+    def join(self) -> None:
+        """One writer more."""
+        with self._changed:
+            self._writers += 1
 
     def leave(self) -> None:
         """One writer less, done or failed."""

@@ -5,8 +5,9 @@ source answers in the order it was asked; anything else ends the connection.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import zstandard
 
@@ -26,10 +27,22 @@ Take = Callable[[], Item | None]  # the chunk to ask for next; None: none at the
 Store = Callable[[Item, memoryview], None]  # write checked content
 
 
-@dataclass(frozen=True)
+class Hand(Protocol):
+    """Gives a thread its chunks, and takes back those it could not do: `work.WorkHand`."""
+
+    def take(self, *, wait: bool) -> Item | None: ...
+
+    def finish(self) -> None: ...
+
+    def give_back(self, items: Iterable[Item]) -> None: ...
+
+
+@dataclass
 class Asked:
+    """One request under way."""
+
     item: Item
-    held: bytes
+    held: bytes = b""
 
 
 class Fetcher:
@@ -59,26 +72,34 @@ class Fetcher:
         self._buffer = aligned_buffer()
         self._decompressor = zstandard.ZstdDecompressor()
 
-    def work(self, take: Take) -> None:
+    def work(self, hand: Hand) -> None:
         """Raises LinkError, PeerError, or TargetDiskError from `store`, SourceDiskError from
-        `put_off`."""
+        `put_off`; what was asked for and did not come is given back before."""
         asked: deque[Asked] = deque()
-        while True:
-            while len(asked) < WINDOW and (item := take()) is not None:
-                asked.append(self._ask(item))
-            if not asked:
-                return
-            with self._account.waiting():
-                message = self._channel.receive(PATIENCE)
-            self._take(message, asked.popleft())
+        try:
+            while self._ask_more(hand, asked):
+                with self._account.waiting():
+                    message = self._channel.receive(PATIENCE)
+                self._take(message, asked[0])
+                asked.popleft()
+                hand.finish()
+        finally:
+            hand.give_back(one.item for one in asked)
 
-    def _ask(self, item: Item) -> Asked:
-        held = self._held_digest(item, self._buffer[: item.length])
+    def _ask_more(self, hand: Hand, asked: deque[Asked]) -> bool:
+        """Fill the window. False when nothing is asked and there is nothing more to ask for."""
+        while len(asked) < WINDOW and (item := hand.take(wait=not asked)) is not None:
+            asked.append(Asked(item))
+            asked[-1].held = self._held_digest(item, self._buffer[: item.length])
+            self._ask(asked[-1])
+        return bool(asked)
+
+    def _ask(self, asked: Asked) -> None:
+        item = asked.item
         region = item.ledger.region.index
         self._channel.send(
-            ChunkRequest(region, item.offset, item.length, held, thorough=item.thorough)
+            ChunkRequest(region, item.offset, item.length, asked.held, thorough=item.thorough)
         )
-        return Asked(item, held)
 
     def _take(self, message: Message, asked: Asked) -> None:
         """Nothing of a chunk that breaks a rule reaches the disk."""

@@ -30,6 +30,7 @@ from payload.replicate.chunks import aligned_buffer, digest_of
 from payload.replicate.crew import work_together
 from payload.replicate.discarding import discard_free
 from payload.replicate.fetching import Fetcher, Take
+from payload.replicate.lanes import FindLinks, Lanes, OpenData
 from payload.replicate.ledger import Item, Ledger, State
 from payload.replicate.limiter import Account
 from payload.replicate.meter import Meter
@@ -37,6 +38,7 @@ from payload.replicate.schedule import Schedule
 from payload.replicate.sender import Line
 from payload.replicate.tables import rehearse_table
 from payload.replicate.target_disk import TargetDisk
+from payload.replicate.work import Work
 from payload.system.host import Host
 
 
@@ -48,15 +50,12 @@ class Control(Protocol):
     def receive(self, timeout: float | None) -> Message: ...
 
 
-OpenData = Callable[[], Line]  # another data connection; raises LinkError
-
-
 class Receiver:
     """One copy, from the first write to the sealed disks.
 
-    `connections` is the number of data connections, and of threads that verify; when there are more
-    disks than that, each gets one. Memory: 41 MiB for each TiB of content, a MiB for each disk, and
-    some MiB for each connection.
+    `connections` is the number of data connections over each link, and of threads that verify;
+    when there are more disks than that, each gets one. Memory: 41 MiB for each TiB of content, a
+    MiB for each disk, and some MiB for each connection.
     """
 
     def __init__(
@@ -175,28 +174,31 @@ class Receiver:
 
     # --- content
 
-    def fetch(self, open_data: OpenData) -> None:
+    def fetch(self, open_data: OpenData, find_links: FindLinks = tuple) -> None:
         """Fetch and write what is missing of all but the heads; begin to read it back.
 
-        Raises LinkError when a connection broke: call again. Raises TargetDiskError at the first
-        write that fails, PeerError, and VerifyError.
+        `open_data` opens a connection over the first link; `find_links` is asked again and again
+        for further ones. Raises LinkError when the last link broke: call again. Raises
+        TargetDiskError at the first write that fails, PeerError, and VerifyError.
         """
-        self._fetch(open_data, self._workers, head=False)
+        self._fetch(open_data, find_links, self._workers, head=False)
 
     def write_heads(self, open_data: OpenData) -> None:
         """Fetch, write and prove the first chunk of each region. Boot areas are kept for `seal`.
         Raises as `fetch` and `verify` do."""
-        self._fetch(open_data, 1, head=True)
+        self._fetch(open_data, tuple, 1, head=True)
         self._prove(head=True)
 
-    def _fetch(self, open_data: OpenData, connections: int, *, head: bool) -> None:
+    def _fetch(
+        self, open_data: OpenData, find_links: FindLinks, connections: int, *, head: bool
+    ) -> None:
         for disk in self._disks:
             disk.drop_cache()  # what is found to be equal counts as read from the medium
         schedule = self._schedule(self._ledgers, State.MISSING, head=head)
         total = sum(ledger.size for ledger in self._ledgers)
         meter = Meter("copy", total, self._all_done(), self._account, self._monitor)
 
-        backlog = Backlog(connections)
+        backlog = Backlog()
 
         def done(item: Item, chunk: Chunk) -> None:
             schedule.done(item)
@@ -204,27 +206,22 @@ class Receiver:
             if not head and chunk.encoding is not Encoding.SAME:
                 self._hand_over(item, backlog)
 
-        with ExitStack() as stack:
-            channels = [_opened(stack, open_data) for _ in range(connections)]
-            fetchers = [
-                Fetcher(
-                    line,
-                    self._held,
-                    self._store,
-                    self._clear,
-                    done,
-                    schedule.put_off,
-                    self._account,
-                )
-                for line in channels
-            ]
-            work_together(
-                [
-                    *(partial(_write, fetcher, schedule.hand(), backlog) for fetcher in fetchers),
-                    lambda: self._prove_behind(backlog),
-                ],
-                lambda: _interrupt(schedule, channels),
+        def fetcher(line: Line) -> Fetcher:
+            return Fetcher(
+                line,
+                self._held,
+                self._store,
+                self._clear,
+                done,
+                schedule.put_off,
+                self._account,
             )
+
+        lanes = Lanes(Work(schedule), fetcher, connections, backlog, self._monitor)
+        lanes.add(open_data)
+        lanes.crew.start(lambda: self._prove_behind(backlog))
+        lanes.crew.start(lambda: lanes.look_for_more(find_links))
+        lanes.crew.wait()
 
     def _schedule(self, ledgers: Sequence[Ledger], state: State, *, head: bool) -> Schedule:
         labels = [pair.source.label for pair in self._plan.disks]
@@ -380,22 +377,3 @@ def _target_disk(host: Host, plan: Plan, index: int, inventory: Inventory) -> Ta
     disk = inventory.disk(pair.target.id)
     blank = disk.content is not None and disk.content.blank
     return TargetDisk(host, disk.hardware, pair, blank=blank)
-
-
-def _opened(stack: ExitStack, open_data: OpenData) -> Line:
-    channel = open_data()
-    stack.callback(channel.close)
-    return channel
-
-
-def _write(fetcher: Fetcher, take: Take, backlog: Backlog) -> None:
-    try:
-        fetcher.work(take)
-    finally:
-        backlog.leave()
-
-
-def _interrupt(schedule: Schedule, channels: Sequence[Line]) -> None:
-    schedule.stop()
-    for channel in channels:
-        channel.close()

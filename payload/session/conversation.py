@@ -1,17 +1,19 @@
 """A control connection with a heartbeat: what is said is queued, silence is noticed.
 
 A reader thread empties the channel, so a peer is never blocked by our being busy with disks, and
-a heartbeat thread says `Alive` while there is nothing else to say.
+a heartbeat thread says `Alive`, with where this machine can be reached. The peer's is kept apart
+from what is said: it may change at any time and is nobody's turn.
 """
 
 import contextlib
 import queue
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from payload.model.errors import LinkError, PeerError, StoppedError
-from payload.model.message import Alive, Message, Stop
+from payload.model.message import Alive, Message, Reach, Stop
 
 HEARTBEAT = 5.0  # seconds
 LAST_WORD = 1.0  # seconds for what a peer said before it hung up
@@ -33,10 +35,17 @@ class Line(Protocol):
 class Conversation:
     """Owns the channel: close the conversation, never the channel."""
 
-    def __init__(self, channel: Line, card: str = "") -> None:
-        """`card` is the permanent MAC of our end of the wire."""
+    def __init__(
+        self,
+        channel: Line,
+        card: str = "",
+        own_reach: Callable[[], tuple[Reach, ...]] = tuple,
+    ) -> None:
+        """`card` is the permanent MAC of our end of the wire; `own_reach` is told to the peer."""
         self.channel = channel
         self.card = card
+        self.reach: tuple[Reach, ...] = ()  # the peer's, as it said last
+        self._own_reach = own_reach
         self.peer_id = channel.peer_id
         self._inbox: queue.Queue[Message | PeerError] = queue.Queue(maxsize=256)
         self._closed = threading.Event()
@@ -45,19 +54,21 @@ class Conversation:
             threading.Thread(target=work, name=f"control {work.__name__}", daemon=True).start()
 
     def _listen(self) -> None:
-        while not self._closed.is_set():
+        while True:  # until the channel ends; it also does when we close it
             try:
                 message = self.channel.receive(SILENCE)
             except PeerError as error:
                 self._inbox.put(error)
                 return
-            if not isinstance(message, Alive):
+            if isinstance(message, Alive):
+                self.reach = message.reach
+            else:
                 self._inbox.put(message)
 
     def _beat(self) -> None:
         while not self._closed.wait(HEARTBEAT):
             try:
-                self.channel.send(Alive())
+                self.channel.send(Alive(self._own_reach()))
             except PeerError:
                 return  # the reader tells the same, with the cause
 

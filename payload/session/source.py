@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from payload.connect.beacons import Beaconing
 from payload.connect.discovery import Discovery
 from payload.connect.pairing import Listener, local_card
+from payload.connect.ways import own_reach
 from payload.model.errors import FailoverError, LinkError, PeerError
 from payload.model.message import (
     Attach,
@@ -18,6 +19,7 @@ from payload.model.message import (
     Hello,
     MapRequest,
     Message,
+    Reach,
     Stop,
     Welcome,
 )
@@ -61,9 +63,11 @@ class Reception:
         threading.Thread(target=self._receive, name="reception", daemon=True).start()
 
     def open_session(self, sender: Sender) -> str:
-        """From now on data channels that know the returned secret are served."""
+        """From now on data channels that know the returned secret are served. It stays the same
+        as long as the sender does: the copy may go on while its conversation is lost."""
         with self._lock:
-            self._session, self._sender = secrets.token_hex(16), sender
+            if self._sender is not sender:
+                self._session, self._sender = secrets.token_hex(16), sender
             return self._session
 
     def _receive(self) -> None:
@@ -154,7 +158,7 @@ class SourceSession:
 
     def _greet(self, channel: Channel, hello: Hello) -> Acquaintance | None:
         """Answer a Hello with ours. A caller that cannot be believed is told so and let go."""
-        conversation = Conversation(channel, self._card(channel))
+        conversation = Conversation(channel, self._card(channel), self._reach)
         try:
             acquaintance = judge(self._context, conversation, hello)
             conversation.send(own_hello(self._context, conversation.card))
@@ -167,6 +171,9 @@ class SourceSession:
 
     def _card(self, channel: Channel) -> str:
         return local_card(channel, self._context.host.links)
+
+    def _reach(self) -> tuple[Reach, ...]:
+        return own_reach(self._context.host.links, self._context.settings)
 
     def agree(self) -> Outcome:
         return agree(self._context)
@@ -238,7 +245,7 @@ class SourceSession:
         """The link is back: the same plan, confirmed by both, without another countdown."""
         context = self._context
         assert self._sender is not None
-        conversation = Conversation(channel, self._card(channel))
+        conversation = Conversation(channel, self._card(channel), self._reach)
         context.control, context.peer = conversation, hello
         try:
             check_peer(context)

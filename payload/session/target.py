@@ -1,21 +1,23 @@
 """What the target does: call, agree, fetch, prove, finish. The only role that writes to disks."""
 
 import contextlib
+import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
 from payload.connect.beacons import Listening
 from payload.connect.discovery import Candidate, Discovery
 from payload.connect.pairing import call, local_card
+from payload.connect.ways import Pair, Ways, own_reach
 from payload.finish.reinstall import make_it_start
 from payload.finish.sequence import FinishResult, finish_copy
 from payload.model.errors import HoleError, LinkError, PeerError
 from payload.model.event import Event, Progress, Stage
-from payload.model.message import Attach, Doing, Final, Hello, Welcome
+from payload.model.message import Attach, Doing, Final, Hello, Reach, Welcome
 from payload.model.network import Arrival
 from payload.model.report import BootLoaderReport, Report, Result
 from payload.model.role import Role
@@ -63,6 +65,9 @@ class TargetSession:
         self._copy_id = uuid.uuid4().hex
         self._address: Candidate | None = None
         self._listening: Listening | None = None
+        self._ways: Ways | None = None
+        self._reach: tuple[Reach, ...] = ()  # the source's, as it said last
+        self._speaking = threading.Lock()  # who holds it has the control conversation to itself
 
     # --- connect
 
@@ -133,12 +138,15 @@ class TargetSession:
         self._discovery.recognise(channel.peer_id)
         card = local_card(channel, self._context.host.links)
         channel.send(own_hello(self._context, card, resume))
-        conversation = Conversation(channel, card)
+        conversation = Conversation(channel, card, self._own_reach)
         answer = conversation.receive(GREETING)
         if isinstance(answer, Hello):
             return conversation, answer
         conversation.close()
         raise PeerError(f"The source answered {type(answer).__name__} to our Hello.")
+
+    def _own_reach(self) -> tuple[Reach, ...]:
+        return own_reach(self._context.host.links, self._context.settings)
 
     def _call(self, candidate: Candidate) -> Channel:
         return call(
@@ -163,10 +171,16 @@ class TargetSession:
             while self._steps:
                 self._steps[0]()
                 self._steps.popleft()
+                self._check_control()
         except LinkError as error:
             context.warn(f"{error} What is on the target's disks stays; calling the source again.")
             return Outcome.LINK_LOST
         return Outcome.COPIED
+
+    def _check_control(self) -> None:
+        """Raise what ended the conversation: the next step, or the end, needs it."""
+        while self._context.link.ended:
+            self._context.link.poll(0)
 
     def _begin(self) -> None:
         context = self._context
@@ -209,7 +223,10 @@ class TargetSession:
 
     def _fetch(self) -> None:
         assert self._receiver is not None
-        self._receiver.fetch(self._open_data)
+        peer_id = self._context.other.inventory.machine.id
+        links, settings = self._context.host.links, self._context.settings
+        self._ways = Ways(links, settings, self._credentials, peer_id)
+        self._receiver.fetch(self._open_data, self._find_links)
 
     def _fetch_heads(self) -> None:
         assert self._receiver is not None
@@ -223,8 +240,40 @@ class TargetSession:
     def _open_data(self) -> Channel:
         """Another connection to the same source, attached to this session. Raises LinkError."""
         channel = self._call(self._candidate())
+        if self._ways is not None:
+            self._ways.took(channel, self._reach)
         channel.send(Attach(self._session))
         return channel
+
+    def _open_over(self, pair: Pair) -> Channel:
+        """The same over that link. Raises LinkError."""
+        assert self._ways is not None
+        channel = self._ways.open(pair)
+        channel.send(Attach(self._session))
+        return channel
+
+    def _find_links(self) -> Iterator[Callable[[], Channel]]:
+        """Further links to the source, looked for every second while content is fetched."""
+        assert self._ways is not None
+        self._keep_control()
+        self._reach = self._context.link.reach or self._reach
+        for pair in self._ways.look(self._reach):
+            self._context.note(f"The copy also runs over network card {pair.own} now.")
+            yield partial(self._open_over, pair)
+
+    def _keep_control(self) -> None:
+        """The conversation may have run over a link that is lost, while others carry the copy. It
+        is taken up again over one of those, and the copy goes on meanwhile."""
+        context = self._context
+        if not context.link.ended:
+            return
+        try:
+            self._check_control()
+        except LinkError as error:
+            context.warn(f"{error} The copy goes on over the other link; calling the source again.")
+        with self._speaking, contextlib.suppress(LinkError):  # tried again at the next look
+            self._resume(during_copy=True)
+            context.note("The source answers again.")
 
     def _candidate(self) -> Candidate:
         """Where the peer is now: its address may have changed with the link."""
@@ -234,7 +283,9 @@ class TargetSession:
                 self._address = candidate
         if self._address is None:
             raise LinkError("The source is not in sight.")
-        return self._address
+        told = self._ways.addresses() if self._ways is not None else ()
+        addresses = dict.fromkeys((*self._address.addresses, *told))
+        return replace(self._address, addresses=tuple(addresses))
 
     def _tell_both(self, event: Event) -> None:
         """Our own screen, and the source's: its administrator may stand there."""
@@ -243,8 +294,13 @@ class TargetSession:
             self._say(Doing(progress=event))
 
     def _say(self, doing: Doing) -> None:
-        with contextlib.suppress(PeerError):  # the work notices a lost link where it needs one
-            self._context.link.send(doing)
+        if not self._speaking.acquire(blocking=False):  # what is said now is not for in between
+            return
+        try:
+            with contextlib.suppress(PeerError):  # a lost link is noticed where it is needed
+                self._context.link.send(doing)
+        finally:
+            self._speaking.release()
 
     # --- reconnect
 
@@ -263,12 +319,15 @@ class TargetSession:
             return Outcome.LINK_BACK
         raise LinkError(f"The source did not answer for {context.settings.reconnect} seconds.")
 
-    def _resume(self) -> None:
+    def _resume(self, *, during_copy: bool = False) -> None:
         """The same machine with the same plan, confirmed by both, and the very disks that it is
         for. A source that was started anew counts down anew, and may hold other content."""
         context = self._context
         conversation, hello = self._greet(self._candidate(), resume=context.agreed.digest)
         is_another_run = hello.run != context.other.run
+        if during_copy and is_another_run:  # the data connections end too, and all begins anew
+            conversation.close()
+            raise LinkError("The source was started anew.")
         context.control, context.peer = conversation, hello
         try:
             check_peer(context)
@@ -281,7 +340,8 @@ class TargetSession:
             raise
         if is_another_run:
             self._listen_for_beacons()  # their key is made of both runs
-        self._check_receiver(start_over=is_another_run)
+        if not during_copy:
+            self._check_receiver(start_over=is_another_run)
 
     def _check_receiver(self, *, start_over: bool) -> None:
         receiver = self._receiver

@@ -114,6 +114,11 @@ class Channel:
                 raise
 
     @property
+    def closed(self) -> bool:
+        """True once `close` was called."""
+        return self._closing.is_set()
+
+    @property
     def network_time(self) -> float:
         """Seconds in which bytes of ours were under way and nothing but the network held them up:
         neither had the other end no room for more, nor was there nothing to send. Counted by the

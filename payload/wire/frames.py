@@ -76,7 +76,7 @@ _SHAPES = (
     Shape(7, Doing, 64 * KIB),
     Shape(8, Attach, 4 * KIB),
     Shape(9, Welcome, 4 * KIB),
-    Shape(10, Alive, 4 * KIB),
+    Shape(10, Alive, 16 * KIB),
     Shape(11, Final, 16 << 20),
     Shape(12, ChunkRequest, REQUEST.size + DIGEST_SIZE),
     Shape(13, Chunk, CHUNK.size + HOLES_LIMIT * HOLE.size + BODY_LIMIT),

@@ -147,9 +147,9 @@ def copy_once(bench: Bench, server: list[Path], targets: list[Path]) -> tuple[Re
         return source.report(), target.report()
 
 
-def slow_down(machine: Machine, card: str) -> None:
-    """A wire of 8 Mbit/s, so that there is a middle to cut the copy in."""
-    shape = ["qdisc", "add", "dev", card, "root", "tbf", "rate", "8mbit", "burst", "64kb"]
+def slow_down(machine: Machine, card: str, rate: str = "8mbit") -> None:
+    """A slow wire, so that there is a middle to cut the copy in."""
+    shape = ["qdisc", "add", "dev", card, "root", "tbf", "rate", rate, "burst", "64kb"]
     tc = [*shape, "latency", "50ms"]
     subprocess.run(["tc", "-n", machine.name, *tc], check=True)
     port = machine._port(card)

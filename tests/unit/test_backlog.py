@@ -14,7 +14,8 @@ def items(count: int) -> list[Item]:
 
 
 def test_a_batch_is_taken_in_the_order_of_writing() -> None:
-    backlog = Backlog(1)
+    backlog = Backlog()
+    backlog.join()
     wanted = items(BATCH)
     for item in wanted:
         backlog.add(item)
@@ -22,7 +23,9 @@ def test_a_batch_is_taken_in_the_order_of_writing() -> None:
 
 
 def test_the_reader_waits_for_a_batch_and_no_longer_than_writers_write() -> None:
-    backlog = Backlog(2)
+    backlog = Backlog()
+    backlog.join()
+    backlog.join()
     taken: list[list[Item]] = []
     reader = threading.Thread(target=lambda: taken.append(backlog.take()))
     reader.start()
@@ -36,7 +39,8 @@ def test_the_reader_waits_for_a_batch_and_no_longer_than_writers_write() -> None
 
 
 def test_memory_is_bounded() -> None:
-    backlog = Backlog(1)
+    backlog = Backlog()
+    backlog.join()
     for item in items(LIMIT + 100):
         backlog.add(item)
     assert len(backlog.take()) == LIMIT

@@ -21,6 +21,7 @@ from payload.replicate.fetching import WINDOW, Fetcher
 from payload.replicate.ledger import Item, Ledger, State
 from payload.replicate.limiter import Account
 from payload.replicate.schedule import Schedule
+from payload.replicate.work import Work
 from tests.memory_line import line_pair, serve_in_thread
 
 SECTOR = 512
@@ -75,7 +76,7 @@ class Desk:
             fetcher = Fetcher(
                 line, lambda *_: held, self.store, self.clear, done, schedule.put_off, Account()
             )
-            fetcher.work(schedule.hand())
+            fetcher.work(Work(schedule).hand())
         finally:
             line.close()
 
@@ -146,7 +147,7 @@ def test_several_requests_are_under_way_but_not_more() -> None:
 
     def work() -> None:
         with pytest.raises(LinkError):
-            fetcher.work(schedule.hand())
+            fetcher.work(Work(schedule).hand())
 
     thread = threading.Thread(target=work)
     thread.start()

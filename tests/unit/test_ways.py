@@ -1,203 +1,64 @@
-"""What each name of a system is good for, from what all its files say together."""
-
-from pathlib import Path
+"""Which pairs of cards are links worth using."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from payload.finish.adapt import run_adapt
-from payload.finish.ifcfg import read_ifcfg, read_routes
-from payload.finish.keyfiles import read_keyfile
-from payload.finish.naming import Interface
-from payload.finish.netplan import read_netplan
-from payload.finish.networkd import read_netdev, read_network
-from payload.finish.ways import DOMAIN, SAN, read_goals, read_names, summarise
-from payload.model.errors import AdaptError
+from payload.connect.discovery import Address
+from payload.connect.ways import LIMIT, Pair, choose_pairs, fresh_ends, possible_pairs
+from payload.model.machine import Card
+from payload.model.message import Reach
 
-MAC = "00:1a:64:6c:11:0e"
+CARDS = (Card("eth0", "a0", carrier=True), Card("eth1", "a1", carrier=True), Card("eth2", "a2"))
 
 
-def put(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
+def pairs(words: str) -> list[Pair]:
+    return [Pair(word[0], word[1]) for word in words.split()]
 
 
-INTERFACES = """\
-iface eth0 inet static
-    address 192.0.2.10/24
-    gateway 192.0.2.1
-iface eth1 inet static
-    address 10.0.0.10
-    netmask 255.255.255.0
-iface eth2 inet dhcp
-"""
+def test_every_card_with_a_link_meets_every_card_of_the_peer() -> None:
+    reach = (Reach("b0", ("192.0.2.1", "2001:db8::1", "fe80::1")), Reach("b1", ()))
+    found = possible_pairs(CARDS, (*reach, Reach("b2", ("fe80::2",))), 10000)
+    assert set(found) == {Pair(own, peer) for own in ("eth0", "eth1") for peer in ("b0", "b2")}
+    assert found[Pair("eth1", "b0")] == tuple(
+        Address(host, 10000, "eth1") for host in ("fe80::1", "2001:db8::1", "192.0.2.1")
+    )
+
+
+def test_a_peer_that_tells_very_much_is_cut_short() -> None:
+    reach = tuple(Reach(f"b{n}", tuple(f"fe80::{n}:{k}" for k in range(99))) for n in range(99))
+    found = possible_pairs(CARDS[:1], reach, 10000)
+    assert len(found) == 16 and {len(addresses) for addresses in found.values()} == {4}
 
 
 @pytest.mark.parametrize(
-    ("files", "goal"),
+    ("answered", "used", "waiting", "chosen"),
     [
-        ({"etc/iscsi/nodes/iqn.2001-04.org.example:a/10.0.0.1,3260,1/default": ""}, SAN),
-        ({"var/lib/iscsi/nodes/iqn.a/10.0.0.1,3260": ""}, SAN),
-        ({"etc/fstab": "10.0.0.1:/spool /var/spool nfs defaults 0 0\n"}, SAN),
-        ({"etc/fstab": "//10.0.0.1/share /srv cifs defaults 0 0\n"}, SAN),
-        ({"etc/fstab": "nas:/x /x nfs4 ro 0 0\n", "etc/hosts": "10.0.0.1 nas.example nas\n"}, SAN),
-        (
-            {
-                "etc/univention/base.conf": "ldap/master: master.example.org\n"
-                "hosts/static/10.0.0.1: master.example.org master\n"
-            },
-            DOMAIN,
-        ),
-        ({"etc/ldap/ldap.conf": "#URI x\nURI ldaps://10.0.0.1:7636/\n"}, DOMAIN),
-        ({"etc/krb5.conf": "[realms]\n  kdc = 10.0.0.1:88\n"}, DOMAIN),
+        ("AX BY", "AX", True, "BY"),  # two cables
+        ("AX AY BX BY", "AX", False, "BY"),  # all in one switch: one pair for each card
+        ("AY BX", "AX", True, ""),  # something better may answer yet
+        ("AY", "AX", False, "AY"),  # one card of ours to two of theirs
+        ("BX", "AX", False, "BX"),  # two cards of ours to one of theirs
+        ("AX BY", "", False, "AX BY"),
+        ("AX", "AX", False, ""),
+        ("", "AX", False, ""),
+        ("BY CZ DW EV", "AX", False, "BY CZ DW"),  # LIMIT
     ],
 )
-def test_a_way_is_found_by_its_network(tmp_path: Path, files: dict[str, str], goal: str) -> None:
-    names = read_names(put(tmp_path, {"etc/network/interfaces": INTERFACES, **files}))
-    assert names.ways == {"eth1": (f"{goal} (10.0.0.1)",)}
-    assert names.addressed == ("eth0", "eth1", "eth2")
+def test_fresh_cards_are_worth_a_link(answered: str, used: str, waiting: bool, chosen: str) -> None:
+    assert choose_pairs(pairs(answered), pairs(used), waiting=waiting) == pairs(chosen)
 
 
-def test_what_no_network_holds_lies_behind_the_gateway(tmp_path: Path) -> None:
-    files = {"etc/network/interfaces": INTERFACES, "etc/fstab": "far.example:/x /x nfs ro 0 0\n"}
-    assert read_names(put(tmp_path, files)).ways == {"eth0": (f"{SAN} (name unknown)",)}
+some_pairs = st.sets(st.builds(Pair, st.sampled_from("ABC"), st.sampled_from("XYZ")), max_size=5)
 
 
-def test_the_server_itself_is_no_goal(tmp_path: Path) -> None:
-    files = {
-        "etc/hostname": "master\n",
-        "etc/hosts": "127.0.1.1 alias\n",
-        "etc/univention/base.conf": "ldap/master: master.example.org\n",
-        "etc/fstab": "alias:/x /x nfs ro 0 0\n#10.0.0.1:/a /a nfs ro 0 0\n/dev/sda1 / ext4 ro 0 1",
-    }
-    assert read_goals(put(tmp_path, files)) == []
-
-
-def test_a_way_without_a_card_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    rule = 'SUBSYSTEM=="net", ATTR{address}=="00:1a:64:6c:11:0e", NAME="eth0"\n'
-    files = {
-        "etc/network/interfaces": INTERFACES,
-        "etc/fstab": "10.0.0.1:/spool /var/spool nfs defaults 0 0\n",
-        "etc/udev/rules.d/70-persistent-net.rules": rule,
-    }
-    put(tmp_path, files)
-    nics = b'{"nics": [{"mac": "00:50:56:9a:00:11"}]}'
-    with pytest.raises(
-        AdaptError, match=r"no card for eth1, which leads to the SAN \(10\.0\.0\.1\)"
-    ):
-        run_adapt(tmp_path, nics)
-    assert (tmp_path / "etc/udev/rules.d/70-persistent-net.rules").read_text() == rule
-    two = b'{"nics": [{"mac": "00:50:56:9a:00:11"}, {"mac": "00:50:56:9a:00:22"}]}'
-    done = run_adapt(tmp_path, two)
-    assert {card.name: card.mac[-2:] for card in done.cards if card.mac} == {
-        "eth0": "11",
-        "eth1": "22",
-    }
-    assert done.initramfs_stale
-
-
-def test_stacked_interfaces_need_the_cards_below_and_their_tags() -> None:
-    names = summarise(
-        [
-            Interface("bond0", lower=("eth0", "eth1")),
-            Interface("bond0.100", addresses=("192.0.2.10/24",), gateways=("192.0.2.1",)),
-            Interface("br0", lower=("eth2",), dynamic=True),
-            Interface("storage", lower=("eth3",), vlan=7, addresses=("10.0.0.10/24",)),
-            Interface("eth3", addresses=("198.51.100.1/24",)),
-            Interface("eth4"),
-            Interface("wlan0", dynamic=True),
-        ],
-        [(SAN, "10.0.0.9")],
-    )
-    assert names.addressed == ("eth0", "eth1", "eth3", "eth2")
-    assert names.configured == ("eth4",)
-    assert names.vlans == {"eth0": (100,), "eth1": (100,), "eth2": (0,), "eth3": (0, 7)}
-    assert names.ways == {"eth3": (f"{SAN} (10.0.0.9)",)}
-
-
-def test_interfaces_on_each_other_in_a_circle_end() -> None:
-    names = summarise([Interface("br0", lower=("br1",)), Interface("br1", lower=("br0",))])
-    assert names.addressed == ()
-
-
-def test_a_card_known_by_its_mac_alone_has_that_for_a_name() -> None:
-    names = summarise([Interface("", mac=MAC, addresses=("192.0.2.10/24",))])
-    assert (names.addressed, names.macs) == ((MAC,), {MAC: MAC})
-
-
-def test_files_that_tie_the_same_card_mean_one_interface() -> None:
-    told = [Interface("lan0", mac=MAC), Interface("", mac=MAC, dynamic=True, key="uuid")]
-    names = summarise([*told, Interface("vlan7", lower=("uuid",), vlan=7, dynamic=True)])
-    assert names.addressed == ("lan0",)
-    assert names.vlans == {"lan0": (0, 7)}
-
-
-def test_netplan_in_full() -> None:
-    text = """
-network:
-  ethernets:
-    first: {match: {macaddress: "00:1A:64:6C:11:0E"}, set-name: lan0, dhcp6: yes}
-    second: {match: {name: ens4}}
-  bonds:
-    bond0: {interfaces: [first, second], addresses: [192.0.2.10/24], gateway4: 192.0.2.1}
-  vlans:
-    mgmt: {id: 9, link: bond0, addresses: [10.0.0.1/8]}
-"""
-    names = summarise(read_netplan(text.encode()))
-    assert names.macs == {"lan0": MAC}
-    assert names.addressed == ("ens4", "lan0")
-    assert names.vlans == {"ens4": (0, 9), "lan0": (0, 9)}
-
-
-def test_networkd_in_full() -> None:
-    network = b"""
-[Match]
-Name=eth0
-[Network]
-VLAN=mgmt
-Bridge=br0
-[Route]
-Destination=10.0.0.0/8
-Gateway=192.0.2.9
-[Route]
-Gateway=192.0.2.1
-"""
-    told = read_network(network)
-    assert told[0].gateways == ("192.0.2.1",)
-    told += read_netdev(b"[NetDev]\nName=mgmt\nKind=vlan\n[VLAN]\nId=7\n")
-    told += [Interface("mgmt", addresses=("192.0.2.10/24",))]
-    names = summarise(told)
-    assert (names.addressed, names.vlans) == (("eth0",), {"eth0": (7,)})
-
-
-def test_networkmanager_in_full() -> None:
-    vlan = b"[connection]\nuuid=b\ntype=vlan\ninterface-name=san\n[vlan]\nparent=a\nid=5\n"
-    base = (
-        b"[connection]\nuuid=a\ntype=ethernet\ncontroller=br0\n"
-        b"[ethernet]\nmac-address=00:1A:64:6C:11:0E\n"
-    )
-    bridge = (
-        b"[connection]\nuuid=c\ntype=bridge\ninterface-name=br0\n"
-        b"[ipv4]\nmethod=manual\naddresses1=192.0.2.10;24;192.0.2.1;\n"
-    )
-    told = [one for text in (vlan, base, bridge) for one in read_keyfile(text)]
-    names = summarise(told)
-    assert names.addressed == (MAC,)
-    assert names.vlans == {MAC: (0, 5)}
-
-
-def test_suse_in_full() -> None:
-    told = read_ifcfg(
-        b"BONDING_SLAVE_0='eth0'\nBONDING_SLAVE0='eth1'\nIPADDR='192.0.2.10'\nPREFIXLEN=24\n",
-        "/etc/sysconfig/network/ifcfg-bond0",
-    )
-    told += read_ifcfg(
-        b"ETHERDEVICE='bond0'\nBOOTPROTO='dhcp'\n", "/etc/sysconfig/network/ifcfg-vlan12"
-    )
-    told += read_routes(b"default 192.0.2.1 - -\n", "/etc/sysconfig/network/routes")
-    told += read_routes(b"default 10.0.0.1 - -\n", "/etc/sysconfig/network/ifroute-eth9")
-    names = summarise(told)
-    assert names.addressed == ("eth0", "eth1")
-    assert names.vlans == {"eth0": (0, 12), "eth1": (0, 12)}
-    assert names.configured == ("eth9",)
+@given(some_pairs, some_pairs, st.booleans())
+def test_no_card_is_left_without_need_and_no_pair_is_useless(
+    answered: set[Pair], used: set[Pair], waiting: bool
+) -> None:
+    chosen = choose_pairs(answered, used, waiting=waiting)
+    assert set(chosen) <= answered - used and len(chosen) == len(set(chosen))
+    for place, pair in enumerate(chosen):
+        assert fresh_ends(pair, [*used, *chosen[:place]]) > 0
+    if not waiting and len(used) + len(chosen) < LIMIT:
+        assert all(fresh_ends(pair, [*used, *chosen]) == 0 for pair in answered)
