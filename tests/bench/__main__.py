@@ -48,7 +48,8 @@ def main() -> None:
                     print(f"bench: {row.title}: {row.seconds:.1f} s", flush=True)
                     rows.append(row)
     machine["load after"] = load()
-    (directory / "target.img").unlink(missing_ok=True)
+    for path in (*directory.glob("target*.img"), directory / "source-second.img"):
+        path.unlink(missing_ok=True)
     options.output.write_bytes(to_pretty_json(document(rows, machine, parts, options.quick)))
     show(rows, machine, parts, options.quick)
     print(f"bench: written to {options.output}")

@@ -1,12 +1,12 @@
 """The rows of the table, in the order they are measured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tests.bench import ours, peers
-from tests.bench.figures import LINE, Row
+from tests.bench.figures import LINE, Row, add_rows
 from tests.bench.measure import Costs, disk_clock, measure
 from tests.bench.network import GIGABIT, Wire
 from tests.bench.ours import Job
@@ -18,6 +18,7 @@ from tests.bench.work import (
     bring,
     check_copy,
     cool,
+    make_disk,
     make_original,
     make_target,
     spoil,
@@ -25,20 +26,23 @@ from tests.bench.work import (
 from tests.integration.server_image import make_image
 
 CHANGED = 0.01  # of the chunks in use, for a refresh
+LINE_REPEATS = 2
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one run of the bench. Bytes; `line` are the used sizes of the rows for linearity."""
+    """Of one run of the bench. Bytes; `part` are used in rows beside the main ones, `line` are the
+    GiB in use of those for linearity."""
 
     image: int
     used: int
+    part: int
     sparse: int
     line: tuple[int, ...]
 
 
-FULL = Sizes(6 * GIB, 4 * GIB, 4096 * GIB, (GIB, 2 * GIB, 4 * GIB))
-QUICK = Sizes(2 * GIB, GIB, 512 * GIB, ())
+FULL = Sizes(6 * GIB, 4 * GIB, GIB, 4096 * GIB, (1, 2, 4))
+QUICK = Sizes(2 * GIB, GIB, GIB // 4, 512 * GIB, ())
 
 
 @dataclass
@@ -54,12 +58,19 @@ class Bench:
     site: Path
     medium: Path | None = None
 
-    def original(self, size: int, used: int) -> Original:
-        original = make_original(self.directory, size, used)
+    def original(self, size: int, used: int, copies: int = 1) -> Original:
+        original = make_original(self.directory, size, used, copies)
         return bring(original, self.medium) if self.medium else original
 
-    def target(self, size: int) -> Path:
-        return make_target(self.directory / "target.img", size)
+    def disks(self, used: int) -> list[Original]:
+        """Two that hold the same, with partitions."""
+        original = make_disk(self.directory, used)
+        medium = self.medium or self.directory
+        first = bring(original, self.medium) if self.medium else original
+        return [first, bring(original, medium, "source-second.img")]
+
+    def target(self, size: int, name: str = "target.img") -> Path:
+        return make_target(self.directory / name, size)
 
     def peer(
         self, key: str, title: str, rate: int, original: Original, commands: tuple[str, str]
@@ -76,7 +87,7 @@ class Bench:
             disk_clock(self.directory),
         )
         check_copy(original.path, target, chosen)
-        return _row(key, title, original, costs)
+        return _row(key, title, original.used, costs)
 
     def own(
         self,
@@ -87,23 +98,39 @@ class Bench:
         target: Path,
         *,
         changed: int = SAMPLE,
-        blank: bool = True,
+        **options: Any,
     ) -> Row:
+        return self.own_disks(key, title, rate, [(original, target)], changed=changed, **options)
+
+    def own_disks(
+        self,
+        key: str,
+        title: str,
+        rate: int,
+        disks: Sequence[tuple[Original, Path]],
+        *,
+        changed: int = SAMPLE,
+        **options: Any,
+    ) -> Row:
+        """`options` are fields of `Job`."""
         wire, result = self.wire, self.directory / "result.json"
-        job = Job(str(original.path), str(target), blank, str(self.site), str(result))
-        chosen = self._prepare(rate, original, target, changed)
+        sources, targets = [str(one.path) for one, _ in disks], [str(path) for _, path in disks]
+        job = Job(sources, targets, str(self.site), str(result), **options)
+        chosen = [self._prepare(rate, original, target, changed) for original, target in disks]
         costs = measure(
             wire,
-            rate,
+            rate * len(job.cards),
             (wire.source, ours.command("source", job, self.directory / "source.json")),
             (wire.target, ours.command("target", job, self.directory / "target.json")),
             disk_clock(self.directory),
         )
-        check_copy(original.path, target, chosen)
+        for (original, target), chunks in zip(disks, chosen, strict=True):
+            check_copy(original.path, target, chunks)
         outcome = ours.read_outcome(result)
-        if not outcome.verified or outcome.used != original.used:
+        used = sum(original.used for original, _ in disks)
+        if outcome.verified is not job.verify or outcome.used < used:
             raise SystemExit(f"{title}: not the whole copy was proven.")
-        return _row(key, title, original, costs, outcome)
+        return _row(key, title, used, costs, outcome)
 
     def _prepare(self, rate: int, original: Original, target: Path, changed: int) -> Chunks:
         chosen = spoil(target, original.chunks, changed)
@@ -112,14 +139,12 @@ class Bench:
         return chosen
 
 
-def _row(
-    key: str, title: str, original: Original, costs: Costs, outcome: ours.Outcome | None = None
-) -> Row:
+def _row(key: str, title: str, used: int, costs: Costs, outcome: ours.Outcome | None = None) -> Row:
     return Row(
         key,
         title,
         costs.seconds,
-        original.used,
+        used,
         costs.wire_bytes,
         costs.source_cpu,
         costs.target_cpu,
@@ -166,17 +191,42 @@ def first_without_limit(bench: Bench, sizes: Sizes) -> Iterator[Row]:
     way = peers.partclone(source, target, packed=False)
     yield bench.peer("partclone_nolimit", "no limit: partclone | nc", 0, original, way)
     yield bench.own("ours_nolimit", "no limit: ours", 0, original, target)
+    title = "no limit: ours, verify=off"
+    yield bench.own("ours_nolimit_unverified", title, 0, original, target, verify=False)
+
+
+def links(bench: Bench, sizes: Sizes) -> Iterator[Row]:
+    """One wire against two of the same kind."""
+    original = bench.original(sizes.image, sizes.used)
+    target = bench.target(sizes.image)
+    title = "500 Mbit/s: ours"
+    yield bench.own("ours_one_link", title, GIGABIT // 2, original, target)
+    title, cards = "twice 500 Mbit/s: ours", list(bench.wire.source.cards)
+    yield bench.own("ours_two_links", title, GIGABIT // 2, original, target, cards=cards)
+
+
+def disks(bench: Bench, sizes: Sizes) -> Iterator[Row]:
+    """Two disks with two partitions each: at once, and one disk after the other."""
+    pair = bench.disks(sizes.part)
+    targets = [
+        bench.target(original.size, f"target-{number}.img") for number, original in enumerate(pair)
+    ]
+    both = list(zip(pair, targets, strict=True))
+    yield bench.own_disks("ours_disks_at_once", "no limit: ours, two disks", 0, both)
+    rows = [bench.own_disks("", "", 0, [one]) for one in both]
+    title = "no limit: ours, two disks in turn"
+    yield add_rows("ours_disks_in_turn", title, rows)
 
 
 def line(bench: Bench, sizes: Sizes) -> Iterator[Row]:
-    """The same image size, more and more in it."""
-    for used in sizes.line:
-        original = bench.original(sizes.image, used)
-        name = f"{used // GIB} GiB"
-        target = bench.target(sizes.image)
-        yield bench.own(
-            f"{LINE}{used // GIB}g", f"no limit: ours, {name} in use", 0, original, target
-        )
+    """The same image size, once, twice and four times the same in it. The best of a few, since
+    the question is about us, and not about what else runs here."""
+    for _ in range(LINE_REPEATS):
+        for copies in sizes.line:
+            original = bench.original(sizes.image, GIB, copies)
+            title = f"1 Gbit/s: ours, {copies} GiB in use"
+            target = bench.target(sizes.image)
+            yield bench.own(f"{LINE}{copies}g", title, GIGABIT, original, target)
 
 
 def sparse(bench: Bench, sizes: Sizes) -> Iterator[Row]:
@@ -194,6 +244,8 @@ def sparse(bench: Bench, sizes: Sizes) -> Iterator[Row]:
 CASES: dict[str, Case] = {
     "gigabit": first_gigabit,
     "nolimit": first_without_limit,
+    "links": links,
+    "disks": disks,
     "line": line,
     "sparse": sparse,
 }

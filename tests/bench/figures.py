@@ -27,7 +27,7 @@ class Row:
 
     @property
     def limiter(self) -> str:
-        return name_limiter(self.shares)
+        return name_limiter(self.shares) or name_busiest(self.shares)
 
     def cpu_per_gigabyte(self, seconds: float) -> float:
         return seconds / (self.used / 1e9)
@@ -35,11 +35,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a ratio has to be, and in words what it is of."""
+    """What a ratio has to be, and in words what it is of. Without a bound it is only told."""
 
     key: str
     what: str
-    bound: float
+    bound: float = 0.0
     at_most: bool = False
 
     def met(self, value: float) -> bool:
@@ -55,6 +55,9 @@ GOALS = (
     Goal("first_1g_floor", "1 Gbit/s: ours / wire floor", 1.25, at_most=True),
     Goal("rss_mib", "peak memory of either side, MiB", 300, at_most=True),
     Goal("linearity", "1, 2, 4 GiB: share off the line", 0.15, at_most=True),
+    Goal("links_two", "500 Mbit/s: one link / two links"),
+    Goal("disks_at_once", "two disks in turn / at once"),
+    Goal("verify_off", "no limit: ours / ours with verify=off"),
 )
 # ratio -> row that is divided, row it is divided by
 _PAIRS = {
@@ -63,6 +66,9 @@ _PAIRS = {
     "first_nolimit_dd": ("dd_1m_nolimit", "ours_nolimit"),
     "first_nolimit_partclone": ("partclone_nolimit", "ours_nolimit"),
     "refresh_1g_dd": ("dd_64k_1g", "ours_refresh_1g"),
+    "links_two": ("ours_one_link", "ours_two_links"),
+    "disks_at_once": ("ours_disks_in_turn", "ours_disks_at_once"),
+    "verify_off": ("ours_nolimit", "ours_nolimit_unverified"),
 }
 LINE = "ours_linear_"  # rows of the same kind and of growing size
 
@@ -71,6 +77,34 @@ def name_limiter(shares: Mapping[str, float]) -> str:
     """What was busy (nearly) all the time, the busiest first; "" when nothing was."""
     busy = sorted(((share, name) for name, share in shares.items()), reverse=True)
     return ", ".join(name for share, name in busy if share >= WAITED_FOR)
+
+
+def name_busiest(shares: Mapping[str, float]) -> str:
+    """What came nearest to being the limiter, and how near; "" when nothing was measured."""
+    share, name = max(((share, name) for name, share in shares.items()), default=(0.0, ""))
+    return f"{name} {share:.0%}" if name else ""
+
+
+def add_rows(key: str, title: str, rows: Sequence[Row]) -> Row:
+    """What was done one after the other, as one row."""
+    seconds = sum(row.seconds for row in rows)
+    return Row(
+        key,
+        title,
+        seconds,
+        sum(row.used for row in rows),
+        sum(row.wire_bytes for row in rows),
+        sum(row.source_cpu for row in rows),
+        sum(row.target_cpu for row in rows),
+        sum(row.other_cpu for row in rows),
+        {
+            name: sum(row.shares.get(name, 0.0) * row.seconds for row in rows) / seconds
+            for name in rows[0].shares
+        },
+        {name: max(row.memory.get(name, 0) for row in rows) for name in rows[0].memory},
+        {name: sum(row.steps.get(name, 0.0) for row in rows) for name in rows[0].steps},
+        sum(row.sent for row in rows),
+    )
 
 
 def best_rows(rows: Sequence[Row]) -> dict[str, Row]:

@@ -7,16 +7,18 @@ reading back. What is left out is how the machines find each other and what foll
 import json
 import sys
 import threading
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from payload.connect.discovery import Address
 from payload.connect.pairing import Listener, call
-from payload.model.disk import Content, Disk, FileSystem
+from payload.model.disk import Content
 from payload.model.errors import LinkError
 from payload.model.inventory import InstalledSystem, Inventory
-from payload.model.machine import Firmware, MachineIdentity
+from payload.model.machine import MachineIdentity
 from payload.model.message import Attach, MapRequest
 from payload.model.plan import Plan
 from payload.model.settings import Settings
@@ -24,8 +26,8 @@ from payload.replicate.receiver import Receiver
 from payload.replicate.sender import Sender
 from payload.wire.channel import Channel
 from payload.wire.tls import load_site
-from tests.bench.network import PORT, SOURCE_ADDRESS
-from tests.integration.copy_images import Images, make_host, plan_for
+from tests.bench.network import PORT, SOURCE_ADDRESSES
+from tests.integration.copy_images import Images, look_at, make_host, plan_for
 
 SOURCE_ID, TARGET_ID = "5" * 32, "7" * 32
 SESSION = "bench"
@@ -33,13 +35,16 @@ SESSION = "bench"
 
 @dataclass(frozen=True)
 class Job:
-    """What both sides are told. `blank` is what the target knows of its disk."""
+    """What both sides are told. `blank` is what the target knows of its disks, `cards` are those
+    whose wires are used, the first one first."""
 
-    source: str
-    target: str
-    blank: bool
+    sources: list[str]
+    targets: list[str]
     site: str
     result: str
+    blank: bool = True
+    verify: bool = True
+    cards: list[str] = field(default_factory=lambda: ["eth0"])
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,6 @@ def command(side: str, job: Job, file: Path) -> list[str]:
     return [sys.executable, "-m", "tests.bench.ours", side, str(file)]
 
 
-def _inventory(images: Images, machine: str, content: Content, system: bool) -> Inventory:
-    disks = tuple(Disk(hardware, content) for hardware in images.blocks.find())
-    systems = tuple(InstalledSystem(disk.id, 0, "ext4", host_name="bench") for disk in disks)
-    identity = MachineIdentity(machine)
-    return Inventory(identity, Firmware.BIOS, (), disks, systems if system else ())
-
-
 @dataclass(frozen=True)
 class Stage:
     """Both machines as each of them knows them."""
@@ -77,11 +75,20 @@ class Stage:
 
 
 def _stage(job: Job) -> Stage:
-    source, target = make_host([Path(job.source)], "S"), make_host([Path(job.target)], "T")
-    full = Content(False, "the bench's file system", file_system=FileSystem("ext4"))
-    own = _inventory(source, SOURCE_ID, full, True)
-    other = _inventory(target, TARGET_ID, Content(True, "blank") if job.blank else full, False)
-    return Stage(source, target, own, other, plan_for(own, other))
+    source = make_host([Path(path) for path in job.sources], "S")
+    target = make_host([Path(path) for path in job.targets], "T")
+    own = _with_system(replace(look_at(source, "source"), machine=MachineIdentity(SOURCE_ID)))
+    other = replace(look_at(target, "target"), machine=MachineIdentity(TARGET_ID), systems=())
+    if job.blank:
+        blank = Content(True, "blank")
+        other = replace(other, disks=tuple(replace(disk, content=blank) for disk in other.disks))
+    return Stage(source, target, own, other, plan_for(own, other, verify=job.verify))
+
+
+def _with_system(inventory: Inventory) -> Inventory:
+    """The first file system is a server's root, as far as the stream cares."""
+    whole = InstalledSystem(inventory.disks[0].id, 0, "ext4", host_name="bench")
+    return replace(inventory, systems=inventory.systems[:1] or (whole,))
 
 
 # --- source
@@ -138,27 +145,34 @@ def fetch(job: Job) -> None:
         monitor=lambda event: None,
     )
 
-    def dial() -> Channel:
-        return call([Address(SOURCE_ADDRESS, PORT)], credentials, SOURCE_ID)
+    def dial(card: str) -> Channel:
+        return call([Address(SOURCE_ADDRESSES[card], PORT, card)], credentials, SOURCE_ID)
 
-    def dial_data() -> Channel:
-        channel = dial()
+    def dial_data(card: str) -> Channel:
+        channel = dial(card)
         channel.send(Attach(SESSION))
         return channel
+
+    links = [partial(dial_data, card) for card in job.cards]
+    further = links[1:]
+
+    def find_links() -> list[Callable[[], Channel]]:
+        found, further[:] = list(further), []
+        return found
 
     print("ready", flush=True)
     sys.stdin.readline()
     watch = Watch()
-    control = dial()
+    control = dial(job.cards[0])
     receiver.begin()
     watch.tick("begin")
     receiver.fetch_maps(control)
     watch.tick("maps")
-    receiver.fetch(dial_data)
+    receiver.fetch(links[0], find_links)
     watch.tick("copy")
     receiver.verify()
     watch.tick("verify")
-    receiver.write_heads(dial_data)
+    receiver.write_heads(links[0])
     watch.tick("heads")
     receiver.seal()
     watch.tick("seal")

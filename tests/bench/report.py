@@ -104,17 +104,9 @@ def _rows_table(best: Mapping[str, Row]) -> Table:
             f"{cpu[0]:.2f} + {cpu[1]:.2f}",
             f"{row.other_cpu / row.seconds:.2f}",
             f"{max(row.memory.values(), default=0) / (1 << 20):.0f}",
-            _busy(row),
+            row.limiter,
         )
     return table
-
-
-def _busy(row: Row) -> str:
-    """The limiter, or if there is none what came nearest."""
-    if row.limiter:
-        return row.limiter
-    share, name = max((share, name) for name, share in row.shares.items())
-    return f"nothing all the time ({name} {share:.0%})"
 
 
 def _goals_table(ratios: Mapping[str, float], quick: bool) -> Table:
@@ -129,5 +121,6 @@ def _goals_table(ratios: Mapping[str, float], quick: bool) -> Table:
         if goal.key in ratios:
             bound = f"{'at most' if goal.at_most else 'at least'} {goal.bound:g}"
             met = "met" if goal.met(ratios[goal.key]) else "missed"
+            bound, met = (bound, met) if goal.bound else ("", "")
             table.add_row(goal.what, goal.key, f"{ratios[goal.key]:.2f}", bound, met)
     return table

@@ -14,7 +14,8 @@ from payload.replicate.extents import find_chunks
 from tests.integration.copy_images import make_host
 from tests.integration.server_image import make_image, tool
 
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
+PARTITIONS = 2  # of a disk with a table
 BLOCK = 4096  # bytes
 TREES = (Path("/usr/lib"), Path("/usr/share"), Path("/usr/bin"))
 SPARE = 2 * GIB  # of memory, for the work itself and the page cache of the peers
@@ -25,7 +26,7 @@ Chunks = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Original:
-    """An image to be copied, and its chunks in use as (offset, length)."""
+    """A disk to be copied, and its chunks in use as (offset, length) from its begin."""
 
     path: Path
     chunks: Chunks
@@ -40,14 +41,37 @@ class Original:
         return sum(length for _, length in self.chunks)
 
 
-def make_original(directory: Path, size: int, used: int) -> Original:
-    """An ext4 of `size` bytes with real files of about `used` bytes, kept for the next run."""
+def make_original(directory: Path, size: int, used: int, copies: int = 1) -> Original:
+    """An ext4 of `size` bytes with real files of about `used` bytes, so many times; kept for the
+    next run. With the same `used`, more copies are more of the same."""
     files = list(choose_files(TREES, used))
-    name = f"source-{size // GIB}g-{_fingerprint(files)}.img"
+    times = f"x{copies}" if copies > 1 else ""
+    name = f"source-{size // MIB}m-{_fingerprint(files)}{times}.img"
     path = directory / name
     if not path.exists():
-        _make_file_system(directory, path, size, files)
-    return Original(path, _chunks(path))
+        _make_file_system(directory, path, size, files, copies)
+    return Original(path, _chunks(path, 0, size))
+
+
+def make_disk(directory: Path, used: int) -> Original:
+    """A disk with a table and PARTITIONS file systems, each of about `used` bytes, kept."""
+    part = make_original(directory, 2 * used, used)
+    path = directory / f"source-disk-{part.path.name.removeprefix('source-')}"
+    starts = [MIB + number * part.size for number in range(PARTITIONS)]
+    if not path.exists():
+        fresh = make_image(path.with_suffix(".part"), starts[-1] + part.size + MIB)
+        lines = [f"start={start // 512}, size={part.size // 512}, type=83" for start in starts]
+        tool("sfdisk", "-q", str(fresh), stdin="\n".join(["label: dos", *lines, ""]))
+        for start in starts:
+            place = [f"if={part.path}", f"of={fresh}", f"seek={start // MIB}", "bs=1M"]
+            tool("dd", *place, "conv=notrunc,sparse", "status=none")
+        fresh.rename(path)
+    chunks = [
+        (start + offset, length)
+        for start in starts
+        for offset, length in _chunks(path, start, part.size)
+    ]
+    return Original(path, chunks)
 
 
 def choose_files(trees: Sequence[Path], limit: int) -> Iterator[Path]:
@@ -76,14 +100,17 @@ def _fingerprint(files: Sequence[Path]) -> str:
     return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
-def _make_file_system(directory: Path, image: Path, size: int, files: Sequence[Path]) -> None:
+def _make_file_system(
+    directory: Path, image: Path, size: int, files: Sequence[Path], copies: int
+) -> None:
     tree, part = directory / "tree", image.with_suffix(".part")
     try:
-        for path in files:
-            place = tree / path.relative_to("/")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _link(path, place)
-        inodes = max(len(files) * 2, 100_000)
+        for number in range(copies):
+            for path in files:
+                place = tree / str(number) / path.relative_to("/")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _place(path, place, number)
+        inodes = max(len(files) * copies * 2, 100_000)
         make_image(part, size)
         tool("mke2fs", "-q", "-F", "-t", "ext4", "-N", str(inodes), "-d", str(tree), str(part))
         part.rename(image)
@@ -92,30 +119,34 @@ def _make_file_system(directory: Path, image: Path, size: int, files: Sequence[P
         part.unlink(missing_ok=True)
 
 
-def _link(path: Path, place: Path) -> None:
-    """A hard link where the file system allows it, else a copy."""
+def _place(path: Path, place: Path, number: int) -> None:
+    """A hard link where the file system allows it, else a copy; more than one link would be one
+    file in the image."""
     try:
+        if number:
+            raise OSError
         os.link(path, place, follow_symlinks=False)
     except OSError:
         shutil.copy2(path, place, follow_symlinks=False)
 
 
-def _chunks(path: Path) -> Chunks:
+def _chunks(path: Path, start: int, size: int) -> Chunks:
+    """Of the file system there; offsets are from its begin."""
     host = make_host([path], "S").host
-    region = Region(0, 0, 0, 0, path.stat().st_size, Method.USED, "ext4")
+    region = Region(0, 0, 0, start, size, Method.USED, "ext4")
     chunks, note = find_chunks(host, str(path), region, 512)
     if note:
         raise SystemExit(f"The map of {path} could not be read: {note}")
     return list(chunks)
 
 
-def bring(original: Original, medium: Path) -> Original:
-    """The same image below `medium`, the source's own disk, and no other of ours with it."""
-    path = medium / original.path.name
-    for other in medium.glob("source-*.img"):
-        if other != path:
-            other.unlink()
+def bring(original: Original, medium: Path, name: str = "") -> Original:
+    """The same image below `medium`, the source's own disk. A new one takes the place of all
+    others there, unless it is given a name."""
+    path = medium / (name or original.path.name)
     if not path.exists():
+        for other in () if name else medium.iterdir():
+            other.unlink()
         part = path.with_suffix(".part")
         try:
             tool("cp", "--sparse=always", str(original.path), str(part))

@@ -1,10 +1,21 @@
 """The bench's own arithmetic: a wrong ratio would be believed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.bench.figures import GOALS, LINE, Row, best_rows, find_bend, find_ratios, name_limiter
+from tests.bench.figures import (
+    GOALS,
+    LINE,
+    Row,
+    add_rows,
+    best_rows,
+    find_bend,
+    find_ratios,
+    name_busiest,
+    name_limiter,
+)
 from tests.bench.measure import _fields
 from tests.bench.report import document
 from tests.bench.work import BLOCK, check_copy, choose_files, spoil
@@ -42,6 +53,9 @@ def test_every_goal_has_its_ratio() -> None:
     keys = ("dd_64k_1g", "partclone_zstd_1g", "dd_1m_nolimit", "partclone_nolimit")
     own = ("ours_1g", "ours_refresh_1g", "ours_nolimit")
     rows = [row(key, 10.0, sent=1000) for key in (*keys, *own)]
+    links = ("ours_one_link", "ours_two_links", "ours_nolimit_unverified")
+    disks = ("ours_disks_at_once", "ours_disks_in_turn")
+    rows += [row(key, 10.0) for key in (*links, *disks)]
     rows += [row(f"{LINE}{size}g", 1.0 + size, used=size * GIB) for size in (1, 2, 4)]
     assert set(find_ratios(best_rows(rows))) == {goal.key for goal in GOALS}
 
@@ -63,6 +77,14 @@ def test_what_does_not_grow_at_all_is_no_line() -> None:
 def test_limiters_are_named_busiest_first() -> None:
     assert name_limiter({"wire": 0.86, "processor": 0.97, "disk": 0.5}) == "processor, wire"
     assert name_limiter({"wire": 0.84}) == ""
+    assert name_busiest({"wire": 0.84, "disk": 0.3}) == "wire 84%"
+    assert replace(row("a", 1.0), shares={"wire": 0.3}).limiter == "wire 30%"
+
+
+def test_rows_in_turn_are_one_row() -> None:
+    both = add_rows("both", "both", [row("a", 1.0, peak=5), row("b", 3.0, peak=4)])
+    assert (both.seconds, both.used, both.source_cpu) == (4.0, 8 * GIB, 2.0)
+    assert both.shares == {"wire": pytest.approx(0.9)} and both.memory == {"x": 5}
 
 
 def test_goals_of_both_directions() -> None:
