@@ -17,6 +17,7 @@ from payload.finish.bootloader import BootDisk, check_boot
 from payload.finish.efi_chain import Program
 from payload.finish.hardware import CopiedSystem, adapt_to_disks
 from payload.finish.marker import record_marker, write_marker
+from payload.finish.mirrors import check_legs
 from payload.finish.netnames import assign, plan_names, warnings_of, warnings_of_tags
 from payload.finish.uefi import ESP_TYPES, add_fallback
 from payload.finish.volumes import (
@@ -118,6 +119,8 @@ def finish_copy(
         marker = record_marker(host.mounts, device, place.kind, marker, options)
     if own_var is not None:
         _write_into_var(host, plan, target, own_var, marker)
+    with as_adapt_error("proven to be alike in all legs of its mirrors"):
+        check_legs(host, plan, target, volumes, changes)
     warnings = (
         *warnings_of(cards, in_use),
         *warnings_of_tags(cards, in_use, source.cards, arrivals),
@@ -175,6 +178,8 @@ def _mark_encrypted(
         marker = _marker(plan, source, copy_id, finished_at, place, changes, version)
         with host.mounts.mount(device, place.kind, writable=True) as boot:
             write_marker(boot, marker, BOOT_MARKER_PATH)
+    with as_adapt_error("proven to be alike in all legs of its mirrors"):
+        check_legs(host, plan, target, volumes, changes)
     return FinishResult((), tuple(changes), (), marker)
 
 

@@ -1,0 +1,71 @@
+"""See that what was changed in the copy is the same in every leg of a mirror.
+
+All legs were written at once, so one that took less is a failing disk; but a copy that differs
+from itself would show it only when its first disk is gone. Each leg is looked at alone, as a
+machine would that has no other.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from payload.finish.volumes import MOUNTABLE, Volume, extents_of
+from payload.model.errors import TargetDiskError
+from payload.model.inventory import Inventory
+from payload.model.marker import Change, Usage
+from payload.model.plan import Plan
+from payload.model.volume import Extent
+from payload.system.files import inside, read_inside
+from payload.system.filesystems import read_usage
+from payload.system.host import Host
+
+_MOUNT_POINTS = ("/boot/efi", "/boot", "/var", "/usr")  # where a changed file's file system may be
+
+Seen = tuple[Usage, tuple[tuple[str, bytes | None], ...]]
+
+
+def check_legs(
+    host: Host, plan: Plan, target: Inventory, volumes: Iterable[Volume], changes: Sequence[Change]
+) -> None:
+    """Raise TargetDiskError unless all legs hold the same of every changed file, and say the same
+    of their last use. Raises ToolError or OSError when one cannot be looked into."""
+    files = [change.where for change in changes if change.where.startswith("/")]
+    for volume in volumes:
+        legs = extents_of(plan, target, volume)
+        if len(legs) < 2 or volume.kind not in MOUNTABLE:
+            continue
+        first, *others = (_look(host, leg, volume.kind, plan.root_subvolume, files) for leg in legs)
+        for number, other in enumerate(others, 2):
+            if other != first:
+                raise TargetDiskError(
+                    f"Leg {number} of the mirrored {volume.name} of the copy does not hold what was"
+                    f" written to it ({_difference(first, other)}). The copy is not to be relied"
+                    " on. Replace the failing disk and start both machines again."
+                )
+
+
+def _look(host: Host, leg: Sequence[Extent], kind: str, subvolume: str, files: list[str]) -> Seen:
+    with host.blocks.assemble((leg,)) as device:
+        options = (f"subvol={subvolume}",) if subvolume and kind == "btrfs" else ()
+        with host.mounts.mount(device, kind, options=options) as tree:
+            found = tuple((path, _read(tree, path)) for file in files for path in _places(file))
+        return read_usage(device, kind), found
+
+
+def _places(file: str) -> Iterable[str]:
+    """What a file may be called in the file system it lies in."""
+    yield file
+    for point in _MOUNT_POINTS:
+        if file.startswith(f"{point}/"):
+            yield file.removeprefix(point)
+
+
+def _read(tree: Path, path: str) -> bytes | None:
+    place = inside(tree, path)
+    return None if place.is_dir() else read_inside(tree, path)
+
+
+def _difference(one: Seen, other: Seen) -> str:
+    for (path, before), (_, after) in zip(one[1], other[1], strict=True):
+        if before != after:
+            return path
+    return "the superblock"

@@ -1,0 +1,88 @@
+"""Legs of a mirror that differ in what was changed are noticed, each looked at alone."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payload.finish.mirrors import check_legs
+from payload.finish.volumes import NO_PARTITION, Volume
+from payload.model.disk import Disk
+from payload.model.errors import TargetDiskError
+from payload.model.inventory import Inventory
+from payload.model.machine import Firmware, MachineIdentity
+from payload.model.marker import Change, MachineReference
+from payload.model.plan import CopyMode, DiskPair, Plan, PlannedDisk
+from payload.model.volume import Layer, Segment
+from payload.model.volume import Volume as LayeredVolume
+from payload.system import device
+from payload.system.command import run
+from payload.system.host import Host
+from payload.system.mounts import LinuxMounts
+from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.integration.server_image import ROOT_UUID, make_ext4, make_image, write_tree
+
+pytestmark = pytest.mark.root
+
+MIB = 1 << 20
+UNUSED: Any = None
+CHANGES = (
+    Change("/etc/hosts", "changed"),
+    Change("/boot/grub.cfg", "changed"),
+    Change("disk T bytes 0-1", "mounted"),
+)
+
+
+@pytest.fixture
+def legs(tmp_path: Path) -> list[Path]:
+    write_tree(tmp_path / "tree", {"etc/hosts": "127.0.0.1 " + "x" * 5000, "grub.cfg": "menu"})
+    images = [make_image(tmp_path / f"T{number}", 10 * MIB) for number in (0, 1)]
+    make_ext4(images[0], tmp_path / "tree", ROOT_UUID, MIB, 8 * MIB)
+    images[1].write_bytes(images[0].read_bytes())
+    return images
+
+
+def check(images: list[Path]) -> None:
+    blocks = ImageBlocks([ImageDisk(image, serial=image.name) for image in images])
+    host = Host(run, blocks, LinuxMounts(), UNUSED, UNUSED, UNUSED, UNUSED)
+    target = Inventory(MachineIdentity("t"), Firmware.BIOS, disks=tuple(map(Disk, blocks.find())))
+    pairs = tuple(
+        DiskPair(PlannedDisk(f"S{n}", "", 1, 1), PlannedDisk(disk.id, "", 1, 1), "")
+        for n, disk in enumerate(target.disks)
+    )
+    machine = MachineReference("m")
+    plan = Plan(machine, machine, CopyMode.USED, pairs, (), 0)
+    where = tuple((Segment(f"S{n}", MIB, 8 * MIB),) for n in (0, 1))
+    array = LayeredVolume("md0", Layer.MD, "u", 8 * MIB, where)
+    volume = Volume(0, NO_PARTITION, MIB, 8 * MIB, "ext4", layered=array)
+    alone = replace(volume, layered=replace(array, legs=where[:1]))
+    check_legs(host, plan, target, [alone, volume], CHANGES)
+
+
+def test_equal_legs_are_alike(legs: list[Path]) -> None:
+    check(legs)
+
+
+@pytest.mark.parametrize(
+    ("content", "other", "word"),
+    [(b"127.0.0.1 x", b"127.0.0.2 x", "/etc/hosts"), (b"menu", b"none", "/grub.cfg")],
+)
+def test_a_file_that_did_not_arrive_is_named(
+    legs: list[Path], content: bytes, other: bytes, word: str
+) -> None:
+    image = legs[1].read_bytes()
+    assert image.count(content) == 1
+    legs[1].write_bytes(image.replace(content, other))
+    with pytest.raises(TargetDiskError, match=rf"volume md0 .* \({word}\)"):
+        check(legs)
+
+
+def test_a_mount_that_reached_one_leg_only_is_noticed(legs: list[Path]) -> None:
+    with (
+        device.view(run, str(legs[1]), MIB, 8 * MIB, writable=True) as node,
+        LinuxMounts().mount(node, "ext4", writable=True),
+    ):
+        pass
+    with pytest.raises(TargetDiskError, match="the superblock"):
+        check(legs)
