@@ -57,9 +57,10 @@ def test_numbers_name_cases_and_addresses_name_cards() -> None:
     numbers = [case.number for case in CASES]
     assert len(set(numbers)) == len(numbers)
     assert set(CHEAPEST) <= set(numbers)
-    macs = [card.mac for case in CASES for card in (*case.source.cards, *case.target.cards)]
+    first = [case for case in CASES if not case.after]
+    macs = [card.mac for case in first for card in (*case.source.cards, *case.target.cards)]
     assert len(set(macs)) == len(macs)
-    names = [case.host_name for case in CASES]
+    names = [case.host_name for case in first]
     assert len(set(names)) == len(names)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tests.vm.images import call
 
-# What every server here is made of.
+# What every server here is made of, beside its init system.
 SYSTEM = (
-    "systemd-sysv", "udev", "kmod", "ifupdown", "iproute2", "procps", "login", "passwd",
+    "udev", "kmod", "ifupdown", "iproute2", "procps", "login", "passwd",
     "e2fsprogs", "linux-image-amd64", "initramfs-tools", "zstd",
 )  # fmt: skip
 
@@ -34,9 +34,11 @@ LEFT_OUT = (
 )  # fmt: skip
 
 
-def base_system(cache: Path, release: str, packages: Iterable[str]) -> Path:
+def base_system(
+    cache: Path, release: str, packages: Iterable[str], init: str = "systemd-sysv"
+) -> Path:
     """The tar archive of an installation with these packages beside SYSTEM. Raises ImageError."""
-    wanted = (*SYSTEM, *packages)
+    wanted = (init, *SYSTEM, *packages)
     words = "\n".join((*wanted, *LEFT_OUT))
     digest = hashlib.sha256(words.encode()).hexdigest()[:16]
     archive = cache / f"system-{release}-{digest}.tar"

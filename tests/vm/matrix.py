@@ -25,17 +25,34 @@ from rich.table import Table
 
 from tests.vm import images
 from tests.vm.case import Case
-from tests.vm.cases import bonded_cards, narrow_initramfs, plain_mbr, subvolumes, uefi
+from tests.vm.cases import (
+    bonded_cards,
+    encrypted,
+    grub_legacy,
+    lvm_root,
+    mirrored,
+    narrow_initramfs,
+    old_file_system,
+    plain_mbr,
+    subvolumes,
+    uefi,
+)
 from tests.vm.rehearse import CACHE, Task, rehearse
 from tests.vm.verdict import Verdict
 
 CASES: tuple[Case, ...] = (
+    grub_legacy.CASE,
     plain_mbr.CASE,
+    lvm_root.CASE,
     uefi.EMPTY_NVRAM,
     uefi.SECURE_BOOT,
+    mirrored.CASE,
     subvolumes.CASE,
     bonded_cards.CASE,
     narrow_initramfs.CASE,
+    encrypted.CASE,
+    lvm_root.REFRESHED,
+    old_file_system.CASE,
 )
 CHEAPEST = (2, 9)  # for `make test`
 # Nobody needs the disks of a case that passed, but for a case that goes on with them.
@@ -61,7 +78,8 @@ def run_case(case: Case, iso: Path, output: Path, cache: Path = CACHE) -> Outcom
     directory = output / f"case-{case.number}"
     begin = time.monotonic()
     print(f"case {case.number}: {case.source_text} -> {case.target_text}", flush=True)
-    task = Task(iso, directory, case, firmware=case.source.firmware, cache=cache)
+    targets = tuple(sorted((output / f"case-{case.after}").glob("target*.raw")))
+    task = Task(iso, directory, case, firmware=case.source.firmware, cache=cache, targets=targets)
     verdict = rehearse(task, lambda line: print(f"case {case.number}: {line}", flush=True))
     outcome = Outcome(
         case=case.number,

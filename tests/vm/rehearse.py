@@ -125,6 +125,8 @@ def _check(task: Task) -> None:
         raise ValueError("A rehearsal needs root: it builds and mounts disk images.")
     if not task.iso.is_file():
         raise ValueError(f"There is no ISO {task.iso}: run `make iso` first.")
+    if task.case is not None and task.case.after and not task.targets:
+        raise ValueError(f"There is no copy to refresh: run case {task.case.after} first.")
     if task.firmware is Firmware.UEFI and task.case is SAMPLE:
         raise ValueError(
             "The sample server boots by BIOS only: name the disks of a UEFI machine by SOURCE=, "

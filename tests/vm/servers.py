@@ -50,15 +50,18 @@ class Recipe:
     files: Mapping[str, str]
     lay_out: Callable[[Path, Path], tuple[Path, ...]]
     prepare: Callable[[Path], None] = field(default=lambda root: None)
+    init: str = "systemd-sysv"
+    name: str = ""  # in the cache, where it is not the host's
 
 
 def build(recipe: Recipe, cache: Path) -> Server:
     """The server, from `cache` when it was built from this very recipe before. Needs root."""
-    finished = cache / f"server-{recipe.host_name}-{_recipe_digest(recipe)}"
+    name = recipe.name or recipe.host_name
+    finished = cache / f"server-{name}-{_recipe_digest(recipe)}"
     if not finished.is_dir():
-        for old in cache.glob(f"server-{recipe.host_name}-*"):
+        for old in cache.glob(f"server-{name}-*"):
             shutil.rmtree(old)
-        work = cache / f"server-{recipe.host_name}-unfinished"
+        work = cache / f"server-{name}-unfinished"
         work.mkdir(parents=True)
         _build(recipe, cache, work)
         work.rename(finished)
@@ -76,18 +79,18 @@ def _recipe_digest(recipe: Recipe) -> str:
     makers = (module, debian.__file__, disks.__file__, images.__file__, __file__)
     for path in (*map(Path, makers), *sorted(SAMPLE.iterdir())):
         whole.update(path.read_bytes())
-    whole.update(recipe.host_name.encode())
+    whole.update(f"{recipe.host_name} {recipe.name}".encode())
     return whole.hexdigest()[:16]
 
 
 def _build(recipe: Recipe, cache: Path, work: Path) -> None:
     root = work / "root"
     root.mkdir()
-    archive = debian.base_system(cache, recipe.release, recipe.packages)
+    archive = debian.base_system(cache, recipe.release, recipe.packages, recipe.init)
     call("tar", "-C", root, "--numeric-owner", "-xpf", archive)
     configure(root, recipe.host_name, recipe.files)
     recipe.prepare(root)
-    files = write_digests({"": root})
+    files = write_digests(root)
     made = recipe.lay_out(root, work)
     for entry in work.iterdir():
         if entry.is_dir():
@@ -164,28 +167,20 @@ def split(root: Path, work: Path, *names: str) -> tuple[Path, ...]:
 # -- the digests --------------------------------------------------------------------------------
 
 
-def write_digests(trees: Mapping[str, Path], more: str = "") -> int:
-    """Write the list of all files, in sha256sum's own form, into the tree mounted at "".
-
-    `trees` are places ("srv/data/") and what is mounted there. `more` are further lines. Returns
-    how many files are listed.
-    """
-    lines = [
-        _digest_line(file, name)
-        for place, top in trees.items()
-        for file, name in _regular_files(top, place)
-    ]
-    target = trees[""] / EVIDENCE_DIGESTS
+def write_digests(root: Path) -> int:
+    """Write the list of all files, in sha256sum's own form; returns how many they are."""
+    lines = [_digest_line(file, name) for file, name in _regular_files(root)]
+    target = root / EVIDENCE_DIGESTS
     target.parent.mkdir(exist_ok=True)
-    target.write_text("".join(lines) + more)
-    return len(lines) + more.count("\n")
+    target.write_text("".join(lines))
+    return len(lines)
 
 
-def _regular_files(top: Path, place: str) -> Iterator[tuple[Path, str]]:
+def _regular_files(top: Path) -> Iterator[tuple[Path, str]]:
     for directory, _, names in sorted(os.walk(top)):
         for name in sorted(names):
             file = Path(directory, name)
-            path = place + str(file.relative_to(top))
+            path = str(file.relative_to(top))
             if stat.S_ISREG(file.lstat().st_mode) and not path.startswith(VOLATILE):
                 yield file, path
 
