@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm.case import Volume
 from tests.vm.compare import (
     BLOCK,
     STRETCH,
     Blocks,
     Place,
     compare_blocks,
+    cut,
+    from_root,
     is_made_for,
     listed_ranges,
     read_tree,
@@ -75,3 +78,20 @@ def test_directories_made_for_a_change() -> None:
 def test_ranges_are_told_from_files() -> None:
     changes = ("disk serial:A B bytes 512-31743", "/etc/disk bytes 1-2", "disk x bytes none")
     assert listed_ranges(changes) == [(512, 31743)]
+
+
+def test_a_subvolume_is_no_directory_of_the_servers() -> None:
+    assert from_root("@/etc/fstab", "btrfs") == "etc/fstab"
+    assert from_root("@home", "btrfs") == "@home"
+    assert from_root("boot/grub", "ext4") == "boot/grub"
+
+
+def test_volumes_and_what_lies_around_them_cover_the_partition() -> None:
+    volumes = (Volume(0, 300, 50, "vg/swap"), Volume(0, 110, 190, "vg/root"))
+    assert list(cut("partition 2", 100, 300, volumes)) == [
+        ("partition 2 before vg/root", 100, 10),
+        ("partition 2 vg/root", 110, 190),
+        ("partition 2 vg/swap", 300, 50),
+        ("partition 2 behind vg/swap", 350, 50),
+    ]
+    assert list(cut("partition 1", 100, 300, ())) == [("partition 1", 100, 300)]

@@ -93,15 +93,15 @@ def _compare_disk(
         start, size = entry["start"] * SECTOR, entry["size"] * SECTOR
         number = entry["node"].removeprefix(str(source)).lstrip("p")
         inside = tuple(one for one in volumes if start <= one.start < start + size)
-        for piece, place, length in _pieces(f"{name} partition {number}", start, size, inside):
+        for piece, place, length in cut(f"{name} partition {number}", start, size, inside):
             yield _compare_content(piece, Place(source, place, length),
                                    Place(copy, place, length), changes)  # fmt: skip
 
 
-def _pieces(
+def cut(
     name: str, start: int, size: int, volumes: tuple[Volume, ...]
 ) -> Iterator[tuple[str, int, int]]:
-    """The volumes in a partition, and what lies around them: name, start, size."""
+    """The volumes in a partition, and what lies around them: name, start, size. Bytes."""
     position = start
     for volume in sorted(volumes, key=lambda one: one.start):
         if position < volume.start:
@@ -183,7 +183,8 @@ def _compare_files(
     unexplained = [
         path
         for path in differing
-        if not is_listed(path, changes) and not (path not in old and is_made_for(path, changes))
+        if not is_listed(from_root(path, kind), changes)
+        and not (path not in old and is_made_for(from_root(path, kind), changes))
     ]
     if unexplained:
         problems.append(f"differ without being listed: {', '.join(unexplained[:10])}")
@@ -193,6 +194,12 @@ def _compare_files(
         problems.append("e2fsck finds errors in the copy")
     return Comparison(name, kind, blocks.changed, blocks.left_out, len(old),
                       tuple(differing), tuple(problems))  # fmt: skip
+
+
+def from_root(path: str, kind: str) -> str:
+    """A path as the server may see it: on btrfs without the subvolume, which is a directory of the
+    file system's own top."""
+    return path.partition("/")[2] or path if kind == "btrfs" else path
 
 
 def listed_ranges(changes: Iterable[str]) -> list[tuple[int, int]]:

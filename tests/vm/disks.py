@@ -3,7 +3,6 @@
 Loop devices are never scanned for partitions here, so everything is done by offset.
 """
 
-import json
 import os
 import shutil
 import struct
@@ -14,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.vm.images import MIB, call
+from tests.vm.images import call
 
 SECTOR = 512
 ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 BIOS_BOOT_TYPE = "21686148-6449-6E6F-744E-656564454649"
 LINUX_TYPE = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 LVM_TYPE = "E6D6D379-F507-44C2-A23C-238F2A3DF928"
-SWAP_TYPE = "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F"
 
 
 @dataclass(frozen=True)
@@ -159,21 +157,3 @@ def install_grub(image: Path, boot_image: Path, core: Path, place: Range) -> Non
         stream.write(boot[:440])
         stream.seek(place.start * SECTOR)
         stream.write(patched)
-
-
-def to_sectors(mebibytes: float) -> int:
-    return int(mebibytes * MIB) // SECTOR
-
-
-def partitions_of(image: Path) -> dict[int, Range]:
-    """The table of an image, by number; empty without one."""
-    done = subprocess.run(["sfdisk", "--json", str(image)], capture_output=True, check=False)
-    if done.returncode:
-        return {}
-    entries = json.loads(done.stdout)["partitiontable"]["partitions"]
-    return {
-        int(entry["node"].removeprefix(str(image)).lstrip("p")): Range(
-            entry["start"], entry["size"]
-        )
-        for entry in entries
-    }
