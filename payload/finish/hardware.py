@@ -17,7 +17,7 @@ from payload.finish.initramfs import Rebuild, plan_rebuild, rebuild_initramfs
 from payload.finish.storage_names import (
     StorageEdit,
     apply_edit,
-    find_foreign,
+    find_unsolved,
     plan_storage_names,
     read_storage_files,
 )
@@ -138,7 +138,7 @@ def _plan(
     stale = stale or any(edit.is_in_initramfs for edit in edits)
     disks = [target.disk(pair.target.id).hardware.controllers for pair in plan.disks]
     rebuild = plan_rebuild(startup, disks[plan.regions[plan.root].pair], disks, stale)
-    warnings = (*find_foreign(files, names), *_warnings(startup, rebuild, stale))
+    warnings = (*find_unsolved(files, names), *_warnings(startup, rebuild, stale))
     return _Work(edits, rebuild, warnings)
 
 

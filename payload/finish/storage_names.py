@@ -29,6 +29,7 @@ _CACHES = (
     "/etc/lvm/cache/.cache",
 )  # fmt: skip
 DEVICES_FILE = "/etc/lvm/devices/system.devices"
+_LILO = "/etc/lilo.conf"
 # The initramfs has copies of these.
 _IN_INITRAMFS = re.compile(
     r"/etc/(?:initramfs-tools/.*|crypttab|lvm/.*|mdadm/mdadm\.conf|mdadm\.conf)"
@@ -182,7 +183,7 @@ _DIRECTORIES: Mapping[str, Rewrite] = {
 
 def read_storage_files(root: Path) -> dict[str, bytes]:
     """The files of the system at `root` that may name disks, by path. Raises OSError."""
-    paths = [*_FILES, *_CACHES, DEVICES_FILE]
+    paths = [*_FILES, *_CACHES, DEVICES_FILE, _LILO]
     for directory in _DIRECTORIES:
         place = inside(root, directory)
         if place.is_dir():
@@ -242,9 +243,18 @@ def _lists_devices(content: bytes, disks: DiskMap) -> bool:
     return any(disks.is_stale(name) for name in re.findall(rf"IDNAME=({_SPEC})", text))
 
 
-def find_foreign(files: Mapping[str, bytes], disks: DiskMap) -> Iterator[str]:
-    """What the system mounts by the name of a disk that was not copied, where another one has
-    that name on this machine."""
+def find_unsolved(files: Mapping[str, bytes], disks: DiskMap) -> Iterator[str]:
+    """What a person has to put right: a disk that was not copied is mounted by a name that another
+    one has on this machine; LILO tells the kernel its root by a name it was installed with."""
+    if not any(f"{place}/{name}" in files for place in _GRUB for name in _MENUS):
+        lilo = files.get(_LILO, b"").decode("latin-1")
+        for spec in re.findall(rf"^\s*root\s*=\s*\"?({_SPEC})", lilo, re.MULTILINE):
+            if disks.is_stale(spec):
+                yield (
+                    f"LILO gives the kernel {spec} as its root file system, which is"
+                    f" {disks.by_name(spec)} here. Add root={disks.by_name(spec)} at LILO's"
+                    " prompt, then correct /etc/lilo.conf of the copy and run lilo there."
+                )
     for line in files.get("/etc/fstab", b"").decode("latin-1").split("\n"):
         words = line.split()
         if len(words) > 1 and disks.is_foreign(words[0]):

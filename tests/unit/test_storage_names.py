@@ -11,7 +11,7 @@ from payload.finish.disk_map import CopiedDisk, DiskMap
 from payload.finish.storage_names import (
     DEVICES_FILE,
     apply_edit,
-    find_foreign,
+    find_unsolved,
     plan_storage_names,
     read_storage_files,
     rewrite_crypttab,
@@ -222,8 +222,15 @@ def test_a_system_whose_names_stay_is_not_touched(tmp_path: Path) -> None:
 def test_a_disk_that_was_not_copied_and_has_a_namesake_here() -> None:
     only = DiskMap((disk("sda", "sda", 0, SYSTEM, same=True),), frozenset({"sda", "sdb"}))
     files = {"/etc/fstab": b"/dev/sdb1 /mail ext3 defaults 0 2\n/dev/sdc1 /x ext3 0 0\n"}
-    (warning,) = find_foreign(files, only)
+    (warning,) = find_unsolved(files, only)
     assert warning.startswith("The copy mounts /dev/sdb1 at /mail, a disk of the server that was")
+
+
+def test_lilo_is_told_where_it_alone_starts_the_system() -> None:
+    files = {"/etc/lilo.conf": b"boot=/dev/hda\nimage=/vmlinuz\n  root=/dev/hda2\n"}
+    (warning,) = find_unsolved(files, IDE_TO_SATA)
+    assert "/dev/hda2 as its root file system, which is /dev/sda2 here" in warning
+    assert list(find_unsolved({**files, "/boot/grub/menu.lst": b"x"}, IDE_TO_SATA)) == []
 
 
 REWRITES = [
