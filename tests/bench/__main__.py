@@ -18,7 +18,7 @@ from tests.bench.cases import CASES, FULL, QUICK, Bench
 from tests.bench.figures import Row
 from tests.bench.network import wire
 from tests.bench.parts import measure_parts
-from tests.bench.report import describe_machine, document, load, show
+from tests.bench.report import describe_machine, document, load, render_markdown, show
 from tests.bench.work import has_room
 
 SAME_DISK = "on the target's disk: there is no room elsewhere, and what reads both is slower"
@@ -51,6 +51,7 @@ def main() -> None:
     for path in (*directory.glob("target*.img"), directory / "source-second.img"):
         path.unlink(missing_ok=True)
     options.output.write_bytes(to_pretty_json(document(rows, machine, parts, options.quick)))
+    options.output.with_suffix(".md").write_text(render_markdown(rows))
     show(rows, machine, parts, options.quick)
     print(f"bench: written to {options.output}")
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.figures import GOALS, Row, best_rows, find_ratios
+from tests.bench.figures import GOALS, Goal, Row, best_rows, find_ratios
 
 WIDTH = 118
 NOTE = (
@@ -90,6 +90,35 @@ def show(
     console.print(NOTE)
 
 
+def render_markdown(rows: Sequence[Row]) -> str:
+    """The two tables of docs/performance.md."""
+    best = best_rows(rows)
+    lines = ["| way | seconds | on the wire | CPU s/GB | other | limiter |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | --- |")
+    for row in best.values():
+        title = row.title.replace("|", "\\|")
+        cpu = (row.cpu_per_gigabyte(row.source_cpu), row.cpu_per_gigabyte(row.target_cpu))
+        lines.append(
+            f"| {title} | {row.seconds:.1f} | {row.wire_bytes / 1e9:.2f} GB | "
+            f"{cpu[0]:.2f} + {cpu[1]:.2f} | {row.other_cpu / row.seconds:.2f} | {row.limiter} |"
+        )
+    lines += ["", "| ratio | is | goal | |", "| --- | ---: | ---: | --- |"]
+    ratios = find_ratios(best)
+    for goal in GOALS:
+        if goal.key in ratios:
+            bound, met = _verdict(goal, ratios[goal.key])
+            lines.append(f"| `{goal.key}` | {ratios[goal.key]:.2f} | {bound} | {met} |")
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(goal: Goal, value: float) -> tuple[str, str]:
+    """Goal and outcome in words; nothing where no goal was set."""
+    if not goal.bound:
+        return "", ""
+    bound = f"{'at most' if goal.at_most else 'at least'} {goal.bound:g}"
+    return bound, "met" if goal.met(value) else "missed"
+
+
 def _rows_table(best: Mapping[str, Row]) -> Table:
     table = Table(title="Ways to copy", title_justify="left")
     for name in ("way", "seconds", "on the wire", "CPU s/GB", "other", "peak MiB", "busy"):
@@ -119,8 +148,6 @@ def _goals_table(ratios: Mapping[str, float], quick: bool) -> Table:
     table.add_column("")
     for goal in GOALS:
         if goal.key in ratios:
-            bound = f"{'at most' if goal.at_most else 'at least'} {goal.bound:g}"
-            met = "met" if goal.met(ratios[goal.key]) else "missed"
-            bound, met = (bound, met) if goal.bound else ("", "")
+            bound, met = _verdict(goal, ratios[goal.key])
             table.add_row(goal.what, goal.key, f"{ratios[goal.key]:.2f}", bound, met)
     return table

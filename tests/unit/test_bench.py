@@ -17,7 +17,7 @@ from tests.bench.figures import (
     name_limiter,
 )
 from tests.bench.measure import _fields
-from tests.bench.report import document
+from tests.bench.report import document, render_markdown
 from tests.bench.work import BLOCK, check_copy, choose_files, spoil
 
 GIB = 1 << 30
@@ -105,6 +105,14 @@ def test_the_document_has_what_programs_read() -> None:
     assert told["seconds"] == {"ours_1g": 2.0}
     assert told["limiters"] == {"ours_1g": "wire"}
     assert told["rows"][0]["used"] == 4 * GIB
+
+
+def test_tables_for_the_documentation() -> None:
+    rows = [row("ours_one_link", 4.0), row("ours_two_links", 2.0), row("ours_1g", 2.0, sent=10**9)]
+    lines = render_markdown([replace(rows[0], title="dd | nc"), *rows[1:]]).splitlines()
+    assert lines[2].startswith("| dd \\| nc | 4.0 | 0.00 GB | 0.23 + 0.23 | 0.00 | wire |")
+    assert "| `links_two` | 2.00 |  |  |" in lines
+    assert "| `first_1g_floor` | 0.24 | at most 1.25 | met |" in lines
 
 
 def test_files_are_chosen_up_to_a_size(tmp_path: Path) -> None:
