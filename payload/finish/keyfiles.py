@@ -107,7 +107,7 @@ def rewrite_keyfile(content: bytes, _path: str, assignment: Assignment) -> bytes
 def rewrite_mentions(content: bytes, _path: str, assignment: Assignment) -> bytes:
     """NetworkManager.conf: cards in `unmanaged-devices`, `no-auto-default` and the like."""
     lines = lines_of(content)
-    macs = {old: new for old in assignment.macs if (new := assignment.mac_for("", old))}
+    macs = assignment.replacements
     return to_bytes(
         line if line.lstrip().startswith("#") else replace_macs(line, macs) for line in lines
     )

@@ -58,6 +58,11 @@ class Assignment:
         here = {card.mac for card in self.cards}
         return self.names.get(name, "") or ("" if mac in here else self.macs.get(mac, ""))
 
+    @property
+    def replacements(self) -> dict[str, str]:
+        """MAC at the source -> MAC here, for files that mention cards without a name."""
+        return {old: new for old in self.macs if (new := self.mac_for("", old))}
+
     def mac_at(self, pattern: str) -> str:
         """The card here for the one at the source whose slot a systemd `Path=` means; "" if none.
 
@@ -74,7 +79,7 @@ class Assignment:
 class System:
     """One way of configuring network cards: where its files are, how they are read and changed.
 
-    `patterns` are paths from the copy's root, with wildcards in the last part. `rewrite` keeps
+    `patterns` are paths from the copy's root, with wildcards. `rewrite` keeps
     every byte it has no reason to change, and changes nothing when it is run again.
     """
 

@@ -4,11 +4,11 @@ Another one is one more entry: where its files are, a function that reads one, a
 tie names to cards by MAC or slot, a function that rewrites one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from payload.finish import ifcfg, iftab, ifupdown, keyfiles, netplan, networkd
+from payload.finish import ifcfg, iftab, ifupdown, iscsi, keyfiles, netplan, networkd
 from payload.finish.naming import Interface, System
 from payload.finish.udev_rules import read_ties, retie_rules
 from payload.system.files import inside, read_inside
@@ -64,6 +64,12 @@ SYSTEMS = (
         networkd.rewrite_match,
     ),
     System("networkd", (f"{LINK_DIRECTORY}/*.netdev",), networkd.read_netdev),
+    System(
+        "open-iscsi",
+        ("/etc/iscsi/ifaces/*", "/etc/iscsi/nodes/*/*", "/etc/iscsi/nodes/*/*/*"),
+        lambda content, path: (),
+        iscsi.rewrite_record,
+    ),
     System("Univention registry", (UCR,), ifupdown.read_ucr),
     System(
         "ifupdown",
@@ -80,14 +86,25 @@ def files_of(root: Path, system: System) -> Iterator[str]:
     """
     seen = set()
     for pattern in system.patterns:
-        place = PurePosixPath(pattern)
-        directory = inside(root, str(place.parent))
-        names = sorted(entry.name for entry in directory.iterdir()) if directory.is_dir() else ()
-        for name in names:
-            path = inside(root, f"{place.parent}/{name}")
-            if fnmatchcase(name, place.name) and path.is_file() and path not in seen:
-                seen.add(path)
-                yield f"{place.parent}/{name}"
+        for path in _expanded(root, "", pattern.strip("/").split("/")):
+            place = inside(root, path)
+            if place.is_file() and place not in seen:
+                seen.add(place)
+                yield path
+
+
+def _expanded(root: Path, path: str, words: Sequence[str]) -> Iterator[str]:
+    """What a pattern stands for, in order; links are followed as the copy itself would."""
+    if not words:
+        yield path
+        return
+    names = [words[0]]
+    if "*" in words[0]:
+        directory = inside(root, path)
+        names = sorted(entry.name for entry in directory.iterdir()) if directory.is_dir() else []
+    for name in names:
+        if fnmatchcase(name, words[0]):
+            yield from _expanded(root, f"{path}/{name}", words[1:])
 
 
 def read_interfaces(root: Path) -> list[Interface]:
