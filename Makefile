@@ -9,7 +9,7 @@ ISO := build/ugs-failover-$(VERSION)-amd64.iso
 # What the build, the rehearsal and the tests need on a Debian 12 machine.
 PACKAGES := $(shell sed 's/\#.*//' .ci/packages)
 
-.PHONY: help setup iso rehearsal test test-boot check docs bench clean
+.PHONY: help setup iso rehearsal soak test test-boot check docs bench clean
 
 help:
 	@echo "make rehearsal   build the ISO, copy one virtual machine to another, boot the copy, report"
@@ -19,6 +19,7 @@ help:
 	@echo "make check       lint, types, layers, unit tests (under a minute)"
 	@echo "make iso         only the ISO: $(ISO)"
 	@echo "make docs        print the reference pages in docs/ from the code"
+	@echo "make soak        machines killed in the middle of many copies: RUNS=60 SEED=1"
 	@echo "make bench       speed, side by side with the peer tools"
 	@echo "make clean       remove build/"
 
@@ -65,6 +66,9 @@ test-boot: setup iso
 
 docs: setup
 	$(PYTHON) -m payload docs docs
+
+soak: setup
+	$(PYTHON) -m tests.integration.faults --runs $(or $(RUNS),60) --seed $(or $(SEED),$(shell date +%s))
 
 bench: setup
 	$(PYTHON) -m tests.bench --output build/bench/bench.json

@@ -34,7 +34,8 @@ _PRIVATE = ("/run/dhcpcd", "/var/lib/dhcpcd")
 # And where mounts are not shared, a mount that another thread has for a moment would live on in
 # the machine's copy of all mounts, and keep its disk busy. Some are gone before their turn comes.
 _EXEC = """
-awk '$2 ~ "/ugs-failover-" { print $2 }' /proc/self/mounts | xargs -r -n1 umount 2>/dev/null || :
+awk '$2 ~ "/ugs-(failover|look)-" { print $2 }' /proc/self/mounts |
+    xargs -r -n1 umount 2>/dev/null || :
 for place in %s; do
     mkdir -p "$place" "$0$place"
     mount --bind "$0$place" "$place"
@@ -94,6 +95,14 @@ class Machine:
         finally:
             os.close(away)
             os.close(home)
+
+    def cut(self) -> None:
+        """End every connection this machine has called for, at both ends, the cable left in."""
+        subprocess.run(
+            ["ip", "netns", "exec", self.name, "ss", "--kill", "dport", "=", "10000"],
+            capture_output=True,
+            check=True,
+        )
 
     def unplug(self, card: str) -> None:
         """Pull the cable: this machine loses its carrier, the others see only silence."""
