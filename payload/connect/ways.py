@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from payload.connect.addressing import chosen_cards
 from payload.connect.discovery import Address
 from payload.connect.pairing import call
-from payload.model.errors import PeerError, ToolError
+from payload.model.errors import LinkError, PeerError, ToolError
 from payload.model.machine import Card
 from payload.model.message import Reach
 from payload.model.settings import Settings
@@ -57,16 +58,28 @@ def own_reach(links: Links, settings: Settings) -> tuple[Reach, ...]:
 def possible_pairs(cards: Iterable[Card], reach: Sequence[Reach], port: int) -> Pairs:
     """Every card of ours that has a link with every card of the peer's, and where to call.
     Link-local IPv6 comes first: it needs no server, and no router can lead it elsewhere."""
+    hosts = {theirs.card: _hosts(theirs) for theirs in reach[:CARDS_LIMIT]}
     return {
-        Pair(card.name, theirs.card): tuple(
-            Address(host, port, card.name)
-            for host in sorted(theirs.addresses, key=_rank)[:ADDRESSES_LIMIT]
-        )
+        Pair(card.name, peer): tuple(Address(host, port, card.name) for host in addresses)
         for card in cards
         if card.carrier
-        for theirs in reach[:CARDS_LIMIT]
-        if theirs.addresses
+        for peer, addresses in hosts.items()
+        if addresses
     }
+
+
+def _hosts(reach: Reach) -> list[str]:
+    """The best of the addresses, if they are any: nobody's names are looked up."""
+    return sorted(filter(_is_host, reach.addresses), key=_rank)[:ADDRESSES_LIMIT]
+
+
+def _is_host(text: str) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    nobody = address.is_loopback or address.is_multicast or address.is_unspecified
+    return not nobody and "%" not in text  # a scope is ours to choose
 
 
 def _rank(host: str) -> tuple[bool, bool]:
@@ -133,8 +146,12 @@ class Ways:
         return tuple(address for addresses in self._pairs.values() for address in addresses)
 
     def open(self, pair: Pair) -> Channel:
-        """A connection over a link that `look` returned. Raises LinkError, PeerError."""
-        channel = call(self._pairs[pair], self._credentials, self._peer_id)
+        """A connection over a link that `look` returned. Raises LinkError, also when somebody else
+        answers there now: it is this link's fault, not the source's."""
+        try:
+            channel = call(self._pairs[pair], self._credentials, self._peer_id)
+        except PeerError as error:
+            raise LinkError(str(error)) from error
         with self._lock:
             self._channels.append((pair, channel))
         return channel

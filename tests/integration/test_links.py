@@ -1,11 +1,19 @@
 """Two wires between two machines: both are used, and the loss of either only slows the copy."""
 
 import re
+import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
+from payload.connect import ways as connect_ways
+from payload.connect.discovery import Address
+from payload.connect.pairing import Listener, call
+from payload.connect.ways import Pair, Ways, own_reach
 from payload.model.report import Result
+from payload.model.settings import Settings
+from payload.wire.tls import load_site, make_site_key
 from tests.integration.harness import (
     DEADLINE,
     NO_COUNTDOWN,
@@ -15,7 +23,7 @@ from tests.integration.harness import (
     slow_down,
     speed_up,
 )
-from tests.integration.namespaces import Machine, network
+from tests.integration.namespaces import Machine, namespace_links, network
 from tests.integration.server_image import make_server
 
 pytestmark = pytest.mark.root
@@ -63,3 +71,62 @@ def test_both_wires_carry_the_copy_and_losing_either_only_slows_it(bench, tmp_pa
     assert ours.verified
     assert "the copy carries on where it was" not in target.log, "it was never interrupted"
     assert [sha256(path) for path in server] == before
+
+
+def wait_for(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def into_one_switch(machine: Machine) -> None:
+    port = machine._port("eth1")
+    command = ["ip", "-n", machine.switch, "link", "set", port, "master", "breth0"]
+    subprocess.run(command, check=True)
+
+
+def test_cards_in_one_switch_are_paired_one_to_one_and_a_dark_one_is_left(tmp_path, monkeypatch):
+    """Every card reaches every other there. A pair that is in use, or adds nothing, is not taken
+    twice; a stranger's address is no link."""
+    monkeypatch.setattr(connect_ways, "NO_CARRIER", 0.2)
+    make_site_key(tmp_path)
+    site, settings = load_site(tmp_path), Settings()
+    with network(2, cards=2) as (source, target):
+        for machine in (source, target):
+            into_one_switch(machine)
+            for card in machine.cards:
+                machine.ip("link", "set", card, "up")
+        with source.inside():
+            links = namespace_links()
+            wait_for(lambda: all(one.addresses for one in own_reach(links, settings)))
+            reach = own_reach(links, settings)
+            macs = {card.name: card.mac for card in links.cards()}
+            listener = Listener(site.credentials(SOURCE_ID), settings.port, lambda event: None)
+        address = {one.card: one.addresses[0] for one in reach}
+        with target.inside():
+            links = namespace_links()
+            wait_for(lambda: all(one.addresses for one in own_reach(links, settings)))
+            credentials = site.credentials(TARGET_ID)
+            ways = Ways(links, settings, credentials, SOURCE_ID)
+            main = call([Address(address[macs["eth0"]], settings.port, "eth0")], credentials)
+            ways.took(main, reach)
+            found: list[Pair] = []
+            wait_for(lambda: found.extend(ways.look(reach)) or found)
+            assert found == [Pair("eth1", macs["eth1"])]
+            channel = ways.open(found[0])
+            assert channel.local_address.endswith("%eth1") and channel.peer_id == SOURCE_ID
+            time.sleep(0.5)
+            assert ways.look(reach) == []
+
+            target.unplug("eth1")
+            wait_for(lambda: ways.look(reach) == [] and channel.closed)
+            assert not main.closed
+
+            stranger = Ways(links, settings, credentials, "9" * 32)
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                assert stranger.look(reach) == []
+                time.sleep(0.1)
+            main.close()
+        listener.close()

@@ -21,6 +21,7 @@ from payload.model.message import (
     MapRequest,
     Message,
     PlanOffer,
+    Reach,
     Spent,
     Stop,
 )
@@ -133,6 +134,7 @@ def messages() -> st.SearchStrategy[Message]:
         st.builds(PlanOffer, text),
         st.builds(MapRequest, st.integers(0, U32)),
         st.builds(Doing, st.none() | st.builds(Stage, text, text), st.none() | PROGRESS),
+        st.builds(Alive, st.tuples(st.builds(Reach, st.text(), st.tuples(st.text())))),
         st.just(Alive()),
     )
 

@@ -32,6 +32,14 @@ def test_a_peer_that_tells_very_much_is_cut_short() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["", "server.example", "fe80::1%eth0", "127.0.0.1", "::", "ff02::1", "1.2.3", "a\0b", "é"],
+)
+def test_what_is_no_address_of_a_machine_is_not_called(text: str) -> None:
+    assert possible_pairs(CARDS, (Reach("b0", (text,)),), 10000) == {}
+
+
+@pytest.mark.parametrize(
     ("answered", "used", "waiting", "chosen"),
     [
         ("AX BY", "AX", True, "BY"),  # two cables
