@@ -27,6 +27,7 @@ from payload.wire.beacon import ETHER_TYPE, Beacon, ethernet_frame, pack_beacon,
 # Seconds between two rounds of beacons, and how many such rounds; then the last for good.
 PACE = ((0.25, 20), (1.0, 40), (10.0, 0))
 LOOK = 2.0  # seconds between two looks at which cards there are
+ETHERNET_MAC = len("00:00:00:00:00:00")  # InfiniBand has longer ones
 MOST_TAGS = 32  # VLANs tried by one card
 MOST_ARRIVALS = 4096  # more pairs of cards and VLANs no two machines have
 
@@ -56,7 +57,7 @@ class Beaconing:
 
     def _send_round(self) -> None:
         for card in chosen_cards(self._links, self._settings):
-            if card.carrier and card.mac:
+            if card.carrier and len(card.mac) == ETHERNET_MAC:
                 self._notes.try_(partial(self._send, card))
 
     def _send(self, card: Card) -> None:

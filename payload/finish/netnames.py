@@ -51,8 +51,16 @@ def source_names(in_use: NamesInUse, cards: Sequence[Card]) -> dict[str, str]:
 
 
 def in_bus_order(cards: Iterable[Card]) -> list[Card]:
-    """By slot; cards without one (or in the same) by MAC."""
-    return sorted(cards, key=lambda card: (not card.bus, card.bus, card.mac))
+    """By slot; cards without one (or in the same) by MAC; those on USB last. Only Ethernet cards.
+
+    A card on USB is often the way to the board's own management, which has a link at all times.
+    """
+    wired = (card for card in cards if is_mac(card.mac))
+    return sorted(wired, key=lambda card: (_is_usb(card), not card.bus, card.bus, card.mac))
+
+
+def _is_usb(card: Card) -> bool:
+    return card.modalias.startswith("usb:")
 
 
 def plan_names(
@@ -251,8 +259,8 @@ def _by_order(
     names: Sequence[str], cards: Sequence[Card], order: Sequence[str]
 ) -> list[tuple[str, Card]]:
     """The most important names to the cards with a link; within each group in order."""
-    up = [card for card in cards if card.carrier]
-    down = [card for card in cards if not card.carrier]
+    up = [card for card in cards if card.carrier and not _is_usb(card)]
+    down = [card for card in cards if card not in up]
     groups = ((names[: len(up)], up), (names[len(up) : len(cards)], down))
     return [
         pair

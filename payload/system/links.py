@@ -1,6 +1,7 @@
 """The network cards of this machine and their addresses, by netlink (pyroute2) and dhcpcd.
 
-Only cards with hardware behind them count: no bridge, tunnel or bond is ever ours to use.
+Only cards with hardware and a cable count: no bridge, tunnel or bond is ever ours to use, and
+wireless ones ask for a key that nobody is there to give.
 """
 
 import re
@@ -97,7 +98,9 @@ class Links:
             self._run(["dhcpcd", "--ipv4only", "--exit", self._leased.pop()], ok=(0, 1))
 
     def _has_hardware(self, name: str) -> bool:
-        return (self._net / name / "device").exists()
+        link = self._net / name
+        is_wireless = (link / "phy80211").exists() or (link / "wireless").exists()
+        return (link / "device").exists() and not is_wireless
 
     def _describe(self, link: Any) -> Card:
         name = _name(link)

@@ -24,6 +24,13 @@ class PaperLink(dict[str, Any]):
         return self._attributes.get(key)
 
 
+class PaperNames(dict[str, list[str]]):
+    """A netlink attribute that holds others."""
+
+    def get_attrs(self, key: str) -> list[str]:
+        return self.get(key, [])
+
+
 def no_tool(*words: object, **options: object) -> Completed:
     raise AssertionError("no tool is needed here")
 
@@ -85,6 +92,14 @@ def test_only_hardware_counts(sysfs: Path) -> None:
     assert links._has_hardware("eth0")
     assert not links._has_hardware("br0")
     assert not links._has_hardware("gone")
+    (sysfs / "class/net/eth0/phy80211").mkdir()
+    assert not links._has_hardware("eth0")
+
+
+def test_other_names_that_udev_knows_a_card_by() -> None:
+    names = PaperNames({"IFLA_ALT_IFNAME": ["enp0s3", "enx525400abcdef"]})
+    card = Links(no_tool)._describe(PaperLink("eth0", IFLA_PROP_LIST=names))
+    assert card.alternatives == ("enp0s3", "enx525400abcdef")
 
 
 def test_unknown_card_is_an_error() -> None:

@@ -166,3 +166,17 @@ def test_names_are_read_from_all_places_below_the_root(tmp_path: Path) -> None:
     found = read_names(tmp_path)
     assert found.macs == {"eth0": OLD[0]}
     assert (found.addressed, found.configured) == (("eth1",), ("eth0",))
+
+
+def test_a_card_on_usb_comes_last_though_it_has_a_link() -> None:
+    management = Card(
+        "usb0", NEW[3], "cdc_ether", bus="0000:00:01.0", modalias="usb:v04B3", carrier=True
+    )
+    plan = plan_names(in_use(2, "eth0", "eth1"), cards(OLD, 2), [], [management, *cards(NEW, 2)])
+    assert by_name(plan) == {"eth0": NEW[0], "eth1": NEW[1], "eth2": NEW[3]}
+
+
+def test_a_card_that_is_not_ethernet_gets_no_name() -> None:
+    other = Card("ib0", "80:00:02:08:" + NEW[0] + ":" + OLD[0], carrier=True)
+    plan = plan_names(in_use(2, "eth0"), [*cards(OLD, 1), other], [], [other, *cards(NEW, 1)])
+    assert by_name(plan) == {"eth0": NEW[0]}
