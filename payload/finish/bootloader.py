@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from payload.finish.boot_code import read_boot_code
 from payload.finish.boot_sector import LILO, BootCode, ReadDisk
 from payload.finish.efi_chain import Program, follow
-from payload.finish.menus import MENUS, Menu, MenuChecks, Trees, check_menu, find_menus
+from payload.finish.menu_check import MenuChecks, check_menu
+from payload.finish.menus import MENUS, Menu, Trees, find_menus
 from payload.finish.uefi import ESP_TYPES, fallback_program, own_program
 from payload.finish.volumes import Volume
 from payload.model.disk import PartitionTable

@@ -20,7 +20,8 @@ from payload.finish.bootloader import BootDisk
 from payload.finish.candidates import Medium, Task, find_loaders
 from payload.finish.grub_layout import CODE_END, find_room
 from payload.finish.grub_legacy import is_stage1
-from payload.finish.menus import Menu, Trees, check_menu, find_menus
+from payload.finish.menu_check import check_menu
+from payload.finish.menus import Menu, Trees, find_menus
 from payload.finish.sequence import as_adapt_error, boot_disks, byte_range, check_finished
 from payload.finish.uefi import ESP_TYPES
 from payload.finish.volumes import (

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from payload.finish.boot_sector import BootCode
 from payload.finish.bootloader import BootDisk, check_boot
 from payload.finish.efi_chain import Program
-from payload.finish.menus import check_menu, find_menus
+from payload.finish.menu_check import check_menu
+from payload.finish.menus import find_menus
 from payload.finish.uefi import add_fallback
 from payload.finish.volumes import Volume
 from payload.model.disk import Partition, PartitionTable
 from payload.model.errors import AdaptError, LoaderError
 from payload.model.machine import Firmware
 from payload.model.report import BootLoaderReport
+from payload.model.volume import Layer
+from payload.model.volume import Volume as LayeredVolume
 from tests.unit.efi_programs import grub, listing, shim
 from tests.unit.legacy_stages import LOADED, stage1, stage1_5, stage2
 from tests.unit.test_boot_code import TABLE, disk
@@ -149,6 +152,23 @@ def test_a_btrfs_may_begin_at_a_snapshot(tmp_path: Path) -> None:
     trees = {volume: write(tmp_path, files)}
     (menu,) = find_menus(BootCode("GRUB 2", (), "/boot/grub2", 3), 0, trees)
     assert "/boot/vmlinuz there and not empty" in check_menu(menu, 0, [volume], trees).checks
+
+
+@pytest.mark.parametrize("device", ["lvm/vg-boot", "lvmid/aB-1/cD-2"])
+def test_grub_names_a_volume(tmp_path: Path, device: str) -> None:
+    def volume(name: str, uuid: str) -> Volume:
+        aliases = (f"mapper/vg-{name}", f"vg/{name}")
+        made = LayeredVolume(f"vg/{name}", Layer.LVM, uuid, 0, group="aB1", aliases=aliases)
+        return Volume(0, -1, 0, 0, "ext4", layered=made)
+
+    boot, root = volume("boot", "cD2"), volume("root", "eF3")
+    cfg = f"menuentry x {{\n set root='{device}'\n linux /vmlinuz root=/dev/mapper/vg-root\n}}\n"
+    files = {"grub/grub.cfg": cfg, "vmlinuz": "k"}
+    other = write(tmp_path / "root", {"grub/grub.cfg": "menuentry y {\n linux /gone\n}\n"})
+    trees = {root: other, boot: write(tmp_path / "boot", files)}
+    (menu,) = find_menus(BootCode("GRUB 2", (), "/grub", device=device), 0, trees)
+    assert menu.place == boot
+    assert "/vmlinuz there and not empty" in check_menu(menu, 0, [root, boot], trees).checks
 
 
 def test_a_second_disk_that_would_not_start_is_told(boot: Path) -> None:
