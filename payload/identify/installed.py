@@ -46,6 +46,12 @@ class Location:
     legs: tuple[tuple[Extent, ...], ...]
     label: str  # of the disk, for people
     volume: Volume | None = None
+    subvolume: str = ""  # of a btrfs, to be mounted in place of the default one
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """To mount it with."""
+        return (f"subvol={self.subvolume}",) if self.subvolume else ()
 
     @property
     def name(self) -> str:

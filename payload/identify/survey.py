@@ -7,6 +7,7 @@ starts. Nothing is written, no journal is replayed.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -94,7 +95,7 @@ def _look_into_system(host: Host, source: Inventory) -> Startup:
     root = _root_of(source)
     if root is None:
         return Startup()
-    others = [one for one in _locations(source) if one != root]
+    others = [one for one in _locations(source) if one.legs != root.legs]
     return _mounted(host, root, partial(_look_beside, host, others), Startup())
 
 
@@ -108,7 +109,7 @@ def _root_of(source: Inventory) -> Location | None:
     for system in source.systems:
         for location in _locations(source):
             if (location.disk, location.name) == (system.disk, system.place):
-                return location
+                return replace(location, subvolume=system.subvolume)
     return None
 
 
@@ -144,7 +145,7 @@ def _mounted(host: Host, location: Location, look: Callable[[Path], T], otherwis
     try:
         with (
             host.blocks.assemble(location.legs) as node,
-            host.mounts.mount(node, location.file_system.kind) as root,
+            host.mounts.mount(node, location.file_system.kind, options=location.options) as root,
         ):
             return look(root)
     except (ToolError, OSError):

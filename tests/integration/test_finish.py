@@ -9,8 +9,11 @@ import pytest
 from payload.finish.marker import read_marker, record_marker
 from payload.identify.content import look_at
 from payload.identify.installed import find_systems, locations_of
+from payload.identify.survey import look_into_root
 from payload.model.disk import Disk
 from payload.model.errors import AdaptError
+from payload.model.inventory import Inventory
+from payload.model.machine import Firmware, MachineIdentity
 from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
 from payload.system import device
 from payload.system.command import run
@@ -184,8 +187,12 @@ def test_the_marker_goes_into_the_subvolume_that_is_the_root(tmp_path: Path) -> 
     blocks = ImageBlocks([ImageDisk(image, serial="S1")])
     host = Host(run, blocks, mounts, UNUSED, UNUSED, UNUSED, UNUSED)
     hardware = blocks.find()[0]
-    found = find_systems(host, locations_of(Disk(hardware, look_at(host, hardware)))).systems
+    disk = Disk(hardware, look_at(host, hardware))
+    found = find_systems(host, locations_of(disk)).systems
     assert [(one.subvolume, one.marker) for one in found] == [("@", written)]
+    machine = Inventory(MachineIdentity("m"), Firmware.BIOS, disks=(disk,), systems=tuple(found))
+    names = look_into_root(host, machine, lambda root: (root / "etc/hostname").read_text(), "")
+    assert names == "old"
 
 
 def test_a_separate_var_gets_the_marker_too(copy: Copy) -> None:
