@@ -7,6 +7,7 @@ source answers in the order it was asked; anything else ends the connection.
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Protocol
 
 import zstandard
@@ -20,6 +21,7 @@ from payload.replicate.limiter import Account
 from payload.replicate.sender import Line
 
 WINDOW = 8  # requests under way on one connection
+SLOW = 2.0  # seconds from request to answer above which fewer are enough to keep a link busy
 PATIENCE = 600.0  # seconds; a source with a sick disk may need minutes for one chunk
 
 HeldDigest = Callable[[Item, memoryview], bytes]  # what the target has there, b"" when nothing
@@ -43,6 +45,7 @@ class Asked:
 
     item: Item
     held: bytes = b""
+    since: float = 0.0  # seconds, of the monotonic clock
 
 
 class Fetcher:
@@ -71,6 +74,7 @@ class Fetcher:
         self._account = account
         self._buffer = aligned_buffer()
         self._decompressor = zstandard.ZstdDecompressor()
+        self._window = WINDOW
 
     def work(self, hand: Hand) -> None:
         """Raises LinkError, PeerError, or TargetDiskError from `store`, SourceDiskError from
@@ -81,21 +85,26 @@ class Fetcher:
                 with self._account.waiting():
                     message = self._channel.receive(PATIENCE)
                 self._take(message, asked[0])
-                asked.popleft()
+                self._set_window(monotonic() - asked.popleft().since)
                 hand.finish()
         finally:
             hand.give_back(one.item for one in asked)
 
     def _ask_more(self, hand: Hand, asked: deque[Asked]) -> bool:
         """Fill the window. False when nothing is asked and there is nothing more to ask for."""
-        while len(asked) < WINDOW and (item := hand.take(wait=not asked)) is not None:
+        while len(asked) < self._window and (item := hand.take(wait=not asked)) is not None:
             asked.append(Asked(item))
             asked[-1].held = self._held_digest(item, self._buffer[: item.length])
             self._ask(asked[-1])
         return bool(asked)
 
+    def _set_window(self, waited: float) -> None:
+        """A slow link beside quick ones must not hold many chunks when the others are done."""
+        slower = waited > SLOW
+        self._window = max(1, self._window - 1) if slower else min(WINDOW, self._window + 1)
+
     def _ask(self, asked: Asked) -> None:
-        item = asked.item
+        item, asked.since = asked.item, monotonic()
         region = item.ledger.region.index
         self._channel.send(
             ChunkRequest(region, item.offset, item.length, asked.held, thorough=item.thorough)

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from payload.model.errors import LinkError, PeerError, TargetDiskError
 from payload.model.message import Alive, Chunk, ChunkRequest, Encoding, MapAnswer, Message, Stop
 from payload.model.plan import CHUNK_SIZE, Method, Region
 from payload.model.report import Hole
+from payload.replicate import fetching
 from payload.replicate.chunks import digest_of, zero_digest
 from payload.replicate.crew import work_together
 from payload.replicate.fetching import WINDOW, Fetcher
@@ -159,6 +161,40 @@ def test_several_requests_are_under_way_but_not_more() -> None:
     far.close()
     thread.join(5.0)
     assert not thread.is_alive()
+
+
+def test_a_slow_link_holds_few_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it still has to deliver when all else is done is waited for."""
+    monkeypatch.setattr(fetching, "SLOW", -1.0)  # every answer is a late one
+    line, most = LateLine(), []
+
+    def done(item: Item, chunk: Chunk) -> None:
+        item.ledger.record(item, chunk)
+        schedule.done(item)
+        most.append(len(line.requests))
+
+    ledger = ledger_of(replace(REGION, size=30 * CHUNK_SIZE))
+    schedule = Schedule([ledger], ["Disk S1"], State.MISSING, head=False)
+    nothing = lambda *_: None  # noqa: E731
+    doers = (lambda *_: b"", nothing, nothing, done, schedule.put_off)
+    Fetcher(line, *doers, Account()).work(Work(schedule).hand())
+    assert most[0] == WINDOW - 1 and set(most[-WINDOW:]) == {0} and len(most) == 29
+
+
+class LateLine:
+    """A source that answers one request at a time; the others wait."""
+
+    def __init__(self) -> None:
+        self.requests: deque[Message] = deque()
+
+    def send(self, message: Message) -> None:
+        self.requests.append(message)
+
+    def receive(self, timeout: float | None) -> Message:
+        return honest(self.requests.popleft())
+
+    def close(self) -> None:
+        self.requests.clear()
 
 
 LIES: dict[str, Callable[[Chunk], Message]] = {
