@@ -103,9 +103,8 @@ def _make(chroot: Chroot, root: Path, rebuild: Rebuild, new: Path) -> None:
     output, version = f"/{new.relative_to(root)}", rebuild.kernel.version
     program = program_of(root, rebuild.maker)
     if rebuild.maker == DRACUT:
-        told = chroot([program, "--help"])
-        # Before it could be made for one machine only, there was no word against that.
-        words = ["--no-hostonly"] if "--no-hostonly" in told.stdout + told.stderr else []
+        # It is a script. Before it could be made for one machine only, it had no word against that.
+        words = ["--no-hostonly"] if b"no-hostonly" in (read_inside(root, program) or b"") else []
         drivers = ["--add-drivers", " ".join(rebuild.modules)] if rebuild.modules else []
         chroot([program, "--force", *words, *drivers, output, version])
         return

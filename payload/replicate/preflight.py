@@ -14,7 +14,7 @@ from payload.model.errors import PlanError
 from payload.model.inventory import Inventory
 from payload.model.machine import Card
 from payload.model.plan import CopyMode, Method, Plan
-from payload.model.survey import Drivers, OfferKind, Survey
+from payload.model.survey import Drivers, Initramfs, OfferKind, Survey
 
 IN_A_RUN = "it is looked at when both machines are booted from the medium"
 UNTOUCHED = "No disk was written."
@@ -156,6 +156,9 @@ def _check_initramfs(plan: Plan, target: Inventory, survey: Survey) -> Check:
     if initramfs.unknown:
         return Check(question, Answer.UNKNOWN, f"{named}: {initramfs.unknown}")
     disk = target.disk(plan.disks[plan.regions[plan.root].pair].target.id)
+    for drivers in _drivers(disk, survey):
+        if drivers.certain and initramfs.kernel in drivers.without and drivers.modules:
+            raise PlanError(_other_kernel(plan, disk, drivers, survey, initramfs))
     late = next((one for one in survey.late if one.disk == disk.id), None)
     if late is None:
         return Check(question, Answer.YES, f"{named} has what the target needs")
@@ -164,6 +167,19 @@ def _check_initramfs(plan: Plan, target: Inventory, survey: Survey) -> Check:
         raise PlanError(_no_initramfs(plan, disk, named, missing, survey))
     reason = f"{named} lacks {missing}: it will be made anew on the copy by {initramfs.maker}"
     return Check(question, Answer.YES, reason)
+
+
+def _other_kernel(
+    plan: Plan, disk: Disk, drivers: Drivers, survey: Survey, initramfs: Initramfs
+) -> str:
+    others = ", ".join(one for one in survey.kernels if one not in drivers.without)
+    return (
+        f"The boot menu of {plan.source.host_name or 'the source'} starts kernel "
+        f"{initramfs.kernel}, which has no driver for the controller of the target's disk "
+        f"{disk.hardware.label} ({device_name(drivers.modalias)}); kernel {others} has one: "
+        f"the copy would not start by itself. {UNTOUCHED} Let the source "
+        f"start kernel {others} by default, or {_other_controller(survey)[0].lower()}{_other_controller(survey)[1:]}."
+    )
 
 
 def _no_initramfs(plan: Plan, disk: Disk, named: str, missing: str, survey: Survey) -> str:

@@ -102,6 +102,17 @@ def test_an_initramfs_that_lacks_the_driver_is_made_anew_or_is_no_copy() -> None
         check(nobody)
 
 
+def test_a_menu_that_starts_the_wrong_kernel_is_no_copy() -> None:
+    drivers = (Drivers(AHCI, ("ahci",), ("6.1",)), KNOWN.drivers[1])
+    survey = replace(KNOWN, kernels=("6.1", "6.12"), drivers=drivers)
+    with pytest.raises(PlanError) as caught:
+        check(survey)
+    assert "starts kernel 6.1, which has no driver" in str(caught.value)
+    assert "Let the source start kernel 6.12 by default, or choose another" in str(caught.value)
+    unsure = replace(survey, drivers=(replace(drivers[0], certain=False), drivers[1]))
+    assert "not in kernel 6.1" in check(unsure).lines[3]
+
+
 def test_an_initramfs_that_is_not_understood_is_unknown() -> None:
     unread = Initramfs("2.4.27", "/initrd", "the image is a file system of its own, cramfs")
     (warning,) = check(replace(KNOWN, initramfs=unread)).warnings
