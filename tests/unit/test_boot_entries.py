@@ -1,7 +1,6 @@
 """The firmware's own list of what it starts: read, added to once, and put in order."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +18,7 @@ from payload.model.volume import Volume as LayeredVolume
 from payload.system.boot_entries import parse_boot_table
 from payload.system.command import Completed
 from tests.unit.efi_programs import listing
+from tests.unit.paper_firmware import Firmware
 
 GUID, SECOND = "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "1b4e28ba-2fa1-11d2-883f-0016d3cca428"
 ESP_TYPE = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
@@ -56,34 +56,6 @@ def test_any_text_gives_an_answer(text: str) -> None:
     assert table.find(GUID, "\\x.efi") is None
 
 
-class Firmware:
-    """efibootmgr, and the memory behind it."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, str] = {"0000": "UiApp\tFvFile(462caa21)"}
-        self.order = ["0000"]
-        self.calls: list[Sequence[str]] = []
-        self.forgets = self.stubborn = False
-
-    def __call__(self, argv: Sequence[str], **_: Any) -> Completed:
-        self.calls.append(argv)
-        if "--create" in argv:
-            self._create(dict(pairwise(argv)))
-        elif "--bootorder" in argv and not self.stubborn:
-            self.order = argv[-1].split(",")
-        entries = "".join(f"Boot{number}* {text}\n" for number, text in self.entries.items())
-        return Completed(tuple(argv), 0, f"BootOrder: {','.join(self.order)}\n{entries}", "")
-
-    def _create(self, words: dict[str, str]) -> None:
-        if self.forgets:
-            return
-        guid = {"/dev/sda": GUID, "/dev/sdb": SECOND}[words["--disk"]]
-        number = f"{len(self.entries):04}"
-        place = f"HD({words['--part']},GPT,{guid},0x800,0x1000)/{words['--loader']}"
-        self.entries[number] = f"{words['--label']}\t{place}"
-        self.order.insert(0, number)
-
-
 def plan_of(*nodes: str) -> tuple[Any, Any]:
     """A plan and an inventory, as far as they are asked for the nodes of disks."""
     disks = {node: SimpleNamespace(hardware=SimpleNamespace(node=node)) for node in nodes}
@@ -100,7 +72,7 @@ def esp(tree: Path, *names: str) -> Path:
 
 
 def test_an_entry_is_made_once_and_read_back(tmp_path: Path) -> None:
-    firmware, (plan, target) = Firmware(), plan_of("/dev/sda")
+    firmware, (plan, target) = Firmware({"/dev/sda": GUID}), plan_of("/dev/sda")
     trees = {ESP: esp(tmp_path, "EFI/debian/shimx64.efi", "EFI/BOOT/BOOTX64.EFI")}
     known = register(firmware, plan, target, trees)
     assert [program.path for program in known.programs] == ["EFI/debian/shimx64.efi"]
@@ -113,7 +85,10 @@ def test_an_entry_is_made_once_and_read_back(tmp_path: Path) -> None:
 
 
 def test_a_mirrored_server_gets_an_entry_for_each_disk_in_their_order(tmp_path: Path) -> None:
-    firmware, (plan, target) = Firmware(), plan_of("/dev/sda", "/dev/sdb")
+    firmware, (plan, target) = (
+        Firmware({"/dev/sda": GUID, "/dev/sdb": SECOND}),
+        plan_of("/dev/sda", "/dev/sdb"),
+    )
     names = ("EFI/debian/shimx64.efi",)
     trees = {ESP: esp(tmp_path / "a", *names), MIRROR: esp(tmp_path / "b", *names)}
     known = register(firmware, plan, target, trees)
@@ -123,7 +98,7 @@ def test_a_mirrored_server_gets_an_entry_for_each_disk_in_their_order(tmp_path: 
 
 
 def test_an_entry_of_the_time_before_comes_first_again(tmp_path: Path) -> None:
-    firmware, (plan, target) = Firmware(), plan_of("/dev/sda")
+    firmware, (plan, target) = Firmware({"/dev/sda": GUID}), plan_of("/dev/sda")
     trees = {ESP: esp(tmp_path, "EFI/debian/shimx64.efi")}
     register(firmware, plan, target, trees)
     firmware.order = ["0000", "0001"]
@@ -133,7 +108,7 @@ def test_an_entry_of_the_time_before_comes_first_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["forgets", "stubborn"])
 def test_a_firmware_that_does_not_keep_its_word_is_told(tmp_path: Path, fault: str) -> None:
-    firmware, (plan, target) = Firmware(), plan_of("/dev/sda")
+    firmware, (plan, target) = Firmware({"/dev/sda": GUID}), plan_of("/dev/sda")
     trees = {ESP: esp(tmp_path, "EFI/debian/shimx64.efi")}
     if fault == "stubborn":
         register(firmware, plan, target, trees)
