@@ -173,12 +173,13 @@ def _other_kernel(
     plan: Plan, disk: Disk, drivers: Drivers, survey: Survey, initramfs: Initramfs
 ) -> str:
     others = ", ".join(one for one in survey.kernels if one not in drivers.without)
+    cure = _other_controller(survey)
     return (
         f"The boot menu of {plan.source.host_name or 'the source'} starts kernel "
         f"{initramfs.kernel}, which has no driver for the controller of the target's disk "
         f"{disk.hardware.label} ({device_name(drivers.modalias)}); kernel {others} has one: "
         f"the copy would not start by itself. {UNTOUCHED} Let the source "
-        f"start kernel {others} by default, or {_other_controller(survey)[0].lower()}{_other_controller(survey)[1:]}."
+        f"start kernel {others} by default, or {cure[0].lower()}{cure[1:]}."
     )
 
 
