@@ -11,7 +11,7 @@ from pathlib import Path
 from payload.finish.naming import Assignment, Edit, Interface, System
 from payload.finish.netnames import in_bus_order
 from payload.finish.networkd import render_link
-from payload.finish.systems import LINK_DIRECTORY, RULES_DIRECTORY, SYSTEMS, files_of
+from payload.finish.systems import LINK_DIRECTORY, RULES_DIRECTORY, SYSTEMS, files_of, place_of
 from payload.finish.udev_rules import (
     by_number,
     is_rules_file,
@@ -53,8 +53,8 @@ def rules_files(root: Path) -> tuple[str, ...]:
     directory = inside(root, RULES_DIRECTORY)
     names = [entry.name for entry in directory.iterdir()] if directory.is_dir() else []
     names = sorted(filter(is_rules_file, names), key=lambda name: (name[:3] != "70-", name))
-    places = (inside(root, f"{RULES_DIRECTORY}/{name}") for name in names)
-    found = (f"/{place.relative_to(root)}" for place in places if place.is_file())
+    places = (place_of(root, f"{RULES_DIRECTORY}/{name}") for name in names)
+    found = (f"/{place.relative_to(root)}" for place in places if place and place.is_file())
     return tuple(dict.fromkeys(found))
 
 

@@ -4,6 +4,7 @@ Another one is one more entry: where its files are, a function that reads one, a
 tie names to cards by MAC or slot, a function that rewrites one.
 """
 
+import errno
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -87,10 +88,21 @@ def files_of(root: Path, system: System) -> Iterator[str]:
     seen = set()
     for pattern in system.patterns:
         for path in _expanded(root, "", pattern.strip("/").split("/")):
-            place = inside(root, path)
-            if place.is_file() and place not in seen:
+            place = place_of(root, path)
+            if place is not None and place.is_file() and place not in seen:
                 seen.add(place)
                 yield path
+
+
+def place_of(root: Path, path: str) -> Path | None:
+    """Where a path of the copy lies; None for a link that goes round in a circle, where the system
+    itself sees no file. Raises OSError."""
+    try:
+        return inside(root, path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+        raise
 
 
 def _expanded(root: Path, path: str, words: Sequence[str]) -> Iterator[str]:
@@ -100,8 +112,9 @@ def _expanded(root: Path, path: str, words: Sequence[str]) -> Iterator[str]:
         return
     names = [words[0]]
     if "*" in words[0]:
-        directory = inside(root, path)
-        names = sorted(entry.name for entry in directory.iterdir()) if directory.is_dir() else []
+        directory = place_of(root, path)
+        found = directory.iterdir() if directory is not None and directory.is_dir() else ()
+        names = sorted(entry.name for entry in found)
     for name in names:
         if fnmatchcase(name, words[0]):
             yield from _expanded(root, f"{path}/{name}", words[1:])

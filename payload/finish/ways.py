@@ -25,7 +25,6 @@ _NOT_A_CARD = re.compile(
     r"(lo|bond|br|virbr|docker|veth|vlan|tun|tap|ppp|dummy|sit|gre|wg|wlan|ath|ra|sta|wlp|none|team)"
     r"([-_.\d].*)?"
 )
-_DEPTH = 8  # interfaces on top of each other; a VLAN on a bridge on a bond needs four
 
 
 def read_names(root: Path) -> NamesInUse:
@@ -114,18 +113,17 @@ def _with_cards_of_vlans(merged: dict[str, Interface]) -> dict[str, Interface]:
     return merged
 
 
-def _cards_below(
-    name: str, interfaces: Mapping[str, Interface], tag: int = 0, depth: int = 0
-) -> Iterator[tuple[str, int]]:
-    """(card, tag on its wire) for everything an interface is made of."""
-    one = interfaces.get(name)
-    if one is None or depth > _DEPTH:
-        return
-    tag = one.vlan or tag
-    for lower in one.lower:
-        yield from _cards_below(lower, interfaces, tag, depth + 1)
-    if not one.lower and _is_card(name, one):
-        yield name, tag
+def _cards_below(name: str, interfaces: Mapping[str, Interface]) -> Iterator[tuple[str, int]]:
+    """(card, tag on its wire) for everything an interface is made of, each once."""
+    waiting, seen = [(name, 0)], {(name, 0)}
+    while waiting:
+        name, tag = waiting.pop(0)
+        one = interfaces.get(name)
+        if one is not None and not one.lower and _is_card(name, one):
+            yield name, tag
+        below = [(lower, one.vlan or tag) for lower in one.lower] if one else []
+        waiting += [each for each in below if each not in seen]
+        seen.update(below)
 
 
 def _is_card(name: str, one: Interface) -> bool:
