@@ -1,5 +1,7 @@
 """The bench's own arithmetic: a wrong ratio would be believed."""
 
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tests.bench.figures import (
 )
 from tests.bench.measure import _fields
 from tests.bench.report import document, render_markdown
-from tests.bench.work import BLOCK, check_copy, choose_files, spoil
+from tests.bench.work import BLOCK, MIB, check_copy, choose_files, make_target, spoil
 
 GIB = 1 << 30
 
@@ -121,6 +123,20 @@ def test_files_are_chosen_up_to_a_size(tmp_path: Path) -> None:
     (tmp_path / "0").symlink_to("nowhere")
     chosen = list(choose_files([tmp_path], 3 * BLOCK))
     assert [path.name for path in chosen] == ["0", "a", "b"]
+
+
+def test_a_target_has_all_its_blocks_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    path = make_target(tmp_path / "target", 4 * MIB)
+    with path.open("r+b") as disk:
+        disk.write(b"content")
+    for start, size in ((64 << 10, 64 << 10), (3 * MIB, MIB)):
+        place = ["--punch-hole", "--offset", str(start), "--length", str(size)]
+        subprocess.run(["fallocate", *place, str(path)], check=True)
+    assert path.stat().st_blocks * 512 < 4 * MIB
+    make_target(path, 4 * MIB)
+    os.sync()
+    assert path.stat().st_blocks * 512 >= path.stat().st_size == 4 * MIB
+    assert path.read_bytes() == b"content".ljust(4 * MIB, b"\0")
 
 
 def test_a_way_that_copied_nothing_is_found_out(tmp_path: Path) -> None:
