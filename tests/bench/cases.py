@@ -26,7 +26,7 @@ from tests.bench.work import (
 from tests.integration.server_image import make_image
 
 CHANGED = 0.01  # of the chunks in use, for a refresh
-LINE_REPEATS = 2
+LINE_REPEATS = 3
 
 
 @dataclass(frozen=True)

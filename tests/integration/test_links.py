@@ -45,7 +45,7 @@ def test_both_wires_carry_the_copy_and_losing_either_only_slows_it(bench, tmp_pa
     before = [sha256(path) for path in server]
     with network(2, cards=2) as (first, second):
         for card in second.cards:
-            slow_down(second, card, "3mbit")
+            slow_down(second, card, "2mbit")
         source = bench.start(first, SOURCE_ID, server)
         target = bench.start(second, TARGET_ID, blanks, f"{NO_COUNTDOWN} failover.connections=1")
         found = re.search(JOINED, target.wait_for(JOINED))
