@@ -111,7 +111,7 @@ def find_layers(host: Host, disks: Sequence[Disk]) -> Layers:
     """Every volume on these disks. What cannot be read or understood is told in `warnings`."""
     reader = _Reader(host, {disk.id: disk.hardware.node for disk in disks})
     layers = Layers()
-    arrays = _find_arrays(reader, layers, tuple(_places(disks, MD_KIND)))
+    arrays = _tell_apart(_find_arrays(reader, layers, tuple(_places(disks, MD_KIND))))
     places = (*_places(disks, LVM_KIND), *_on_arrays(arrays))
     layers.volumes = _tell_apart([*arrays, *_find_groups(reader, layers, places)])
     layers.warnings += [
@@ -218,15 +218,17 @@ def _find_groups(reader: _Reader, layers: Layers, places: Sequence[Place]) -> li
         except (ToolError, BadMetadataError) as error:
             layers.warnings.append(f"{place} could not be looked into: {error}.")
     volumes: list[Volume] = []
-    for group, contradiction in _newest(found, layers):
-        fault = contradiction or _fault(group, found)
+    newest = list(_newest(found, layers))
+    claims = Counter(member.uuid for group, _ in newest for member in group.members.values())
+    for group, contradiction in newest:
+        fault = contradiction or _fault(group, found, claims)
         members = {one.uuid: place for place, one in found}
         legs = {} if fault else {name: members[one.uuid] for name, one in group.members.items()}
         here = [_volume(group, one, legs, fault) for one in group.volumes if one.visible]
         volumes += [reader.probed(volume) for volume in here]
         layers.warnings += [
-            f"The volume {group.name}/{one.name} has a snapshot. If it holds what is adapted in the"
-            " copy, that snapshot is of no use there: remove it before or after."
+            f"The volume {group.name}/{one.name} has a snapshot. Where a copy of it is adapted, the"
+            " snapshot in that copy no longer shows what it showed."
             for one in group.volumes
             if one.has_snapshot and one.visible
         ]
@@ -254,13 +256,17 @@ def _newest(
         yield newest, "" if same else "its physical volumes contradict each other"
 
 
-def _fault(group: Group, found: Sequence[tuple[Place, PhysicalVolume]]) -> str:
+def _fault(
+    group: Group, found: Sequence[tuple[Place, PhysicalVolume]], claims: Mapping[str, int]
+) -> str:
     """Why a group cannot be resolved at all; "" when all members are there, once."""
     for name, member in group.members.items():
         here = [place for place, one in found if one.uuid == member.uuid]
         if len(here) != 1:
             count = "is missing" if not here else "is there twice"
             return f"{name} of the volume group {group.name} {count}"
+        if claims[member.uuid] > 1:
+            return f"{name} of the volume group {group.name} is claimed by another one, too"
         if member.start + member.size > here[0].size:
             return f"{name} of the volume group {group.name} reaches beyond its end"
     return ""

@@ -1,5 +1,6 @@
 """Volumes of LVM and MD on image files: found, looked into, and nothing written by looking."""
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from payload.identify.inventory import take_inventory
+from payload.identify.lvm import checksum
 from payload.identify.role import decide_role
 from payload.identify.survey import take_survey
 from payload.model.disk import MIB
@@ -244,6 +246,45 @@ def test_a_stale_member_of_a_mirror_stays_hidden(tmp_path: Path) -> None:
     hidden = [one.content.hidden for one in found.disks if one.content]
     assert hidden == [(), ("MD RAID on partition 2",)]
     assert "not up to date, or a spare, in md0" in " ".join(found.warnings)
+
+
+def test_arrays_of_one_name_are_not_told_apart_by_what_is_in_one_of_them(tmp_path: Path) -> None:
+    """The one holds a volume group that is understood, the other what nobody looks into."""
+    images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
+    for number, image in enumerate(images):
+        block = new_superblock(
+            device=0, size=80 * MIB, data_start=2 * MIB, disks=1, uuid=bytes([number]) * 16
+        )
+        put(image, START + 4096, block)
+    make_group("vg", [(images[0], START + 2 * MIB, 80 * MIB)], {"root": [Stripes(0, 0, 40)]})
+    ext4(images[0], tree(tmp_path), START + 3 * MIB, 40 * EXTENT)
+    luks = b"LUKS\xba\xbe\0\1aes".ljust(168, b"\0") + b"12345678-1234-4234-8234-123456789abc"
+    put(images[1], START + 2 * MIB, luks)
+    found = take(*images)
+    assert [one.why_not for one in found.volumes] == ["another volume has the same name"] * 2
+    hidden = [one.content.hidden for one in found.disks if one.content]
+    assert hidden == [("MD RAID on partition 2",)] * 2
+
+
+def test_a_member_that_two_groups_claim_is_believed_of_neither(tmp_path: Path) -> None:
+    """The metadata of one group, written over by that of another with the same members."""
+    images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
+    members = [(image, START, PART) for image in images]
+    make_group("one", members, {"root": [Stripes(0, 0, 40)]})
+    member = images[1].read_bytes()[START : START + MIB]
+    head = bytearray(member[4096:4608])
+    place, length = struct.unpack_from("<QQ", head, 40)  # of the text, in the metadata area
+    text = member[4096 + place : 4096 + place + length].replace(b"one {", b"two {", 1)
+    uuid = text.index(b'id = "') + 6
+    text = text[:uuid] + b"XXXXXX" + text[uuid + 6 :]
+    struct.pack_into("<I", head, 40 + 16, checksum(text))
+    struct.pack_into("<I", head, 0, checksum(bytes(head[4:])))
+    put(images[1], START + 4096, bytes(head))
+    put(images[1], START + 4096 + place, text)
+    found = take(*images)
+    assert len(found.volumes) == 2
+    assert all("is claimed by another one" in one.why_not for one in found.volumes)
+    assert (found.unused, found.systems) == ((), ())
 
 
 def test_a_raid_of_another_level_is_told_and_stays_hidden(tmp_path: Path) -> None:
