@@ -1,9 +1,9 @@
 """Make the firmware of this machine know the copy's boot loader, as that of the server knew it.
 
-The fallback place starts a copy without this; an entry also starts what lies elsewhere, and
-before any other system this machine may have had. Partitions keep their GUIDs in a copy, so a
-refresh finds the entry of the time before and makes no second one. That an entry was made is seen
-by reading it back.
+The fallback place starts a copy without this; an entry also starts what lies elsewhere, and before
+any other system this machine may have had, but never before the medium. Partitions keep their
+GUIDs in a copy, so a refresh finds the entry of the time before and makes no second one. That an
+entry was made is seen by reading it back.
 """
 
 import re
@@ -22,6 +22,7 @@ from payload.model.marker import Change
 from payload.model.plan import Plan
 from payload.system.boot_entries import (
     BootEntry,
+    BootTable,
     create_boot_entry,
     read_boot_table,
     set_boot_order,
@@ -104,7 +105,7 @@ def _label(tree: Path, program: Path) -> str:
 
 
 def register(run: Run, plan: Plan, target: Inventory, trees: Trees) -> Registered:
-    """See that the firmware knows the copy's programs, the first of them first of all.
+    """See that the firmware knows the copy's programs, and tries them once the medium is removed.
 
     What the firmware refuses is a warning: whether the copy starts without is for the check.
     """
@@ -116,7 +117,7 @@ def register(run: Run, plan: Plan, target: Inventory, trees: Trees) -> Registere
         for one in wanted:
             node = target_node(plan, target, one.disk)
             known.append(_ensure(run, one, node, changes))
-        changes += _put_first(run, known)
+        changes += _put_in_order(run, known)
     except ToolError as error:
         warnings.append(
             "This machine's firmware took no boot entry for the copy, which then starts by"
@@ -143,14 +144,26 @@ def _ensure(run: Run, wanted: Wanted, node: str, changes: list[Change]) -> BootE
     return made
 
 
-def _put_first(run: Run, known: Sequence[BootEntry]) -> Iterator[Change]:
-    """The copy's entries before all others, in the order of its disks."""
-    before = read_boot_table(run).order
-    ours = tuple(entry.number for entry in known)
-    if not ours or before[: len(ours)] == ours:
+def _put_in_order(run: Run, known: Sequence[BootEntry]) -> Iterator[Change]:
+    before = read_boot_table(run)
+    wanted = plan_order(before, tuple(entry.number for entry in known))
+    if wanted == before.order:
         return
-    set_boot_order(run, ours + tuple(number for number in before if number not in ours))
+    set_boot_order(run, wanted)
     after = read_boot_table(run).order
-    if after[: len(ours)] != ours:
-        raise ToolError(f"The boot order was set, and is still {','.join(after) or 'empty'}.")
-    yield Change("firmware BootOrder", f"{','.join(before) or 'empty'} became {','.join(after)}")
+    if after != wanted:
+        raise ToolError(f"The boot order was set, and is now {','.join(after) or 'empty'}.")
+    yield Change(
+        "firmware BootOrder", f"{','.join(before.order) or 'empty'} became {','.join(after)}"
+    )
+
+
+def plan_order(table: BootTable, ours: tuple[str, ...]) -> tuple[str, ...]:
+    """What started this live system comes first, even if a person chose it for once: with the
+    medium in it, the machine never starts as the server. Then come the copy's entries in the order
+    of its disks, then all others."""
+    if not ours:
+        return table.order
+    known = {*table.order, *(entry.number for entry in table.entries)} - {*ours}
+    first = (table.current,) if table.current in known else ()
+    return (*first, *ours, *(number for number in table.order if number not in (*first, *ours)))

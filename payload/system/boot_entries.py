@@ -33,10 +33,12 @@ class BootEntry:
 
 @dataclass(frozen=True)
 class BootTable:
-    """All entries, and the numbers of those that are tried, in order."""
+    """All entries, the numbers of those that are tried, in order, and of the one this system was
+    started by ("" when the firmware does not tell)."""
 
     entries: tuple[BootEntry, ...]
     order: tuple[str, ...]
+    current: str = ""
 
     def find(self, partition: str, path: str) -> BootEntry | None:
         return next((entry for entry in self.entries if entry.starts(partition, path)), None)
@@ -44,17 +46,19 @@ class BootTable:
 
 def parse_boot_table(text: str) -> BootTable:
     """What `efibootmgr --verbose` prints, of versions 17 and 18."""
-    entries, order = [], ""
+    entries, order, current = [], "", ""
     for line in text.split("\n"):
         found = _ENTRY.fullmatch(line)
         if line.startswith("BootOrder:"):
             order = line.removeprefix("BootOrder:")
+        elif line.startswith("BootCurrent:"):
+            current = line.removeprefix("BootCurrent:").strip().upper()
         elif found:
             place = _PLACE.search(found[4])
             where = (place[2].lower(), place[3]) if place else ("", "")
             entries.append(BootEntry(found[1].upper(), found[3].strip(), found[2] == "*", *where))
     numbers = tuple(number.strip().upper() for number in order.split(",") if number.strip())
-    return BootTable(tuple(entries), numbers)
+    return BootTable(tuple(entries), numbers, current)
 
 
 def read_boot_table(run: Run) -> BootTable:
@@ -63,12 +67,13 @@ def read_boot_table(run: Run) -> BootTable:
 
 
 def create_boot_entry(run: Run, node: str, number: int, label: str, path: str) -> None:
-    """An entry, the first in the order, for a program on partition `number` of the disk `node`.
+    """An entry for a program on partition `number` of the disk `node`; it is not tried before it
+    is put into the order.
 
     Raises ToolError.
     """
     place = ["--disk", node, "--part", str(number)]
-    run(["efibootmgr", "--quiet", "--create", *place, "--label", label, "--loader", path])
+    run(["efibootmgr", "--quiet", "--create-only", *place, "--label", label, "--loader", path])
 
 
 def set_boot_order(run: Run, order: tuple[str, ...]) -> None:

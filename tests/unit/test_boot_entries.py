@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.finish.boot_entry import plan_entries, register
+from payload.finish.boot_entry import plan_entries, plan_order, register
 from payload.finish.volumes import Volume
 from payload.model.disk import Partition, PartitionTable
 from payload.model.errors import ToolError
 from payload.model.volume import Layer
 from payload.model.volume import Volume as LayeredVolume
-from payload.system.boot_entries import parse_boot_table
+from payload.system.boot_entries import BootEntry, BootTable, parse_boot_table
 from payload.system.command import Completed
 from tests.unit.efi_programs import listing
 from tests.unit.paper_firmware import Firmware
@@ -76,34 +76,64 @@ def test_an_entry_is_made_once_and_read_back(tmp_path: Path) -> None:
     trees = {ESP: esp(tmp_path, "EFI/debian/shimx64.efi", "EFI/BOOT/BOOTX64.EFI")}
     known = register(firmware, plan, target, trees)
     assert [program.path for program in known.programs] == ["EFI/debian/shimx64.efi"]
-    (change,) = known.changes
-    assert change.where == "firmware entry Boot0001"
-    assert "\\EFI\\debian\\shimx64.efi" in change.what
+    made, order = known.changes
+    assert made.where == "firmware entry Boot0002"
+    assert "\\EFI\\debian\\shimx64.efi" in made.what
+    assert order.what == "0000,0001 became 0001,0002,0000"
     again = register(firmware, plan, target, trees)
     assert (again.programs, again.changes) == (known.programs, ())
-    assert sum("--create" in call for call in firmware.calls) == 1
+    assert sum("--create-only" in call for call in firmware.calls) == 1
+
+
+def test_the_medium_stays_before_the_copy(tmp_path: Path) -> None:
+    """With the medium in it, a machine that loses its power must not come up as the server."""
+    firmware, (plan, target) = Firmware({"/dev/sda": GUID}), plan_of("/dev/sda")
+    register(firmware, plan, target, {ESP: esp(tmp_path, "EFI/debian/shimx64.efi")})
+    tried = [firmware.order.index(number) for number in (firmware.current, "0002")]
+    assert tried == [0, 1]
+    orders = [call[-1] for call in firmware.calls if "--bootorder" in call]
+    assert orders == ["0001,0002,0000"], "at no moment was the copy first"
+
+
+@pytest.mark.parametrize(
+    ("order", "current", "expected"),
+    [
+        (("1", "2"), "2", ("2", "7", "1")),
+        (("7", "1", "2"), "1", ("1", "7", "2")),
+        (("1", "7"), "1", ("1", "7")),
+        (("1", "2"), "", ("7", "1", "2")),
+        (("1", "2"), "9", ("7", "1", "2")),
+        ((), "", ("7",)),
+    ],
+)
+def test_orders(order: tuple[str, ...], current: str, expected: tuple[str, ...]) -> None:
+    assert plan_order(BootTable((), order, current), ("7",)) == expected
+    assert plan_order(BootTable((), order, current), ()) == order
+
+
+def test_a_medium_chosen_for_once_comes_first_too() -> None:
+    entries = (BootEntry("9", "USB stick"), BootEntry("7", "debian"))
+    assert plan_order(BootTable(entries, ("7", "1"), "9"), ("7",)) == ("9", "7", "1")
 
 
 def test_a_mirrored_server_gets_an_entry_for_each_disk_in_their_order(tmp_path: Path) -> None:
-    firmware, (plan, target) = (
-        Firmware({"/dev/sda": GUID, "/dev/sdb": SECOND}),
-        plan_of("/dev/sda", "/dev/sdb"),
-    )
+    firmware = Firmware({"/dev/sda": GUID, "/dev/sdb": SECOND})
+    plan, target = plan_of("/dev/sda", "/dev/sdb")
     names = ("EFI/debian/shimx64.efi",)
     trees = {ESP: esp(tmp_path / "a", *names), MIRROR: esp(tmp_path / "b", *names)}
     known = register(firmware, plan, target, trees)
     assert [program.volume for program in known.programs] == [ESP, MIRROR]
     labels = [firmware.entries[number].split("\t")[0] for number in firmware.order]
-    assert labels == ["debian", "debian 2", "UiApp"]
+    assert labels == ["UEFI USB stick", "debian", "debian 2", "UiApp"]
 
 
-def test_an_entry_of_the_time_before_comes_first_again(tmp_path: Path) -> None:
+def test_an_entry_of_the_time_before_comes_before_others_again(tmp_path: Path) -> None:
     firmware, (plan, target) = Firmware({"/dev/sda": GUID}), plan_of("/dev/sda")
     trees = {ESP: esp(tmp_path, "EFI/debian/shimx64.efi")}
     register(firmware, plan, target, trees)
-    firmware.order = ["0000", "0001"]
+    firmware.order = ["0001", "0000", "0002"]
     (change,) = register(firmware, plan, target, trees).changes
-    assert (firmware.order, change.where) == (["0001", "0000"], "firmware BootOrder")
+    assert (firmware.order, change.where) == (["0001", "0002", "0000"], "firmware BootOrder")
 
 
 @pytest.mark.parametrize("fault", ["forgets", "stubborn"])
