@@ -23,7 +23,7 @@ from tests.integration.server_image import SOURCE_MAC
 
 pytestmark = pytest.mark.root
 
-SECOND_MAC = "02:00:00:00:00:02"
+SECOND_MAC, THIRD_MAC = "02:00:00:00:00:02", "02:00:00:00:00:03"
 HERE = ["02:00:00:00:00:11", "02:00:00:00:00:12"]
 RULE = 'SUBSYSTEM=="net", DRIVERS=="?*", ATTRS{{address}}=="{}", NAME="{}"\n'
 
@@ -97,3 +97,25 @@ def test_a_way_to_the_storage_without_a_card_is_a_no_before_anything_is_written(
         assert "no network card for eth1, which leads to the SAN (10.0.0.1)" in report.sentence
     assert all(is_blank(path) for path in blanks)
     assert [sha256(path) for path in server] == before
+
+
+def test_a_wire_that_leads_elsewhere_is_known_before_the_first_write(bench, server, blanks):
+    """Two cards for two names looked enough; but one of them hears the source's third card."""
+    give_second_card(server[0])
+    with system_of(server[0]) as root:
+        with (root / "etc/network/interfaces").open("a") as file:
+            file.write("iface eth2 inet static\n address 198.51.100.7/24\n")
+        with (root / "etc/udev/rules.d/z25_persistent-net.rules").open("a") as file:
+            file.write(RULE.format(THIRD_MAC, "eth2"))
+    with network(2, cards=3) as (first, second):
+        for card, mac in (("eth0", SOURCE_MAC), ("eth1", SECOND_MAC), ("eth2", THIRD_MAC)):
+            set_mac(first, card, mac)
+        subprocess.run(["ip", "-n", second.name, "link", "del", "eth1"], check=True, timeout=30)
+        source = bench.start(first, SOURCE_ID, server, "failover.countdown=5")
+        target = bench.start(second, TARGET_ID, blanks, "failover.countdown=5")
+        ours, theirs = target.report(), source.report()
+    assert ours.exit_code == 4
+    assert "no network card for eth1, which leads to the SAN (10.0.0.1)" in ours.sentence
+    assert "No disk was written" in ours.sentence
+    assert theirs.result is Result.FAILED and "the SAN (10.0.0.1)" in theirs.sentence
+    assert all(is_blank(path) for path in blanks)
