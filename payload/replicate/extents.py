@@ -4,6 +4,7 @@ A file system after a crash may hold blocks that only its journal knows as used;
 cannot be trusted, or cannot be read, means that every block is copied.
 """
 
+import contextlib
 import heapq
 import re
 import struct
@@ -14,6 +15,7 @@ from tempfile import TemporaryDirectory
 from payload.model.errors import ToolError
 from payload.model.plan import CHUNK_SIZE, Method, Region
 from payload.replicate.chunk_list import ChunkList
+from payload.replicate.ext_map import UnknownLayoutError, read_ext_map
 from payload.system.filesystems import read_needs_recovery
 from payload.system.host import Host
 
@@ -24,6 +26,7 @@ MAPPING_TIMEOUT = 3600.0  # seconds; a map of many TB is read from all over a ro
 # Where these keep whether they were unmounted cleanly: offset, struct, the clean value.
 _CLEAN_FIELDS = {"reiserfs": (65536 + 50, "<H", 1), "jfs": (32768 + 40, "<I", 0)}
 _NO_JOURNAL = frozenset({"vfat", "ntfs"})  # partclone itself refuses an NTFS that is dirty
+_EXT = frozenset({"ext2", "ext3", "ext4"})
 _BTRFS_DEVICES = 65536 + 0x88
 _TOTAL = re.compile(r"(0x[0-9A-Fa-f]+)\s+\?\s*\n")
 _LINE = re.compile(r"(0x[0-9A-Fa-f]+)\s+(0x[0-9A-Fa-f]+)\s+([+?])\s*\n")
@@ -85,9 +88,13 @@ def _used_chunks(host: Host, node: str, region: Region, sector: int) -> ChunkLis
 
 def map_device(host: Host, device: str, kind: str, size: int, sector: int) -> ChunkList:
     """What is in use of a device with a file system of that kind, its first and its last CHUNK_SIZE
-    bytes among it. Raises ToolError."""
+    bytes among it. Raises ToolError, OSError."""
+    _check_trust(host, device, kind)
+    if kind in _EXT:
+        with contextlib.suppress(UnknownLayoutError):
+            runs = heapq.merge(read_ext_map(device, size), ends(size, CHUNK_SIZE))
+            return ChunkList(cut(runs, sector))
     with TemporaryDirectory(prefix="ugs-failover-") as directory:
-        _check_trust(host, device, kind)
         map_file = Path(directory, "map")
         _write_map(host, device, kind, map_file)
         runs = heapq.merge(read_map(map_file, size), ends(size, CHUNK_SIZE))

@@ -1,0 +1,284 @@
+"""Which blocks of an ext2, ext3 or ext4 are in use: its own bitmaps, read group by group.
+
+partclone holds a bit for each block and looks at every one of them: a quarter of a GiB and fifteen
+seconds for 4 TiB. Here one bitmap at a time is in memory. What is found is believed only when each
+group has as many free blocks as its descriptor says; in any other case, and for any feature that is
+not known here, the caller falls back to partclone. Layout: Linux, Documentation/filesystems/ext4.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from payload.model.plan import CHUNK_SIZE
+
+SUPERBLOCK, SUPERBLOCK_SIZE = 1024, 1024  # bytes
+_MAGIC = 0xEF53
+_CLEAN = 1  # state: unmounted cleanly, and no error was seen
+_SPARSE_SUPER2 = 0x200  # compatible feature
+_META_BG, _64BIT = 0x10, 0x80  # incompatible ones
+# File types, extents, 64 bit, MMP, flex_bg, EA inodes, checksum seed, large directories, inline
+# data, encryption, case folding. Not: compression, a journal in need of replay, journal devices.
+_INCOMPATIBLE = 0x3E7C2 | _META_BG
+_SPARSE_SUPER, _GDT_CSUM, _METADATA_CSUM = 0x1, 0x10, 0x400
+# Also large and huge files, many links, large inodes, quota, read-only, projects, verity, orphans.
+_READ_ONLY = 0x1B57F
+_BLOCK_UNINIT = 2  # flag of a group: its bitmap was never written
+_DYNAMIC = 1  # revision from which the superblock names features
+_MOST_GROUPS = 1 << 20
+
+
+class UnknownLayoutError(ValueError):
+    """This file system is not what it should be, or has what is not known here."""
+
+
+@dataclass(frozen=True)
+class Superblock:
+    """The numbers that tell where everything lies. Blocks, unless they say otherwise."""
+
+    block_size: int  # bytes
+    blocks: int
+    first: int  # the block at which the first group begins
+    per_group: int
+    inode_table: int  # of one group
+    descriptor: int  # bytes
+    reserved: int  # behind the descriptors, for growing
+    first_meta_group: int  # descriptor blocks from here on lie in the groups they tell of
+    sparse: bool  # only some groups have a copy of the superblock
+    has_uninit: bool
+
+    @property
+    def groups(self) -> int:
+        return -(-(self.blocks - self.first) // self.per_group)
+
+    @property
+    def per_block(self) -> int:
+        """Descriptors in one block."""
+        return self.block_size // self.descriptor
+
+    @property
+    def descriptor_blocks(self) -> int:
+        return -(-self.groups // self.per_block)
+
+    def begin(self, group: int) -> int:
+        return self.first + group * self.per_group
+
+    def length(self, group: int) -> int:
+        return min(self.per_group, self.blocks - self.begin(group))
+
+    def has_copy(self, group: int) -> bool:
+        """Is there a superblock in this group?"""
+        return not self.sparse or group <= 1 or any(_is_power(group, one) for one in (3, 5, 7))
+
+    def place_of_descriptors(self, number: int) -> int:
+        """The block that holds that block of group descriptors."""
+        if number < self.first_meta_group:
+            return self.first + 1 + number
+        group = number * self.per_block
+        return self.begin(group) + self.has_copy(group)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group's descriptor. Blocks."""
+
+    block_bitmap: int
+    inode_bitmap: int
+    inode_table: int
+    free: int
+    uninit: bool
+
+
+def read_ext_map(device: str, size: int) -> Iterator[tuple[int, int]]:
+    """Start and length of what is in use, bytes, ascending; nothing in between is larger than a
+    MiB. Raises UnknownLayoutError, also in the middle, and OSError."""
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        superblock = parse_superblock(_read(descriptor, SUPERBLOCK, SUPERBLOCK_SIZE))
+        if superblock.blocks * superblock.block_size > size:
+            raise UnknownLayoutError("it reaches beyond the end of the device")
+        groups = list(_read_groups(descriptor, superblock))
+        metadata = _metadata(superblock, groups)
+        for number, group in enumerate(groups):
+            bitmap = _bitmap(descriptor, superblock, number, group, metadata)
+            yield from _runs(superblock, number, bitmap)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, offset: int, length: int) -> bytes:
+    content = os.pread(descriptor, length, offset)
+    if len(content) != length:
+        raise UnknownLayoutError(f"byte {offset} cannot be read")
+    return content
+
+
+def parse_superblock(block: bytes) -> Superblock:
+    """Raises UnknownLayoutError."""
+    inodes, low = struct.unpack_from("<II", block)
+    first, log_block, _, blocks_each, _, inodes_each = struct.unpack_from("<6I", block, 0x14)
+    magic, state = struct.unpack_from("<HH", block, 0x38)
+    (revision,) = struct.unpack_from("<I", block, 0x4C)
+    inode_size, _, compatible, incompatible, read_only = struct.unpack_from("<HHIII", block, 0x58)
+    (reserved,) = struct.unpack_from("<H", block, 0xCE)
+    (descriptor,) = struct.unpack_from("<H", block, 0xFE)
+    (first_meta_group,) = struct.unpack_from("<I", block, 0x104)
+    (high,) = struct.unpack_from("<I", block, 0x150)
+    if magic != _MAGIC or state != _CLEAN or revision != _DYNAMIC:
+        raise UnknownLayoutError("it is no clean ext file system of a known revision")
+    if incompatible & ~_INCOMPATIBLE or read_only & ~_READ_ONLY or compatible & _SPARSE_SUPER2:
+        raise UnknownLayoutError("it has features that are not known here")
+    if log_block > 6 or not inode_size or not inodes_each or not inodes:
+        raise UnknownLayoutError("its superblock is damaged")
+    block_size = 1024 << log_block
+    is_64bit = bool(incompatible & _64BIT)
+    superblock = Superblock(
+        block_size=block_size,
+        blocks=low | (high << 32 if is_64bit else 0),
+        first=first,
+        per_group=blocks_each,
+        inode_table=-(-inodes_each * inode_size // block_size),
+        descriptor=descriptor if is_64bit else 32,
+        reserved=reserved,
+        first_meta_group=first_meta_group if incompatible & _META_BG else _MOST_GROUPS,
+        sparse=bool(read_only & _SPARSE_SUPER),
+        has_uninit=bool(read_only & (_GDT_CSUM | _METADATA_CSUM)),
+    )
+    _check(superblock)
+    return superblock
+
+
+def _check(superblock: Superblock) -> None:
+    size = superblock.block_size
+    if (
+        superblock.first != (1 if size == 1024 else 0)
+        or not superblock.first < superblock.blocks
+        or superblock.descriptor not in (32, 64)
+        or not 0 < superblock.per_group <= 8 * size
+        or superblock.per_group % 8
+        or superblock.groups > _MOST_GROUPS
+        or superblock.inode_table > superblock.per_group
+    ):
+        raise UnknownLayoutError("its superblock is damaged")
+
+
+def _is_power(number: int, base: int) -> bool:
+    while number % base == 0:
+        number //= base
+    return number == 1
+
+
+# --- groups
+
+
+def _read_groups(descriptor: int, superblock: Superblock) -> Iterator[Group]:
+    left = superblock.groups
+    for number in range(superblock.descriptor_blocks):
+        place = superblock.place_of_descriptors(number)
+        block = _read(descriptor, place * superblock.block_size, superblock.block_size)
+        for index in range(min(left, superblock.per_block)):
+            yield _parse_group(superblock, block[index * superblock.descriptor :])
+        left -= superblock.per_block
+
+
+def _parse_group(superblock: Superblock, told: bytes) -> Group:
+    low = struct.unpack_from("<IIIHHHH", told)
+    high = (0, 0, 0, 0)
+    if superblock.descriptor == 64:
+        high = struct.unpack_from("<IIIH", told, 32)
+    block_bitmap, inode_bitmap, inode_table = (
+        below | above << 32 for below, above in zip(low[:3], high[:3], strict=True)
+    )
+    group = Group(
+        block_bitmap,
+        inode_bitmap,
+        inode_table,
+        free=low[3] | high[3] << 16,
+        uninit=superblock.has_uninit and bool(low[6] & _BLOCK_UNINIT),
+    )
+    for place in (block_bitmap, inode_bitmap, inode_table):
+        if not superblock.first <= place < superblock.blocks:
+            raise UnknownLayoutError("a group's metadata lies nowhere")
+    return group
+
+
+def _metadata(superblock: Superblock, groups: list[Group]) -> dict[int, list[tuple[int, int]]]:
+    """Bitmaps and inode tables by the group they lie in, which need not be their own; only of
+    groups whose bitmap does not say it."""
+    found: dict[int, list[tuple[int, int]]] = {
+        number: [] for number, group in enumerate(groups) if group.uninit
+    }
+    for group in groups if found else ():
+        for place, length in (
+            (group.block_bitmap, 1),
+            (group.inode_bitmap, 1),
+            (group.inode_table, superblock.inode_table),
+        ):
+            first = (place - superblock.first) // superblock.per_group
+            last = (place + length - 1 - superblock.first) // superblock.per_group
+            for number in range(first, last + 1):
+                if number in found:
+                    found[number].append((place, length))
+    return found
+
+
+def _bitmap(
+    descriptor: int,
+    superblock: Superblock,
+    number: int,
+    group: Group,
+    metadata: dict[int, list[tuple[int, int]]],
+) -> int:
+    """The blocks of a group that are in use, the first in the lowest bit."""
+    blocks = superblock.length(number)
+    if group.uninit:
+        bitmap = _unwritten_bitmap(superblock, number, metadata[number])
+    else:
+        place = group.block_bitmap * superblock.block_size
+        content = _read(descriptor, place, superblock.per_group // 8)
+        bitmap = int.from_bytes(content, "little")
+    bitmap &= (1 << blocks) - 1  # behind the end of the last group all bits are set
+    if blocks - bitmap.bit_count() != group.free:
+        raise UnknownLayoutError(f"group {number} has not as many free blocks as it says")
+    return bitmap
+
+
+def _unwritten_bitmap(superblock: Superblock, number: int, metadata: list[tuple[int, int]]) -> int:
+    """A group in which nothing was ever allocated holds metadata only."""
+    begin = superblock.begin(number)
+    bitmap = 0
+    for place, length in ((begin, _head(superblock, number)), *metadata):
+        first = max(place - begin, 0)
+        end = min(place + length - begin, superblock.per_group)
+        if first < end:
+            bitmap |= (1 << end) - (1 << first)
+    return bitmap
+
+
+def _head(superblock: Superblock, number: int) -> int:
+    """Blocks of the superblock's copy and of descriptors, at the begin of a group."""
+    copy = superblock.has_copy(number)
+    count = superblock.descriptor_blocks
+    if number // superblock.per_block >= superblock.first_meta_group:
+        within = number % superblock.per_block
+        return copy + (within in (0, 1, superblock.per_block - 1))
+    if not copy:
+        return 0
+    return 1 + min(count, superblock.first_meta_group) + superblock.reserved
+
+
+def _runs(superblock: Superblock, number: int, bitmap: int) -> Iterator[tuple[int, int]]:
+    """What is in use of a group, to the nearest MiB inside and exact at the ends of each."""
+    if not bitmap:
+        return
+    unit = superblock.block_size
+    bits = max(8, CHUNK_SIZE // unit)
+    start = superblock.begin(number) * superblock.block_size
+    content = bitmap.to_bytes(superblock.per_group // 8, "little")
+    for place in range(0, len(content), bits // 8):
+        piece = int.from_bytes(content[place : place + bits // 8], "little")
+        if piece:
+            first = (piece & -piece).bit_length() - 1
+            length = (piece.bit_length() - first) * unit
+            yield start + (place * 8 + first) * unit, length
