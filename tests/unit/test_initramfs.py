@@ -87,6 +87,7 @@ def test_several_archives_follow_each_other(tmp_path: Path) -> None:
         (b"", "empty"),
         (gzip.compress(gzip.compress(MAIN)), "no known kind"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "content",
 )
 def test_what_is_none_is_told(tmp_path: Path, content: bytes, why: str) -> None:
     with pytest.raises(InitramfsError, match=why):
