@@ -108,7 +108,7 @@ def fresh_ends(pair: Pair, used: Iterable[Pair]) -> int:
 
 
 class Ways:
-    """The target's view of the links to its source. All but the probes runs in one thread."""
+    """The target's view of the links to its source. Any thread may ask; one looks."""
 
     def __init__(
         self, links: Links, settings: Settings, credentials: Credentials, peer_id: str
