@@ -6,7 +6,6 @@ machine would that has no other.
 """
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from payload.finish.volumes import MOUNTABLE, Volume, extents_of
 from payload.model.errors import TargetDiskError
@@ -14,13 +13,13 @@ from payload.model.inventory import Inventory
 from payload.model.marker import Change, Usage
 from payload.model.plan import Plan
 from payload.model.volume import Extent
-from payload.system.files import inside, read_inside
+from payload.system.files import digest_inside
 from payload.system.filesystems import read_usage
 from payload.system.host import Host
 
 _MOUNT_POINTS = ("/boot/efi", "/boot", "/var", "/usr")  # where a changed file's file system may be
 
-Seen = tuple[Usage, tuple[tuple[str, bytes | None], ...]]
+Seen = tuple[Usage, tuple[tuple[str, str | None], ...]]  # digests, by path
 
 
 def check_legs(
@@ -47,7 +46,9 @@ def _look(host: Host, leg: Sequence[Extent], kind: str, subvolume: str, files: l
     with host.blocks.assemble((leg,)) as device:
         options = (f"subvol={subvolume}",) if subvolume and kind == "btrfs" else ()
         with host.mounts.mount(device, kind, options=options) as tree:
-            found = tuple((path, _read(tree, path)) for file in files for path in _places(file))
+            found = tuple(
+                (path, digest_inside(tree, path)) for file in files for path in _places(file)
+            )
         return read_usage(device, kind), found
 
 
@@ -57,11 +58,6 @@ def _places(file: str) -> Iterable[str]:
     for point in _MOUNT_POINTS:
         if file.startswith(f"{point}/"):
             yield file.removeprefix(point)
-
-
-def _read(tree: Path, path: str) -> bytes | None:
-    place = inside(tree, path)
-    return None if place.is_dir() else read_inside(tree, path)
 
 
 def _difference(one: Seen, other: Seen) -> str:

@@ -8,9 +8,12 @@ the old file or the new one, never half of one.
 
 import contextlib
 import errno
+import hashlib
+import io
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 _LINKS = 40  # as many as the kernel follows before it says ELOOP
@@ -52,18 +55,38 @@ def read_inside(root: Path, path: str) -> bytes | None:
 
     Raises OSError when it is there and cannot be read, or is larger than any file asked for here.
     """
-    place = inside(root, path)
-    try:
-        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+    with _opened_inside(root, path) as file:
+        if file is None:
             return None
-        if status.st_size > _LARGEST:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(place))
+        if os.fstat(file.fileno()).st_size > _LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         return file.read()
+
+
+def digest_inside(root: Path, path: str) -> str | None:
+    """The SHA-256 (hex) of a regular file of any size below `root`, None when there is none.
+
+    Raises OSError when it is there and cannot be read.
+    """
+    with _opened_inside(root, path) as file:
+        return None if file is None else hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _opened_inside(root: Path, path: str) -> Iterator[io.BufferedReader | None]:
+    """A regular file, None for what is none or not there; nothing else is opened for long."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(inside(root, path), flags)
+    except (FileNotFoundError, NotADirectoryError):
+        yield None
+        return
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        yield None
+        return
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
 
 
 def replace_file(place: Path, content: bytes, mode: int = 0o644) -> None:

@@ -1,12 +1,13 @@
 """Files of a mounted system: links never lead into the live one, files are whole or unchanged."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
 from payload.system import files
-from payload.system.files import inside, make_directories, read_inside, replace_file
+from payload.system.files import digest_inside, inside, make_directories, read_inside, replace_file
 
 
 @pytest.fixture
@@ -91,3 +92,15 @@ def test_directories_are_made_inside(root: Path) -> None:
     (root / "srv/var").mkdir(parents=True)
     assert make_directories(root, "var/lib/ours") == root / "srv/var/lib/ours"
     assert (root / "srv/var/lib/ours").stat().st_mode & 0o7777 == 0o755
+
+
+def test_a_digest_is_taken_of_what_is_too_large_to_be_read(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_LARGEST", 3)
+    (root / "etc/initrd").write_bytes(b"large")
+    with pytest.raises(OSError, match="etc/initrd"):
+        read_inside(root, "/etc/initrd")
+    assert digest_inside(root, "/etc/initrd") == hashlib.sha256(b"large").hexdigest()
+    assert digest_inside(root, "/etc/none") is None
+    assert digest_inside(root, "/etc") is None
