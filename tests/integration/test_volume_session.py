@@ -64,6 +64,8 @@ def test_a_server_on_lvm_is_copied_and_its_copy_known_again(bench: Bench, tmp_pa
     targets = blanks(tmp_path, 1)
     _, report = copy_once(bench, server, targets)
     check_copy(targets[0], LAYER_START + 6 * EXTENT, report)
+    (group,) = [one for one in report.regions if one.file_system == "LVM2_member"]
+    assert group.verified and group.used < group.total / 2, "a half-empty group costs half"
     (root,) = [one for one in report.changes if "mounted here" in one.what]
     start = LAYER_START + 6 * EXTENT
     assert root.where.endswith(f" bytes {start}-{start + ROOT_SIZE - 1}")
