@@ -1,12 +1,26 @@
 """The main job, once, as a person runs it: everything else is judged by its report."""
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from payload.identify.inventory import take_inventory
+from payload.identify.role import decide_role
+from payload.model.inventory import Inventory
+from payload.model.machine import Firmware, MachineIdentity
+from payload.model.role import Role
+from payload.model.settings import Settings
+from payload.system.command import run
+from payload.system.host import Host
+from payload.system.mounts import LinuxMounts
+from payload.system.power import LinuxPower
+from tests.integration.image_blocks import ImageBlocks, ImageDisk
 from tests.vm.conftest import PROJECT
+from tests.vm.images import as_raw, look_at
 from tests.vm.rehearse import main
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
@@ -57,3 +71,29 @@ def test_the_copy_says_who_it_is(report: dict[str, Any]) -> None:
     assert report["eth0_mac_is_target"] is True
     assert report["files_failed"] == 0
     assert report["files_ok"] > 10000
+
+
+def test_the_copy_that_ran_is_never_overwritten_unasked(
+    report: dict[str, Any], tmp_path: Path
+) -> None:
+    """What the payload says of its disks when the medium is booted there the next time."""
+    decision = decide_role(_look_at_copy(report, tmp_path), Settings())
+    assert (decision.role, decision.rule) == (Role.UNDECIDED, "used copy")
+    assert decision.permissions == ()
+    assert re.search(r"started first on 20\d\d-\d\d-\d\d", " ".join(decision.reasons))
+
+
+def _look_at_copy(report: dict[str, Any], directory: Path) -> Inventory:
+    disks = []
+    for number in range(2):
+        overlay = look_at(PROJECT / "build/rehearsal" / f"copy{number}.qcow2")
+        raw = as_raw(overlay, directory / f"{number}.raw")
+        disks.append(ImageDisk(raw, serial=f"TGT{number:05}"))
+    identity = MachineIdentity(report["payload"]["target"]["id"])
+    board: Any = SimpleNamespace(
+        identity=lambda macs: identity, firmware=lambda: Firmware.BIOS, memory=lambda: 0
+    )
+    nothing: Any = SimpleNamespace(cards=lambda: ())
+    blocks = ImageBlocks(disks)
+    host = Host(run, blocks, LinuxMounts(), board, LinuxPower(), links=nothing, mdns=nothing)
+    return take_inventory(host, "", 0)
