@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from payload.model.errors import LinkError, PeerError, StoppedError
-from payload.model.message import Alive, Message, Reach, Stop
+from payload.model.message import Alive, Final, Hello, Message, Reach, Stop
 
 HEARTBEAT = 5.0  # seconds
 LAST_WORD = 1.0  # seconds for what a peer said before it hung up
@@ -54,9 +54,11 @@ class Conversation:
             threading.Thread(target=work, name=f"control {work.__name__}", daemon=True).start()
 
     def _listen(self) -> None:
+        said: set[type[Message]] = set()
         while True:  # until the channel ends; it also does when we close it
             try:
                 message = self.channel.receive(SILENCE)
+                _check_once(message, said)
             except PeerError as error:
                 self._inbox.put(error)
                 return
@@ -139,6 +141,19 @@ class Conversation:
     def close(self) -> None:
         self._closed.set()
         self.channel.close()
+
+
+def _check_once(message: Message, said: set[type[Message]]) -> None:
+    """The large messages are said once. Whoever repeats them would only fill our memory while we
+    are busy. Raises PeerError."""
+    kind = type(message)
+    if kind in said:
+        raise PeerError(
+            f"The other machine broke the protocol: it said {kind.__name__} twice. The connection "
+            "was closed."
+        )
+    if isinstance(message, Hello | Final):
+        said.add(kind)
 
 
 def _stopped(stop: Stop) -> StoppedError | PeerError:

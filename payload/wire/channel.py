@@ -156,7 +156,10 @@ class Channel:
             count = self._attempt(partial(self._socket.recv_into, self._decoder.wanted), end)
             if not count:
                 raise LinkError(self._ended_sentence())
-            message = self._decoder.filled(count)
+            try:
+                message = self._decoder.filled(count)
+            except PeerError as error:
+                raise PeerError(f"{error} It is the machine at {self.remote_address}.") from error
             if message is not None:
                 return message
 

@@ -72,7 +72,7 @@ _SHAPES = (
     Shape(3, Go, 4 * KIB),
     Shape(4, Stop, 64 * KIB),
     Shape(5, MapRequest, 4 * KIB),
-    Shape(6, MapAnswer, 4 << 20),
+    Shape(6, MapAnswer, 256 * KIB),
     Shape(7, Doing, 64 * KIB),
     Shape(8, Attach, 4 * KIB),
     Shape(9, Welcome, 4 * KIB),

@@ -1,5 +1,6 @@
 """Channels over loopback: whole messages or an error, never half of one."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -13,7 +14,7 @@ from payload.model.errors import LinkError, PeerError
 from payload.model.message import Alive, Chunk, Encoding, MapRequest, Stop
 from payload.model.plan import CHUNK_SIZE
 from payload.wire.channel import Channel, name_address, tune
-from payload.wire.frames import HEADER
+from payload.wire.frames import HEADER, encode
 from payload.wire.tls import Credentials, load_site, make_site_key
 
 SOURCE = "5" * 32
@@ -203,3 +204,54 @@ def test_addresses_read_as_people_write_them() -> None:
     assert name_address(("2001:db8::1", 5, 0, 0)) == "2001:db8::1"
     assert name_address(("fe80::1", 5, 0, socket.if_nametoindex("lo"))) == "fe80::1%lo"
     assert name_address(("fe80::1", 5, 0, 1 << 30)) == "fe80::1"
+
+
+def test_a_peer_that_stalls_in_the_middle_of_a_frame_is_late_and_named(
+    ends: tuple[Channel, Channel],
+) -> None:
+    source, target = ends
+    head, body = (memoryview(buffer) for buffer in encode(big_chunk(3)))
+    half = len(body) // 2
+    source._send_all(head)
+    source._send_all(body[:half])
+    for _ in range(2):
+        with pytest.raises(LinkError, match=r"Nothing came from 127\.0\.0\.1 in time"):
+            target.receive(0.2)
+    source._send_all(body[half:])  # it was only slow
+    message = target.receive(5.0)
+    assert isinstance(message, Chunk) and bytes(message.body) == bytes(body)
+
+
+def test_a_peer_that_sends_faster_than_we_take_fills_no_memory(
+    ends: tuple[Channel, Channel],
+) -> None:
+    """It is held up by TCP: only what the two kernels hold is ahead of us."""
+    source, target = ends
+    sent: list[int] = []
+
+    def flood() -> None:
+        with contextlib.suppress(LinkError):
+            for number in range(4096):
+                source.send(big_chunk(number))
+                sent.append(number)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    ahead = []
+    for taken in range(1, 40):
+        target.receive(5.0)
+        time.sleep(0.01)
+        ahead.append(len(sent) - taken)
+    target.close()
+    thread.join(10.0)
+    assert not thread.is_alive()
+    assert max(ahead) <= 24  # MiB; Linux lets a socket grow to 6 and 4
+
+
+def test_who_breaks_the_protocol_is_named(ends: tuple[Channel, Channel]) -> None:
+    source, target = ends
+    source._send_all(memoryview(HEADER.pack(99, 0)))
+    with pytest.raises(
+        PeerError, match=r"no message of type 99.*It is the machine at 127\.0\.0\.1"
+    ):
+        target.receive(5.0)
