@@ -52,7 +52,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Array:
-    """What every member's superblock says alike. `version` is 0.90, 1.0, 1.1 or 1.2."""
+    """What every member's superblock says alike. `version` is 0.90, 1.0, 1.1 or 1.2; `name` is
+    "HOST:NUMBER", of which 0.90 keeps the number."""
 
     members: int
     version: str = "1.2"
@@ -106,7 +107,8 @@ def _pack_old(array: Array, number: int, member: Place, events: int) -> bytes:
     words = [0] * 1024
     blocks = array.data(member).size // 1024
     words[0:8] = [_MD_MAGIC, 0, 90, 0, 0, first, _CREATED, array.level]
-    words[8:16] = [blocks, array.members, array.members, 0, 0, *others]
+    minor = int(array.name.rpartition(":")[2])
+    words[8:16] = [blocks, array.members, array.members, minor, 0, *others]
     words[32:38] = [_CREATED, int(array.clean), array.members, array.members, 0, 0]
     words[39:44] = [events, 0, events, 0, 0xFFFFFFFF if array.clean else 0]
     in_sync = 1 << 1 | 1 << 2

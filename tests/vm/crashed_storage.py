@@ -24,9 +24,9 @@ from tests.integration.volumes_image import (
 
 _PARTITION = 64 * MIB  # smaller disks are not looked at at all
 _MIRRORED = (
-    Array(2, "1.2", id=b"a" * 16, clean=True),
-    Array(2, "0.90", id=b"b" * 16, clean=False),
-    Array(2, "1.2", id=b"c" * 16, clean=False),  # with a volume group in it
+    Array(2, "1.2", name="groupware:0", id=b"a" * 16, clean=True),
+    Array(2, "0.90", name="groupware:1", id=b"b" * 16, clean=False),
+    Array(2, "1.2", name="groupware:2", id=b"c" * 16, clean=False),  # with a volume group in it
 )
 _SYSTEM = {
     "etc/fstab": "/dev/sda6 / ext4 defaults 0 1\n",
