@@ -131,9 +131,9 @@ def _install_evidence(root: Path) -> None:
         for timer in ("apt-daily.timer", "apt-daily-upgrade.timer"):
             link(root / "etc/systemd/system" / timer, "/dev/null")
     else:
-        script = "etc/init.d/server-evidence"
-        _install(SAMPLE / "server-evidence.init", root / script, 0o755)
-        link(root / "etc/rc2.d/S99server-evidence", f"../{script.removeprefix('etc/')}")
+        _install(SAMPLE / "server-evidence.init", root / "etc/init.d/server-evidence", 0o755)
+        # A link alone is not enough: scripts are run side by side by a list of who needs whom.
+        call("chroot", root, "update-rc.d", "server-evidence", "defaults")
 
 
 def kernel_version(root: Path) -> str:

@@ -33,7 +33,10 @@ NUMBER = 6
 BOOT_UUID = "06c5b8a4-6f2e-4f4b-9d0c-2f6b6f5a0601"
 ROOT_UUID = "06c5b8a4-6f2e-4f4b-9d0c-2f6b6f5a0602"
 SWAP_UUID = "06c5b8a4-6f2e-4f4b-9d0c-2f6b6f5a0603"
-SIZES = (1500 * MIB, 1510 * MIB)  # so that either can only go where the other one was
+BEYOND_UUID = "06c5b8a4-6f2e-4f4b-9d0c-2f6b6f5a0604"
+SIZES = (1500 * MIB, 1520 * MIB)
+# The second disk has something where the first already ends: it only fits where that one was.
+BEYOND = Range(1502 * 2048, 16 * 2048)
 BOOT = Range(2048, 200 * 2048)
 MEMBER = Range(BOOT.start + BOOT.size, 1290 * 2048)
 GAP = Range(1, 2047)
@@ -90,8 +93,9 @@ def _lay_out(root: Path, work: Path) -> tuple[Path, ...]:
     modules = (*parts.BIOS_MODULES, "mdraid09", "ext2")
     core = make_grub_core(root, work, "i386-pc", setup, modules)
     for number, (image, size) in enumerate(zip(images, SIZES, strict=True)):
-        table = (Partition(1, BOOT, "fd", active=True), Partition(2, MEMBER, "fd"))
-        make_disk(image, size, f"0x6d62720{number + 6}", table)
+        table = [Partition(1, BOOT, "fd", active=True), Partition(2, MEMBER, "fd")]
+        table += [Partition(3, BEYOND, "82")] if number == 1 else []
+        make_disk(image, size, f"0x6d62720{number}", table)
         install_grub(image, root / "usr/lib/grub/i386-pc/boot.img", core, GAP)
         add_to_array(OLD_ARRAY, number, _place(image, BOOT))
         add_to_array(NEW_ARRAY, number, _place(image, MEMBER))
@@ -104,6 +108,7 @@ def _lay_out(root: Path, work: Path) -> tuple[Path, ...]:
     make_ext(first, BOOT_DATA, boot, ("-t", "ext3", "-U", BOOT_UUID))
     make_ext(first, ROOT, root, ("-t", "ext4", "-U", ROOT_UUID))
     make_swap(first, SWAP, SWAP_UUID)
+    make_swap(second, BEYOND, BEYOND_UUID)
     for data in (BOOT_DATA, MEMBER_DATA):
         call("dd", f"if={first}", f"of={second}", f"skip={data.start * SECTOR}",
              f"seek={data.start * SECTOR}", f"count={data.size * SECTOR}", "bs=1M",
