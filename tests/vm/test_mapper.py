@@ -23,6 +23,7 @@ START = (
 RUN = """\
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp
 mount -t tmpfs none /tmp
+modprobe -a loop dm-mod
 /usr/lib/systemd/systemd-udevd --daemon
 export PYTHONPATH=/mnt/payload/usr/lib/ugs-failover:/mnt/payload/usr/lib/ugs-failover/site-packages
 python3 /mnt/script/try.py >/dev/console 2>&1
@@ -72,6 +73,7 @@ try:
     with blocks.assemble((ONE, TWO), writable=True) as node:
         subprocess.run(["mkfs.ext4", "-q", node], check=True)
 except (ToolError, subprocess.CalledProcessError) as error:
+    assert not any(leg(ONE)) and not any(leg(TWO)), error
     say("the write block holds")
 gone()
 for node in ("/dev/vdd", "/dev/vde"):
@@ -88,7 +90,8 @@ with blocks.assemble((TWO, ONE)) as node:
     with mounts.mount(node, "ext4") as tree:
         assert (tree / "mail").read_bytes() == content
     try:
-        os.open(node, os.O_WRONLY)
+        with open(node, "wb", buffering=0) as file:
+            file.write(bytes(4096))
     except OSError:
         say("what is only read cannot be written")
 gone()
