@@ -19,7 +19,7 @@ from tests.bench.figures import Row
 from tests.bench.network import wire
 from tests.bench.parts import measure_parts
 from tests.bench.report import describe_machine, document, load, render_markdown, show
-from tests.bench.work import has_room
+from tests.bench.work import Bay, has_room
 
 SAME_DISK = "on the target's disk: there is no room elsewhere, and what reads both is slower"
 
@@ -35,12 +35,12 @@ def main() -> None:
     with (
         wire() as between,
         TemporaryDirectory(prefix="ugs-bench-") as site,
-        source_medium(options.source_directory, sizes.image) as medium,
+        source_bay(options.source_directory, sizes.image) as bay,
     ):
-        machine["source image"] = f"below {options.source_directory}" if medium else SAME_DISK
+        machine["source image"] = f"below {options.source_directory}" if bay else SAME_DISK
         print(f"bench: the source's image lies {machine['source image']}", flush=True)
         make_site_key(Path(site))
-        bench = Bench(between, directory, Path(site), medium)
+        bench = Bench(between, directory, Path(site), bay)
         parts = measure_parts(bench.original(sizes.image, sizes.used))
         for _ in range(options.repeats):
             for name in options.case:
@@ -57,14 +57,18 @@ def main() -> None:
 
 
 @contextmanager
-def source_medium(directory: Path, size: int) -> Iterator[Path | None]:
-    """A place for the source's image below `directory`, gone at the end. None if there is no
-    room for `size` bytes."""
+def source_bay(directory: Path, size: int) -> Iterator[Bay | None]:
+    """A place for the source's disks below `directory`, gone at the end. None if there is no room
+    for `size` bytes."""
     if not has_room(directory, size):
         yield None
         return
-    with TemporaryDirectory(prefix="ugs-bench-", dir=directory) as medium:
-        yield Path(medium)
+    with TemporaryDirectory(prefix="ugs-bench-", dir=directory) as place:
+        bay = Bay(Path(place))
+        try:
+            yield bay
+        finally:
+            bay.empty()
 
 
 def _leave(*_: object) -> None:

@@ -13,9 +13,9 @@ from tests.bench.ours import Job
 from tests.bench.work import (
     GIB,
     SAMPLE,
+    Bay,
     Chunks,
     Original,
-    bring,
     check_copy,
     cool,
     make_disk,
@@ -23,7 +23,7 @@ from tests.bench.work import (
     make_target,
     spoil,
 )
-from tests.integration.server_image import make_image
+from tests.integration.server_image import make_image, tool
 
 CHANGED = 0.01  # of the chunks in use, for a refresh
 LINE_REPEATS = 3
@@ -49,25 +49,27 @@ QUICK = Sizes(2 * GIB, GIB, GIB // 4, 512 * GIB, ())
 class Bench:
     """What all rows need: the wire, a directory on a disk, the site of both machines.
 
-    `medium` is where the source's image lies while it is copied: a disk of its own, as two
-    machines have, or None for the target's.
+    `bay` holds the source's images while they are copied: disks of their own, as two machines
+    have. Without it they lie beside the target's.
     """
 
     wire: Wire
     directory: Path
     site: Path
-    medium: Path | None = None
+    bay: Bay | None = None
 
     def original(self, size: int, used: int, copies: int = 1) -> Original:
         original = make_original(self.directory, size, used, copies)
-        return bring(original, self.medium) if self.medium else original
+        return self.bay.put(original) if self.bay else original
 
     def disks(self, used: int) -> list[Original]:
         """Two that hold the same, with partitions."""
         original = make_disk(self.directory, used)
-        medium = self.medium or self.directory
-        first = bring(original, self.medium) if self.medium else original
-        return [first, bring(original, medium, "source-second.img")]
+        if self.bay:
+            return [self.bay.put(original), self.bay.put(original, "second.img")]
+        second = self.directory / "source-second.img"
+        tool("cp", "--sparse=always", str(original.path), str(second))
+        return [original, Original(second, original.chunks)]
 
     def target(self, size: int, name: str = "target.img") -> Path:
         return make_target(self.directory / name, size)
@@ -231,7 +233,7 @@ def line(bench: Bench, sizes: Sizes) -> Iterator[Row]:
 
 def sparse(bench: Bench, sizes: Sizes) -> Iterator[Row]:
     """A disk so large that whatever grows with its size shows."""
-    original = make_original(bench.medium or bench.directory, sizes.sparse, GIB // 4)
+    original = make_original(bench.directory, sizes.sparse, GIB // 4)
     target = make_image(bench.directory / "sparse-target.img", sizes.sparse)
     try:
         title = f"no limit: ours, {sizes.sparse // GIB} GiB sparse"

@@ -27,7 +27,7 @@ from payload.replicate.sender import Sender
 from payload.wire.channel import Channel
 from payload.wire.tls import load_site
 from tests.bench.network import PORT, SOURCE_ADDRESSES
-from tests.integration.copy_images import Images, look_at, make_host, plan_for
+from tests.integration.copy_images import Images, LoopBlocks, look_at, make_host, plan_for
 
 SOURCE_ID, TARGET_ID = "5" * 32, "7" * 32
 SESSION = "bench"
@@ -75,7 +75,7 @@ class Stage:
 
 
 def _stage(job: Job) -> Stage:
-    source = make_host([Path(path) for path in job.sources], "S")
+    source = make_host([Path(path) for path in job.sources], "S", blocks=LoopBlocks)
     target = make_host([Path(path) for path in job.targets], "T")
     own = _with_system(replace(look_at(source, "source"), machine=MachineIdentity(SOURCE_ID)))
     other = replace(look_at(target, "target"), machine=MachineIdentity(TARGET_ID), systems=())

@@ -33,7 +33,8 @@ class Original:
 
     @property
     def size(self) -> int:
-        return self.path.stat().st_size
+        with self.path.open("rb") as disk:
+            return disk.seek(0, os.SEEK_END)
 
     @property
     def used(self) -> int:
@@ -140,27 +141,37 @@ def _chunks(path: Path, start: int, size: int) -> Chunks:
     return list(chunks)
 
 
-def bring(original: Original, medium: Path, name: str = "") -> Original:
-    """The same image below `medium`, the source's own disk. A new one takes the place of all
-    others there, unless it is given a name."""
-    path = medium / (name or original.path.name)
-    if not path.exists():
-        for other in () if name else medium.iterdir():
-            other.unlink()
-        part = path.with_suffix(".part")
-        try:
-            tool("cp", "--sparse=always", str(original.path), str(part))
-            part.rename(path)
-        finally:
-            part.unlink(missing_ok=True)
-    return Original(path, original.chunks)
+class Bay:
+    """A directory whose images are block devices of their own, as the disks of a machine are:
+    whoever reads one pays for it as for a disk, also where the directory lies in memory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._devices: dict[Path, Path] = {}
+
+    def put(self, original: Original, name: str = "") -> Original:
+        """The same image, here. A new one takes the place of all others, unless it has a name."""
+        path = self.directory / (name or original.path.name)
+        if path not in self._devices:
+            if not name:
+                self.empty()
+            tool("cp", "--sparse=always", str(original.path), str(path))
+            command = ["losetup", "--find", "--show", "--read-only", str(path)]
+            self._devices[path] = Path(subprocess.check_output(command, text=True).strip())
+        return Original(self._devices[path], original.chunks)
+
+    def empty(self) -> None:
+        for path, device in self._devices.items():
+            tool("losetup", "--detach", str(device))
+            path.unlink()
+        self._devices.clear()
 
 
-def has_room(medium: Path, size: int) -> bool:
+def has_room(directory: Path, size: int) -> bool:
     """Is there memory for an image of `size` bytes, and SPARE beside it for the work?"""
     lines = Path("/proc/meminfo").read_text().splitlines()
     kib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    space = os.statvfs(medium)
+    space = os.statvfs(directory)
     return min(kib * 1024 - SPARE, space.f_bavail * space.f_frsize) >= size
 
 
