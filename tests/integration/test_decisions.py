@@ -537,7 +537,7 @@ def source_started_anew_in_the_middle_with_other_content(case: Scenario) -> None
         slow_down(second, "eth0")
         source = case.bench.start(first, SOURCE_ID, server)
         target = case.bench.start(second, TARGET_ID, blank)
-        target.wait_for(r"^\[copy\].*[1-9]\d%$")
+        target.wait_for(r"^\[copy\].* all [1-9]\d?%")
         end(source.process)
         target.wait_for("calling the source again")
         with root_for_writing(server[0]) as root:

@@ -4,10 +4,8 @@ LVM's own tools make the groups, on loop devices; the logical volumes come from 
 when metadata is restored. Superblocks of MD are written by hand and judged by mdadm.
 """
 
-import os
 import re
 import struct
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,16 +13,12 @@ from pathlib import Path
 
 from payload.system.command import run
 from payload.system.device import view
+from tests.integration.volumes_image import lvm
 
 SECTOR = 512
 EXTENT = 1 << 20  # bytes
 MAGIC = 0xA92B4EFC
 ARRAY = bytes.fromhex("0123456789abcdef0123456789abcdef")
-_CONFIG = (
-    'devices { scan_lvs=0 use_devicesfile=0 filter=["a|/dev/loop|","r|.*|"] }'
-    " global { event_activation=0 } activation { udev_sync=0 udev_rules=0 }"
-    " backup { backup=0 archive=0 }"
-)
 
 Range = tuple[Path, int, int]  # image, start, size: bytes
 
@@ -46,10 +40,10 @@ def make_group(
         loops = [
             stack.enter_context(view(run, str(one), *at, writable=True)) for one, *at in members
         ]
-        _lvm("pvcreate", "-q", "-y", *loops)
-        _lvm("vgcreate", "-q", "-s", f"{EXTENT}b", name, *loops)
+        lvm(loops, "pvcreate", "-q", "-y", *loops)
+        lvm(loops, "vgcreate", "-q", "-s", f"{EXTENT}b", name, *loops)
         backup = members[0][0].with_name(f"{name}.backup")
-        _lvm("vgcfgbackup", "-q", "-f", str(backup), name)
+        lvm(loops, "vgcfgbackup", "-q", "-f", str(backup), name)
         text = backup.read_text()
         order = [text.index(f'"{loop}"') for loop in loops]
         names = [re.findall(r"(pv\d+) \{", text[:place])[-1] for place in order]
@@ -59,7 +53,7 @@ def make_group(
             for number, (one, segments) in enumerate(volumes.items())
         )
         backup.write_text(f"{text[:end]}logical_volumes {{\n{sections}}}\n}}\n")
-        _lvm("vgcfgrestore", "-q", "-f", str(backup), name)
+        lvm(loops, "vgcfgrestore", "-q", "-f", str(backup), name)
 
 
 def _section(number: int, name: str, segments: Sequence[Stripes], members: Sequence[str]) -> str:
@@ -77,17 +71,6 @@ def _section(number: int, name: str, segments: Sequence[Stripes], members: Seque
 
 def volume_uuid(number: int) -> str:
     return f"LV{number:04}-aaaa-aaaa-aaaa-aaaa-aaaa-aaaaaa"
-
-
-def _lvm(tool: str, *words: str) -> None:
-    done = subprocess.run(
-        [tool, "--nolocking", "--config", _CONFIG, *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": os.environ["PATH"], "LVM_SUPPRESS_FD_WARNINGS": "1"},
-    )
-    assert done.returncode == 0, f"{tool} {words}: {done.stderr}"
 
 
 # --- MD
