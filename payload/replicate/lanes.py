@@ -86,7 +86,7 @@ class Lanes:
             try:
                 self._fetcher(line).work(self._work.hand())
             finally:
-                line.close()
+                self._close(lane, line)
         except LinkError as error:
             if self._lose(lane, error):
                 raise
@@ -102,13 +102,20 @@ class Lanes:
             line.close()
         return line
 
+    def _close(self, lane: Lane, line: Line) -> None:
+        """And forget it: a link that comes and goes opens many, with a chunk's memory each."""
+        line.close()
+        with self._lock:
+            lane.lines.remove(line)
+
     def _lose(self, lane: Lane, error: LinkError) -> bool:
         """All connections over one link share its fate. True when there is no other link."""
         with self._lock:
             first, lane.lost = not lane.lost, True
             last = self._interrupted or all(one.lost for one in self._lanes)
+            lines = list(lane.lines)
         if first and not last:
-            for line in lane.lines:
+            for line in lines:
                 line.close()
             text = f"{error} The copy goes on over the other link; this one is tried again."
             self._monitor(Note(text, Level.WARNING))

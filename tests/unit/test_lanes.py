@@ -133,6 +133,17 @@ def test_what_a_lost_link_had_under_way_is_asked_for_again(lost_first: bool) -> 
     assert len(copy.notes) == 1 and "goes on over the other link" in copy.notes[0]
 
 
+def test_a_link_that_comes_and_goes_leaves_nothing_behind() -> None:
+    copy, whole = Copy(), Link(pause=0.05)
+    left = [Link(carries=1) for _ in range(5)]
+    lanes = copy.lanes()
+    lanes.add(whole.open)
+    lanes.crew.start(lambda: lanes.look_for_more(lambda: [left.pop().open] if left else []))
+    lanes.crew.wait()
+    assert sorted(copy.stored) == EVERYTHING
+    assert not any(lane.lines for lane in lanes._lanes)
+
+
 def test_a_link_that_is_found_in_vain_costs_nothing() -> None:
     copy, link = Copy(), Link(pause=0.01)
     copy.fetch(link.open, once(Link(carries=0)))
