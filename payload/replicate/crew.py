@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from payload.model.errors import LinkError, PeerError
+from payload.model.errors import LinkError, PeerError, StoppedError
 
 
 class Crew:
@@ -56,4 +56,4 @@ def work_together(workers: Iterable[Callable[[], None]], interrupt: Callable[[],
 def _rank(error: BaseException) -> int:
     if isinstance(error, LinkError):
         return 2
-    return 1 if isinstance(error, PeerError) else 0
+    return 1 if isinstance(error, PeerError | StoppedError) else 0

@@ -1,5 +1,6 @@
 """What the source does: listen, agree, answer. It has no code that writes to a disk."""
 
+import contextlib
 import secrets
 import threading
 import time
@@ -51,24 +52,32 @@ NO_PEER = (
 
 class Reception:
     """Sorts whoever calls by the first word: control conversations wait in `visitors`, data
-    channels go to the session that they name, all else is shown the door."""
+    channels go to the session that they name, all else is shown the door. So are, during a
+    session, all machines but its target."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._session = ""
+        self._session = self._target = ""
         self._sender: Sender | None = None
         self.visitors: SimpleQueue[tuple[Channel, Hello]] = SimpleQueue()
         threading.Thread(target=self._receive, name="reception", daemon=True).start()
 
-    def open_session(self, sender: Sender) -> str:
+    def open_session(self, sender: Sender, target: str) -> str:
         """From now on data channels that know the returned secret are served. It stays the same
-        as long as the sender does: the copy may go on while its conversation is lost."""
+        as long as the sender does: the copy may go on while its conversation is lost. `target` is
+        the id of the machine it is for."""
         with self._lock:
             if self._sender is not sender:
                 self._session, self._sender = secrets.token_hex(16), sender
+                self._target = target
             return self._session
+
+    def close_session(self) -> None:
+        """Nobody is served any more, and everybody may visit."""
+        with self._lock:
+            self._session, self._sender, self._target = "", None, ""
 
     def _receive(self) -> None:
         while not self._closed.is_set():
@@ -82,7 +91,10 @@ class Reception:
         try:
             first = channel.receive(GREETING)
             if isinstance(first, Hello):
-                self.visitors.put((channel, first))
+                if self._target in ("", channel.peer_id):
+                    self.visitors.put((channel, first))
+                else:
+                    turn_away(channel)
                 return
             if isinstance(first, Attach):
                 self._serve(channel, first)
@@ -104,6 +116,13 @@ class Reception:
     def close(self) -> None:
         self._closed.set()
         self._listener.close()
+
+
+def turn_away(channel: Channel) -> None:
+    """Tell a machine that is not the one we copy to, and let it go."""
+    with contextlib.suppress(PeerError):
+        channel.send(Stop("this source is in the middle of a copy to another machine."))
+    channel.close()
 
 
 class SourceSession:
@@ -158,8 +177,9 @@ class SourceSession:
 
     def _greet(self, channel: Channel, hello: Hello) -> Acquaintance | None:
         """Answer a Hello with ours. A caller that cannot be believed is told so and let go."""
-        conversation = Conversation(channel, self._card(channel), self._reach)
+        conversation = Conversation(channel, own_reach=self._reach)
         try:
+            conversation.card = self._card(channel)
             acquaintance = judge(self._context, conversation, hello)
             conversation.send(own_hello(self._context, conversation.card))
         except PeerError as error:
@@ -183,7 +203,7 @@ class SourceSession:
         context = self._context
         if self._sender is None:
             self._sender = Sender(context.host, context.agreed, context.own)
-            context.link.send(Welcome(self._reception.open_session(self._sender)))
+            context.link.send(Welcome(self._open_session(self._sender)))
         try:
             while True:
                 message = context.link.receive(None)
@@ -195,6 +215,9 @@ class SourceSession:
         except LinkError as error:
             context.warn(f"{error} Waiting for the target to come back.")
             return Outcome.LINK_LOST
+
+    def _open_session(self, sender: Sender) -> str:
+        return self._reception.open_session(sender, self._context.link.peer_id)
 
     def _answer(self, message: Message) -> None:
         assert self._sender is not None
@@ -223,7 +246,7 @@ class SourceSession:
             except Empty:
                 continue
             if channel.peer_id != context.other.inventory.machine.id:
-                self._turn_away(channel)
+                turn_away(channel)  # it came before the session was opened
             elif hello.resume != context.agreed.digest:
                 self._returned = self._greet(channel, hello)
                 self._forget_copy()
@@ -232,28 +255,24 @@ class SourceSession:
                 return Outcome.LINK_BACK
         raise LinkError(
             f"The target did not come back within {context.settings.reconnect} seconds. The "
-            "source is unharmed; the copy is unfinished and does not boot. Boot both machines "
-            "again to carry on."
+            "source is unharmed. Unless the target's screen says that the copy is finished, it is "
+            "not and does not boot: then boot both machines again to carry on."
         )
-
-    def _turn_away(self, channel: Channel) -> None:
-        conversation = Conversation(channel)
-        conversation.say_stop("this source is in the middle of a copy to another machine.")
-        conversation.close()
 
     def _resume(self, channel: Channel, hello: Hello) -> bool:
         """The link is back: the same plan, confirmed by both, without another countdown."""
         context = self._context
         assert self._sender is not None
-        conversation = Conversation(channel, self._card(channel), self._reach)
+        conversation = Conversation(channel, own_reach=self._reach)
         context.control, context.peer = conversation, hello
         try:
+            conversation.card = self._card(channel)
             check_peer(context)
             conversation.send(own_hello(context, conversation.card))
             check_role(context, context.own, context.own_decision)
             exchange_plans(context, context.agreed)
             exchange_go(context)
-            conversation.send(Welcome(self._reception.open_session(self._sender)))
+            conversation.send(Welcome(self._open_session(self._sender)))
         except LinkError:
             conversation.close()
             return False
@@ -261,6 +280,7 @@ class SourceSession:
         return True
 
     def _forget_copy(self) -> None:
+        self._reception.close_session()
         if self._sender is not None:
             self._sender.close()
         self._sender = None

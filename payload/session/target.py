@@ -6,6 +6,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -15,13 +16,14 @@ from payload.connect.pairing import call, local_card
 from payload.connect.ways import Pair, Ways, own_reach
 from payload.finish.reinstall import make_it_start
 from payload.finish.sequence import FinishResult, finish_copy
-from payload.model.errors import HoleError, LinkError, PeerError
+from payload.model.errors import HoleError, LinkError, PeerError, StoppedError
 from payload.model.event import Event, Progress, Stage
 from payload.model.message import Attach, Doing, Final, Hello, Reach, Welcome
 from payload.model.network import Arrival
 from payload.model.report import BootLoaderReport, Report, Result
 from payload.model.role import Role
 from payload.model.survey import Survey
+from payload.replicate.crew import work_together
 from payload.replicate.planning import UNPROVEN
 from payload.replicate.receiver import Receiver
 from payload.session.agreement import agree, exchange_go, exchange_plans, expect
@@ -46,6 +48,7 @@ from payload.wire.tls import Credentials
 
 NO_PEER = "This machine is the target. No source found yet: boot the server from the medium."
 RETRY = 3.0  # seconds between two calls to a candidate that did not answer
+LOOK = 1.0  # seconds between two looks whether the conversation still stands
 FAREWELL = 20.0  # seconds the source has to confirm the report
 
 
@@ -136,24 +139,32 @@ class TargetSession:
     def _greet(self, candidate: Candidate, resume: str) -> tuple[Conversation, Hello]:
         channel = self._call(candidate)
         self._discovery.recognise(channel.peer_id)
-        card = local_card(channel, self._context.host.links)
-        channel.send(own_hello(self._context, card, resume))
-        conversation = Conversation(channel, card, self._own_reach)
-        answer = conversation.receive(GREETING)
-        if isinstance(answer, Hello):
-            return conversation, answer
-        conversation.close()
-        raise PeerError(f"The source answered {type(answer).__name__} to our Hello.")
+        with ExitStack() as on_failure:
+            on_failure.callback(channel.close)
+            card = local_card(channel, self._context.host.links)
+            channel.send(own_hello(self._context, card, resume))
+            conversation = Conversation(channel, card, self._own_reach)
+            on_failure.callback(conversation.close)
+            answer = conversation.receive(GREETING)
+            if not isinstance(answer, Hello):
+                raise PeerError(f"The source answered {type(answer).__name__} to our Hello.")
+            on_failure.pop_all()
+        return conversation, answer
 
     def _own_reach(self) -> tuple[Reach, ...]:
         return own_reach(self._context.host.links, self._context.settings)
 
     def _call(self, candidate: Candidate) -> Channel:
-        return call(
-            candidate.addresses,
-            self._credentials,
-            expected_id=candidate.machine_id or None,
-        )
+        """Raises LinkError, also when somebody else answers: addresses go from hand to hand, and
+        the machine that was meant may be at another one at the next call."""
+        try:
+            return call(
+                candidate.addresses,
+                self._credentials,
+                expected_id=candidate.machine_id or None,
+            )
+        except PeerError as error:
+            raise LinkError(str(error)) from error
 
     # --- agree
 
@@ -235,42 +246,63 @@ class TargetSession:
     def _timed(self, name: str, text: str, work: Callable[[], None]) -> None:
         with self._context.stage(name, text):
             self._say(Doing(Stage(name, text)))
-            work()
+            self._beside_control(work)
+
+    def _beside_control(self, work: Callable[[], None]) -> None:
+        """Do what may take hours, and meanwhile take the conversation up again whenever it breaks:
+        a source that is left alone gives up. Raises what `work` does, else what the peer said."""
+        done = threading.Event()
+
+        def do() -> None:
+            try:
+                work()
+            finally:
+                done.set()
+
+        def keep() -> None:
+            while not done.wait(LOOK):
+                self._keep_control()
+
+        work_together([do, keep], lambda: None)
 
     def _open_data(self) -> Channel:
         """Another connection to the same source, attached to this session. Raises LinkError."""
         channel = self._call(self._candidate())
         if self._ways is not None:
             self._ways.took(channel, self._reach)
-        channel.send(Attach(self._session))
-        return channel
+        return self._attach(channel)
 
     def _open_over(self, pair: Pair) -> Channel:
         """The same over that link. Raises LinkError."""
         assert self._ways is not None
-        channel = self._ways.open(pair)
-        channel.send(Attach(self._session))
+        return self._attach(self._ways.open(pair))
+
+    def _attach(self, channel: Channel) -> Channel:
+        try:
+            channel.send(Attach(self._session))
+        except LinkError:
+            channel.close()
+            raise
         return channel
 
     def _find_links(self) -> Iterator[Callable[[], Channel]]:
         """Further links to the source, looked for every second while content is fetched."""
         assert self._ways is not None
-        self._keep_control()
         self._reach = self._context.link.reach or self._reach
         for pair in self._ways.look(self._reach):
             self._context.note(f"The copy also runs over network card {pair.own} now.")
             yield partial(self._open_over, pair)
 
     def _keep_control(self) -> None:
-        """The conversation may have run over a link that is lost, while others carry the copy. It
-        is taken up again over one of those, and the copy goes on meanwhile."""
+        """The conversation may have run over a link that is lost, while others carry the copy, or
+        while the target alone works. It is taken up again over whichever link answers."""
         context = self._context
         if not context.link.ended:
             return
         try:
             self._check_control()
         except LinkError as error:
-            context.warn(f"{error} The copy goes on over the other link; calling the source again.")
+            context.warn(f"{error} The copy goes on meanwhile; calling the source again.")
         with self._speaking, contextlib.suppress(LinkError):  # tried again at the next look
             self._resume(during_copy=True)
             context.note("The source answers again.")
@@ -358,30 +390,33 @@ class TargetSession:
     def finish(self) -> Outcome:
         """Make the proven content a machine that boots, tables and boot code last of all."""
         context = self._context
-        assert self._receiver is not None
-        with context.stage("finish", "making the copy boot as the server"):
-            self._say(Doing(Stage("finish", "making the copy boot as the server")))
-            self._receiver.recheck()
-            self._finish = finish_copy(
-                context.host,
-                context.agreed,
-                context.other.inventory,
-                context.own,
-                self._copy_id,
-                ((context.other.card, context.link.card),),
-                self._arrivals(),
-                int(context.clock()),
-                context.monitor,
-                context.version,
-            )
-            self._receiver.seal()
-            self._boot_loader, changes = make_it_start(
-                context.host, context.agreed, context.own, context.monitor
-            )
-            self._finish = replace(self._finish, changes=(*self._finish.changes, *changes))
+        with contextlib.suppress(PeerError, StoppedError):  # the source is not needed any more
+            self._timed("finish", "making the copy boot as the server", self._make_it_boot)
         context.report = self._make_report()
         self._say_farewell(context.report)
         return Outcome.FINISHED
+
+    def _make_it_boot(self) -> None:
+        context = self._context
+        assert self._receiver is not None
+        self._receiver.recheck()
+        finish = finish_copy(
+            context.host,
+            context.agreed,
+            context.other.inventory,
+            context.own,
+            self._copy_id,
+            ((context.other.card, context.link.card),),
+            self._arrivals(),
+            int(context.clock()),
+            context.monitor,
+            context.version,
+        )
+        self._receiver.seal()
+        self._boot_loader, changes = make_it_start(
+            context.host, context.agreed, context.own, context.monitor
+        )
+        self._finish = replace(finish, changes=(*finish.changes, *changes))
 
     def _make_report(self) -> Report:
         context = self._context
@@ -427,6 +462,7 @@ class TargetSession:
         """Give the source the report. The copy is done whether or not it can be told."""
         context = self._context
         try:
+            self._keep_control()
             context.link.send(Final(report))
             expect(context, Final, FAREWELL)
         except PeerError as error:

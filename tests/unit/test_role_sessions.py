@@ -1,0 +1,183 @@
+"""What source and target do when a conversation breaks, and about machines that only disturb."""
+
+import queue
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from payload.connect.discovery import Candidate
+from payload.model.errors import LinkError, PeerError, StoppedError, VerifyError
+from payload.model.message import Alive, Hello, Message, Stop
+from payload.session import source as source_module
+from payload.session import target as target_module
+from payload.session.source import Reception
+from payload.session.target import TargetSession
+
+OURS, OTHER = "7" * 32, "9" * 32
+
+
+class Wire:
+    """A connection whose far end said this, and nothing more."""
+
+    local_address = remote_address = "192.0.2.1"
+
+    def __init__(self, peer_id: str, *said: Message) -> None:
+        self.peer_id = peer_id
+        self.incoming: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        for message in said:
+            self.incoming.put(message)
+        self.sent: list[Message] = []
+        self.closed = False
+
+    def send(self, message: Message) -> None:
+        if self.closed:
+            raise LinkError("It is closed.")
+        self.sent.append(message)
+
+    def receive(self, timeout: float | None = None) -> Message:
+        message = self.incoming.get()
+        if message is None:
+            raise LinkError("It was closed.")
+        return message
+
+    def close(self) -> None:
+        self.closed = True
+        self.incoming.put(None)
+
+
+class Door:
+    """A listener before which these callers stand."""
+
+    def __init__(self, *callers: Wire) -> None:
+        self._callers = list(callers)
+
+    def accept(self, timeout: float) -> Wire | None:
+        if self._callers:
+            return self._callers.pop(0)
+        time.sleep(0.01)
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def wait_until(holds: Any) -> None:
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+HELLO = cast(Hello, Hello.__new__(Hello))
+
+
+def test_in_the_middle_of_a_copy_only_its_target_may_visit() -> None:
+    stranger, ours = Wire(OTHER, HELLO), Wire(OURS, HELLO)
+    door = Door()
+    reception = Reception(cast(Any, door))
+    reception.open_session(cast(Any, object()), OURS)
+    door._callers += [stranger, ours]
+    assert reception.visitors.get(timeout=10)[0] is cast(Any, ours)
+    wait_until(lambda: stranger.closed)
+    (word,) = stranger.sent
+    assert isinstance(word, Stop) and "another machine" in word.sentence
+    reception.close_session()
+    again = Wire(OTHER, HELLO)
+    door._callers.append(again)
+    assert reception.visitors.get(timeout=10)[0] is cast(Any, again)
+    reception.close()
+
+
+def a_target(monkeypatch: pytest.MonkeyPatch, wire: Wire | None = None) -> TargetSession:
+    context = SimpleNamespace(host=SimpleNamespace(links=None), control=None)
+    monkeypatch.setattr(target_module, "own_hello", lambda *_: HELLO)
+    monkeypatch.setattr(target_module, "local_card", lambda *_: "02:00:00:00:00:01")
+    monkeypatch.setattr(target_module, "own_reach", lambda *_: ())
+    monkeypatch.setattr(target_module, "call", lambda *_, **__: wire)
+    monkeypatch.setattr(target_module, "GREETING", 0.05)
+    monkeypatch.setattr(target_module, "LOOK", 0.01)
+    discovery = SimpleNamespace(recognise=lambda _: None)
+    return TargetSession(cast(Any, context), cast(Any, discovery), cast(Any, None))
+
+
+@pytest.mark.parametrize("said", [[], [Alive()], [Stop("I am busy.")]])
+def test_a_source_that_answers_no_hello_leaves_no_connection_behind(
+    said: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = Wire(OTHER, *said)
+    session = a_target(monkeypatch, wire)
+    with pytest.raises(PeerError):
+        session._greet(Candidate("", "", "", (), site_matches=True), resume="")
+    assert wire.closed
+
+
+def test_an_address_that_another_machine_has_now_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> Wire:
+        raise PeerError("There is another machine.")
+
+    session = a_target(monkeypatch)
+    monkeypatch.setattr(target_module, "call", refuse)
+    with pytest.raises(LinkError, match="another machine"):
+        session._call(Candidate(OTHER, "", "", (), site_matches=True))
+
+
+def test_a_connection_that_cannot_be_attached_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire(OTHER)
+    session = a_target(monkeypatch, wire)
+    monkeypatch.setattr(wire, "send", lambda _: (_ for _ in ()).throw(LinkError("It broke.")))
+    with pytest.raises(LinkError):
+        session._attach(cast(Any, wire))
+    assert wire.closed
+
+
+def test_the_conversation_is_taken_up_again_while_the_target_works_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reading back may take longer than a source waits for a target that left."""
+    session, looks = a_target(monkeypatch), threading.Semaphore(0)
+    monkeypatch.setattr(session, "_keep_control", looks.release)
+    session._beside_control(lambda: [looks.acquire(timeout=10) for _ in range(3)] and None)
+
+
+@pytest.mark.parametrize("said", [PeerError("Go away."), StoppedError("A person said so.")])
+def test_what_the_peer_says_hides_no_fault_of_the_work(
+    said: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, heard = a_target(monkeypatch), threading.Event()
+
+    def keep_control() -> None:
+        heard.set()
+        raise said
+
+    def wait() -> None:
+        assert heard.wait(10)
+
+    def work() -> None:
+        wait()
+        raise VerifyError("It reads back other than it was written.")
+
+    monkeypatch.setattr(session, "_keep_control", keep_control)
+    with pytest.raises(VerifyError):
+        session._beside_control(work)
+    heard.clear()
+    with pytest.raises(type(said)):
+        session._beside_control(wait)
+
+
+def test_a_caller_whose_address_is_gone_does_not_end_the_source(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_card(*_: object) -> str:
+        raise LinkError("No network card has the address any more.")
+
+    warnings: list[str] = []
+    context = SimpleNamespace(warn=warnings.append, host=SimpleNamespace(links=None))
+    monkeypatch.setattr(source_module, "local_card", no_card)
+    session = source_module.SourceSession(cast(Any, context), cast(Any, None), cast(Any, Door()))
+    wire = Wire(OTHER)
+    assert session._greet(cast(Any, wire), HELLO) is None
+    assert wire.closed and "any more" in warnings[0]
+    session.close()
