@@ -5,7 +5,6 @@ root are mounted for writing only when there is something to do, so that a copy 
 stays a bit copy.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Protocol
 
 from payload.finish.disk_map import map_disks
 from payload.finish.initramfs import Rebuild, plan_rebuild, rebuild_initramfs
+from payload.finish.name_files import systemd_version
 from payload.finish.storage_names import (
     StorageEdit,
     apply_edit,
@@ -151,17 +151,7 @@ def names_cards(root: Path, startup: Startup, cards: int) -> bool:
     paths = startup.contents.paths if startup.contents else frozenset()
     links = any(path.removeprefix("usr/").startswith("lib/systemd/network/") for path in paths)
     rules = any(path.startswith("etc/udev/rules.d/") for path in paths)
-    return (links and (cards > 1 or _systemd_version(root) < 240)) or (rules and cards > 1)
-
-
-def _systemd_version(root: Path) -> int:
-    """0 when it does not tell, as those before 231."""
-    for directory in ("/usr/lib/systemd", "/lib/systemd"):
-        for place in inside(root, directory).glob("libsystemd-shared-*.so"):
-            found = re.match(r"libsystemd-shared-(\d+)", place.name)
-            if found:
-                return int(found[1])
-    return 0
+    return (links and (cards > 1 or systemd_version(root) < 240)) or (rules and cards > 1)
 
 
 def _warnings(startup: Startup, rebuild: Rebuild | None, stale: bool) -> Iterator[str]:

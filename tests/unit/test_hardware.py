@@ -87,22 +87,30 @@ def test_a_new_one_that_lost_a_way_to_the_root_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("paths", "systemd", "cards", "wrong"),
+    ("paths", "library", "cards", "wrong"),
     [
-        (["usr/lib/systemd/network/99-default.link"], 252, 1, False),
-        (["usr/lib/systemd/network/99-default.link"], 252, 2, True),
-        (["lib/systemd/network/99-default.link"], 232, 1, True),
-        (["lib/systemd/network/99-default.link"], 0, 1, True),
-        (["etc/udev/rules.d/70-persistent-net.rules"], 0, 1, False),
-        (["etc/udev/rules.d/70-persistent-net.rules"], 0, 2, True),
-        (["init"], 0, 4, False),
+        (["usr/lib/systemd/network/99-default.link"], "systemd/libsystemd-shared-252", 1, False),
+        (["usr/lib/systemd/network/99-default.link"], "systemd/libsystemd-shared-252", 2, True),
+        (
+            ["usr/lib/systemd/network/x.link"],
+            "x86_64-linux-gnu/systemd/libsystemd-shared-257",
+            1,
+            False,
+        ),
+        (["lib/systemd/network/99-default.link"], "systemd/libsystemd-shared-232", 1, True),
+        (["lib/systemd/network/99-default.link"], "", 1, True),
+        (["etc/udev/rules.d/70-persistent-net.rules"], "", 1, False),
+        (["etc/udev/rules.d/70-persistent-net.rules"], "", 2, True),
+        (["init"], "", 4, False),
     ],
 )
 def test_when_old_network_names_in_the_initramfs_matter(
-    tmp_path: Path, paths: list[str], systemd: int, cards: int, wrong: bool
+    tmp_path: Path, paths: list[str], library: str, cards: int, wrong: bool
 ) -> None:
-    if systemd:
-        (tmp_path / "lib/systemd").mkdir(parents=True)
-        (tmp_path / f"lib/systemd/libsystemd-shared-{systemd}.so").write_bytes(b"")
+    (tmp_path / "lib").symlink_to("usr/lib")
+    if library:
+        place = tmp_path / f"usr/lib/{library}.so"
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"")
     found = Startup(contents=contents(*paths))
     assert names_cards(tmp_path, found, cards) is wrong
