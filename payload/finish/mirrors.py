@@ -7,7 +7,7 @@ machine would that has no other.
 
 from collections.abc import Iterable, Sequence
 
-from payload.finish.volumes import MOUNTABLE, Volume, extents_of
+from payload.finish.volumes import MOUNTABLE, Volume, extents_of, root_options
 from payload.model.errors import TargetDiskError
 from payload.model.inventory import Inventory
 from payload.model.marker import Change, Usage
@@ -32,7 +32,9 @@ def check_legs(
         legs = extents_of(plan, target, volume)
         if len(legs) < 2 or volume.kind not in MOUNTABLE:
             continue
-        first, *others = (_look(host, leg, volume.kind, plan.root_subvolume, files) for leg in legs)
+        is_root = volume.layered is not None and volume.layered.name == plan.root_volume
+        options = root_options(plan) if is_root else ()
+        first, *others = (_look(host, leg, volume.kind, options, files) for leg in legs)
         for number, other in enumerate(others, 2):
             if other != first:
                 raise TargetDiskError(
@@ -42,9 +44,10 @@ def check_legs(
                 )
 
 
-def _look(host: Host, leg: Sequence[Extent], kind: str, subvolume: str, files: list[str]) -> Seen:
+def _look(
+    host: Host, leg: Sequence[Extent], kind: str, options: Sequence[str], files: list[str]
+) -> Seen:
     with host.blocks.assemble((leg,)) as device:
-        options = (f"subvol={subvolume}",) if subvolume and kind == "btrfs" else ()
         with host.mounts.mount(device, kind, options=options) as tree:
             found = tuple(
                 (path, digest_inside(tree, path)) for file in files for path in _places(file)

@@ -9,7 +9,7 @@ import pytest
 from payload.finish.mirrors import check_legs
 from payload.finish.volumes import NO_PARTITION, Volume
 from payload.model.disk import Disk
-from payload.model.errors import TargetDiskError
+from payload.model.errors import TargetDiskError, ToolError
 from payload.model.inventory import Inventory
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.marker import Change, MachineReference
@@ -43,7 +43,7 @@ def legs(tmp_path: Path) -> list[Path]:
     return images
 
 
-def check(images: list[Path]) -> None:
+def check(images: list[Path], kind: str = "ext4", size: int = 8 * MIB, **more: Any) -> None:
     blocks = ImageBlocks([ImageDisk(image, serial=image.name) for image in images])
     host = Host(run, blocks, LinuxMounts(), UNUSED, UNUSED, UNUSED, UNUSED)
     target = Inventory(MachineIdentity("t"), Firmware.BIOS, disks=tuple(map(Disk, blocks.find())))
@@ -52,10 +52,10 @@ def check(images: list[Path]) -> None:
         for n, disk in enumerate(target.disks)
     )
     machine = MachineReference("m")
-    plan = Plan(machine, machine, CopyMode.USED, pairs, (), 0)
-    where = tuple((Segment(f"S{n}", MIB, 8 * MIB),) for n in (0, 1))
-    array = LayeredVolume("md0", Layer.MD, "u", 8 * MIB, where)
-    volume = Volume(0, NO_PARTITION, MIB, 8 * MIB, "ext4", layered=array)
+    plan = Plan(machine, machine, CopyMode.USED, pairs, (), 0, **more)
+    where = tuple((Segment(f"S{n}", MIB, size),) for n in (0, 1))
+    array = LayeredVolume("md0", Layer.MD, "u", size, where)
+    volume = Volume(0, NO_PARTITION, MIB, size, kind, layered=array)
     alone = replace(volume, layered=replace(array, legs=where[:1]))
     check_legs(host, plan, target, [alone, volume], CHANGES)
 
@@ -76,6 +76,21 @@ def test_a_file_that_did_not_arrive_is_named(
     legs[1].write_bytes(image.replace(content, other))
     with pytest.raises(TargetDiskError, match=rf"volume md0 .* \({word}\)"):
         check(legs)
+
+
+def test_the_subvolume_of_the_root_is_looked_for_in_the_root_alone(tmp_path: Path) -> None:
+    write_tree(tmp_path / "tree", {"etc/hosts": "127.0.0.1"})
+    size = 128 * MIB
+    part = make_image(tmp_path / "part", size)
+    run(["mkfs.btrfs", "-q", "--rootdir", str(tmp_path / "tree"), str(part)])
+    images = [make_image(tmp_path / f"T{number}", size + 2 * MIB) for number in (0, 1)]
+    for image in images:
+        with image.open("r+b") as file:
+            file.seek(MIB)
+            file.write(part.read_bytes())
+    check(images, "btrfs", size, root_subvolume="@", root_volume="md1")
+    with pytest.raises(ToolError, match="subvol"):
+        check(images, "btrfs", size, root_subvolume="@", root_volume="md0")
 
 
 def test_a_mount_that_reached_one_leg_only_is_noticed(legs: list[Path]) -> None:
