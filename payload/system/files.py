@@ -74,19 +74,22 @@ def digest_inside(root: Path, path: str) -> str | None:
 
 @contextlib.contextmanager
 def _opened_inside(root: Path, path: str) -> Iterator[io.BufferedReader | None]:
-    """A regular file, None for what is none or not there; nothing else is opened for long."""
-    try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(inside(root, path), flags)
-    except (FileNotFoundError, NotADirectoryError):
+    """A regular file, None for what is none or not there. Nothing else is opened: a FIFO waits, a
+    socket or a device without its mount's leave fails, and a watchdog would begin to count."""
+    place = inside(root, path)
+    if not _is_regular(place):
         yield None
         return
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        yield None
-        return
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         yield file
+
+
+def _is_regular(place: Path) -> bool:
+    try:
+        return stat.S_ISREG(place.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def replace_file(place: Path, content: bytes, mode: int = 0o644) -> None:

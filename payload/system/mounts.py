@@ -22,7 +22,8 @@ _NO_REPLAY = {
 }
 # A copy has its original's uuid; both may be mounted here at the same time.
 _ALWAYS = {"xfs": ("nouuid",)}
-_LOOKING = ("ro", "nodev", "nosuid", "noexec")
+_FOREIGN = ("nodev", "nosuid")  # its device nodes would be those of this machine
+_LOOKING = ("ro", *_FOREIGN, "noexec")
 _TRIES = 20
 _PAUSE = 0.25  # seconds between two tries
 
@@ -75,4 +76,6 @@ class LinuxMounts:
 def mount_options(kind: str, *, writable: bool) -> tuple[str, ...]:
     """What to tell mount(8) for a file system of this kind."""
     always = _ALWAYS.get(kind, ())
-    return ("rw", *always) if writable else (*_LOOKING, *_NO_REPLAY.get(kind, ()), *always)
+    return (
+        ("rw", *_FOREIGN, *always) if writable else (*_LOOKING, *_NO_REPLAY.get(kind, ()), *always)
+    )
