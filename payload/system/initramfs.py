@@ -22,7 +22,12 @@ from payload.system.command import Run
 from payload.system.cpio import CpioError, Member, Stream, read_members
 
 MODULE = re.compile(r"(?:.*/)?([^/]+?)\.k?o(?:\.(?:gz|xz|zst|lzma|bz2))?")
-_STEP = 1 << 14  # bytes of packed data at a time
+_STEP = 1 << 14  # bytes at a time
+_PACKED = 1 << 10  # of packed data: zstd makes up to 32 KiB of each of its bytes, all at once
+_UNPACKED = 1 << 20
+_MEMORY = 128 << 20  # bytes for an LZMA dictionary; xz -9 needs half of that
+_LONGEST = 64 << 20  # bytes of names and kept files: ten times the largest initramfs there is
+_ENTRY = 128  # bytes that one member costs beside its name
 _LARGEST = 8 << 30  # bytes when unpacked: what is larger is none
 _LZ4 = b"\x02\x21\x4c\x18"
 _LZ4_LIMIT = 600.0  # seconds
@@ -69,7 +74,11 @@ def read_initramfs(
     kept: dict[str, bytes] = {}
     try:
         with place.open("rb") as file:
+            left = _LONGEST
             for member in _members(run, _Image(file), keep):
+                left -= _ENTRY + len(member.path) + len(member.content)
+                if left < 0:
+                    raise InitramfsError("the image holds more files than an initramfs has")
                 paths.add(member.path)
                 if member.content:
                     kept[member.path] = member.content
@@ -80,8 +89,8 @@ def read_initramfs(
     return Contents(frozenset(paths), kept)
 
 
-class Decompressor(Protocol):
-    """What the decompressors of Python's libraries have in common."""
+class _AtOnce(Protocol):
+    """A decompressor that gives all there is in what it is given."""
 
     @property
     def eof(self) -> bool: ...
@@ -92,20 +101,59 @@ class Decompressor(Protocol):
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
+class Decompressor(Protocol):
+    """One that gives no more than it is asked for, and keeps what comes after."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    def decompress(self, data: bytes, /, max_length: int) -> bytes: ...
+
+
+class _Fed:
+    """One of the first kind as one of the second: it is given little, and so gives little."""
+
+    needs_input = True
+
+    def __init__(self, inner: _AtOnce) -> None:
+        self._inner = inner
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, /, max_length: int) -> bytes:
+        return self._inner.decompress(data)
+
+
 _COMPRESSIONS: tuple[tuple[bytes, Callable[[], Decompressor]], ...] = (
-    (b"\x1f\x8b", lambda: zlib.decompressobj(31)),
+    (b"\x1f\x8b", lambda: _Fed(zlib.decompressobj(31))),
     (b"BZh", bz2.BZ2Decompressor),
-    (b"\xfd7zXZ\0", lzma.LZMADecompressor),
-    (b"\x5d\0\0", lzma.LZMADecompressor),
-    (b"\x28\xb5\x2f\xfd", lambda: zstandard.ZstdDecompressor().decompressobj()),
+    (b"\xfd7zXZ\0", lambda: lzma.LZMADecompressor(memlimit=_MEMORY)),
+    (b"\x5d\0\0", lambda: lzma.LZMADecompressor(memlimit=_MEMORY)),
+    (b"\x28\xb5\x2f\xfd", lambda: _Fed(zstandard.ZstdDecompressor().decompressobj())),
 )
 
 
 class _Image:
-    """A stream of which what was read too far can be given back."""
+    """A stream of which what was read too far can be given back.
+
+    `left` bytes more may come out of all that is packed in it.
+    """
 
     def __init__(self, file: Stream) -> None:
         self._file, self._back = file, b""
+        self.left = _LARGEST
 
     def read(self, size: int, /) -> bytes:
         if not self._back:
@@ -140,18 +188,17 @@ class _Unpacked:
         self._image, self._magic, self._make = image, magic, make
         self._decompressor = make()
         self._ready, self._at = b"", 0
-        self._left = _LARGEST
 
     def read(self, size: int, /) -> bytes:
         while self._at == len(self._ready):
             if self._decompressor.eof and not self._next():
                 return b""
-            packed = self._image.read(_STEP)
-            if not packed:
+            packed = self._image.read(_PACKED) if self._decompressor.needs_input else b""
+            if not packed and self._decompressor.needs_input:
                 raise EOFError("it ends in the middle")
-            self._ready, self._at = self._decompressor.decompress(packed), 0
-            self._left -= len(self._ready)
-            if self._left < 0:
+            self._ready, self._at = self._decompressor.decompress(packed, max_length=_UNPACKED), 0
+            self._image.left -= len(self._ready)
+            if self._image.left < 0:
                 raise EOFError("it does not end")
             if self._decompressor.eof:
                 self._image.give_back(self._decompressor.unused_data)

@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from payload.system import initramfs
 from payload.system.command import run
 from payload.system.cpio import CpioError, Member, read_members
 from payload.system.initramfs import InitramfsError, read_initramfs
@@ -92,6 +94,49 @@ def test_several_archives_follow_each_other(tmp_path: Path) -> None:
 def test_what_is_none_is_told(tmp_path: Path, content: bytes, why: str) -> None:
     with pytest.raises(InitramfsError, match=why):
         read_initramfs(run, image(tmp_path, content))
+
+
+@pytest.mark.parametrize("packer", ["gzip", "bzip2", "xz", "zstd"])
+def test_little_is_unpacked_at_a_time(tmp_path: Path, packer: str) -> None:
+    """Zeros pack so well that a few bytes would fill the memory."""
+    place = image(tmp_path, PACKERS[packer](archive({"init": bytes(192 << 20)})))
+    assert place.stat().st_size < 1 << 18
+    tracemalloc.start()
+    try:
+        assert read_initramfs(run, place).paths == {"init"}
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 96 << 20
+
+
+def test_all_that_is_packed_shares_one_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = gzip.compress(archive({"init": bytes(1 << 20)}))
+    monkeypatch.setattr(initramfs, "_LARGEST", 3 << 20)
+    assert read_initramfs(run, image(tmp_path, once * 2)).paths == {"init"}
+    with pytest.raises(InitramfsError, match="does not end"):
+        read_initramfs(run, image(tmp_path, once * 4))
+
+
+def test_more_files_than_any_initramfs_has_are_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(initramfs, "_LONGEST", 1 << 14)
+    place = image(tmp_path, gzip.compress(archive({f"{n:04}": b"" for n in range(1000)})))
+    with pytest.raises(InitramfsError, match="more files than"):
+        read_initramfs(run, place)
+    kept = image(tmp_path, archive({"conf/one": bytes(1 << 14)}))
+    with pytest.raises(InitramfsError, match="more files than"):
+        read_initramfs(run, kept, lambda path: path.startswith("conf/"))
+
+
+def test_a_dictionary_larger_than_memory_is_damage(tmp_path: Path) -> None:
+    content = bytearray(PACKERS["lzma"](MAIN))
+    content[1:5] = (0xFFFF0000).to_bytes(4, "little")
+    with pytest.raises(InitramfsError, match="damaged"):
+        read_initramfs(run, image(tmp_path, bytes(content)))
 
 
 def test_a_member_that_lies_about_its_size_is_not_believed() -> None:
