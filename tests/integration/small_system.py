@@ -4,25 +4,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
-PROGRAMS = ("sh", "cp", "cat", "ls", "sleep", "env", "mkdir", "rm")
+PROGRAMS = ("sh", "cp", "cat", "dd", "env", "ls", "mkdir", "mknod", "rm", "sleep")
 DIRECTORIES = (
     "bin", "boot", "dev", "etc", "proc", "sys", "run", "tmp", "usr/sbin", "var/tmp",
 )  # fmt: skip
 
 
 def make_small_system(root: Path) -> None:
-    for directory in (
-        "bin",
-        "boot",
-        "dev",
-        "etc",
-        "proc",
-        "sys",
-        "run",
-        "tmp",
-        "usr/sbin",
-        "var/tmp",
-    ):
+    for directory in DIRECTORIES:
         (root / directory).mkdir(parents=True, exist_ok=True)
     for name in PROGRAMS:
         program = shutil.which(name)

@@ -43,6 +43,21 @@ def test_what_runs_in_the_copy_sees_nothing_of_this_machine(system: Path) -> Non
     assert list((system / "dev").iterdir()) == list((system / "proc").iterdir()) == []
 
 
+def test_what_runs_in_the_copy_opens_no_disk_by_a_node_of_its_own(
+    system: Path, tmp_path: Path
+) -> None:
+    install(system, "bin/try", 'mknod "$1" b 7 0 && dd if="$1" of=/dev/null count=0; echo $?\n')
+    (scratch := tmp_path / "scratch").mkdir()
+    run(["mount", "--bind", "-o", "nodev", str(system), str(system)])
+    run(["mount", "-o", "remount,bind,nodev", str(system)])
+    try:
+        for chroot in (Chroot(run, system), Chroot(run, system, scratch)):
+            for place in ("/dev/node", "/dev/shm/node", "/run/node", "/tmp/node"):
+                assert chroot(["try", place]).stdout == "1\n"
+    finally:
+        run(["umount", str(system)])
+
+
 def test_what_it_leaves_running_ends_with_it(system: Path) -> None:
     script = "(sleep 1; echo late > /tmp/late) >&- 2>&- & exit 0"
     Chroot(run, system)(["sh", "-c", script])
