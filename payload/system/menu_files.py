@@ -91,6 +91,8 @@ def find_start(trees: Sequence[Path], versions: Sequence[str]) -> Start | None:
             found = _start_of(entry, trees, versions)
             if found is not None:
                 return found
+            if find_file(trees, entry.kernel) is not None:
+                return None  # one that has no modules, or goes on in what cannot be followed
     for version in sorted(versions, key=_by_number, reverse=True):
         for pattern in _IMAGES:
             path = f"/boot/{pattern.format(version)}"

@@ -69,6 +69,13 @@ def test_without_a_menu_the_newest_with_an_initramfs(tmp_path: Path) -> None:
     assert find_start([tmp_path], []) is None
 
 
+def test_a_kernel_the_menu_names_and_nobody_knows_is_not_guessed(tmp_path: Path) -> None:
+    """One with all drivers built in has no modules: whatever else is installed does not start."""
+    boot_files(tmp_path)
+    put(tmp_path, {"boot/own": "k", "boot/grub/grub.cfg": "menuentry x {\n linux /boot/own\n}\n"})
+    assert find_start([tmp_path], [OLD, NEW]) is None
+
+
 def test_a_kernel_without_an_initramfs(tmp_path: Path) -> None:
     put(tmp_path, {f"boot/vmlinuz-{OLD}": "k", f"lib/modules/{OLD}/modules.alias": ""})
     put(tmp_path, {"boot/grub/menu.lst": f"title a\nkernel /boot/vmlinuz-{OLD} root=/dev/hda1\n"})
