@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 
 from payload.connect.addressing import chosen_cards
 from payload.model.errors import ToolError
@@ -29,6 +29,7 @@ PACE = ((0.25, 20), (1.0, 40), (10.0, 0))
 LOOK = 2.0  # seconds between two looks at which cards there are
 ETHERNET_MAC = len("00:00:00:00:00:00")  # InfiniBand has longer ones
 MOST_TAGS = 32  # VLANs tried by one card
+MOST_AT_ONCE = 256  # frames of one card; whoever floods the wire must not keep us from the rest
 MOST_ARRIVALS = 4096  # more pairs of cards and VLANs no two machines have
 
 
@@ -123,8 +124,7 @@ class Listening:
                     ports.pop(name)[0].close()
 
     def _take(self, port: PacketPort, mac: str) -> None:
-        while (found := port.receive()) is not None:
-            payload, tag = found
+        for payload, tag in islice(iter(port.receive, None), MOST_AT_ONCE):
             beacon = unpack_beacon(payload, self._key)
             if beacon is not None and len(self._heard) < MOST_ARRIVALS:
                 with self._lock:
