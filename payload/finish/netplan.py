@@ -35,7 +35,8 @@ def _parse(content: bytes) -> yaml.Node | None:
 def _items(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield str(key.value), value
+            if isinstance(key, yaml.ScalarNode):
+                yield str(key.value), value
 
 
 def _get(node: yaml.Node | None, key: str) -> yaml.Node | None:
@@ -47,12 +48,11 @@ def _word(node: yaml.Node | None) -> str:
 
 
 def _words(node: yaml.Node | None) -> tuple[str, ...]:
-    """The words of a list, or the only one. An address may be a mapping from it to its options."""
-    if isinstance(node, yaml.SequenceNode):
-        return tuple(word for item in node.value for word in _words(item))
-    if isinstance(node, yaml.MappingNode):
-        return tuple(key for key, _ in _items(node))
-    return (_word(node),) if _word(node) else ()
+    """The words of a list, or the only one. An address may be a mapping from it to its options.
+    Lists in lists mean nothing, and by aliases could be endless."""
+    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    words = [[_word(item), *(key for key, _ in _items(item))] for item in items]
+    return tuple(word for each in words for word in each if word)
 
 
 def _name(key: str, card: yaml.Node) -> str:

@@ -176,3 +176,20 @@ def test_netplan_too_deep_to_read_is_left_alone() -> None:
     deep = b"network: " + b"[" * 5000
     assert read_netplan(deep) == []
     assert rewrite_netplan(deep, "", ASSIGNMENT) == deep
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "&a [*a]",
+        "&a {? *a : x}",
+        "[&a [x, x], &b [*a, *a], &c [*b, *b], &d [*c, *c, *c, *c]]",
+        "{? [a, b] : x}",
+    ],
+)
+def test_netplan_whose_aliases_go_round_says_nothing(text: str) -> None:
+    for key in ("ethernets", "vlans"):
+        nested = f"network:\n  {key}:\n    eth0:\n      addresses: {text}\n".encode()
+        assert [one.addresses for one in read_netplan(nested)] == [()]
+        assert rewrite_netplan(nested, "", ASSIGNMENT) == nested
+        read_netplan(f"network:\n  {key}: {text}\n".encode())
