@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+
 
 @dataclass
 class Entry:
@@ -226,8 +228,7 @@ def parse_snippets(
         ]
         entry.place = (frozenset({name.removesuffix(".conf"), entry.title, str(len(entries))}),)
         options = " ".join(keys.get("options", []))
-        for variable, value in environment.items():
-            options = options.replace(f"${variable}", value)
+        options = _VARIABLE.sub(lambda found: environment.get(found[1], found[0]), options)
         entry.take_root(options.split())
         entries.append(entry)
     saved = environment.get("saved_entry", "")

@@ -180,3 +180,10 @@ def test_any_words_give_an_answer(text: str) -> None:
 def test_any_menu_gives_an_answer(text: str) -> None:
     for entry in (*parse_grub_cfg(text), *parse_menu_lst(text)):
         assert entry.kernel
+
+
+def test_variables_of_an_entry_are_filled_in_once_and_whole() -> None:
+    """A value is no text to be searched again, however often one names the next."""
+    files = {"a.conf": "title a\nlinux /k\noptions $opts $optsmore ${more} $none\n"}
+    environment = {"opts": "$more", "more": "root=/dev/sda1", "optsmore": "root=/dev/sdb1"}
+    assert [entry.root for entry in parse_snippets(files, "", environment)] == ["/dev/sdb1"]
