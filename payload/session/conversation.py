@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from payload.model.errors import LinkError, PeerError, StoppedError
-from payload.model.message import Alive, Final, Hello, Message, Reach, Stop
+from payload.model.message import Alive, Final, Hello, Message, PlanOffer, Reach, Stop
 
 HEARTBEAT = 5.0  # seconds
 LAST_WORD = 1.0  # seconds for what a peer said before it hung up
@@ -152,7 +152,7 @@ def _check_once(message: Message, said: set[type[Message]]) -> None:
             f"The other machine broke the protocol: it said {kind.__name__} twice. The connection "
             "was closed."
         )
-    if isinstance(message, Hello | Final):
+    if isinstance(message, Hello | PlanOffer | Final):
         said.add(kind)
 
 

@@ -68,7 +68,7 @@ class Shape:
 
 _SHAPES = (
     Shape(1, Hello, 16 << 20),
-    Shape(2, PlanOffer, 64 * KIB),
+    Shape(2, PlanOffer, 1 << 20),  # the source's holds its survey
     Shape(3, Go, 4 * KIB),
     Shape(4, Stop, 64 * KIB),
     Shape(5, MapRequest, 4 * KIB),

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from payload.model.errors import LinkError, PeerError, StoppedError
-from payload.model.message import Alive, Final, Go, Message, PlanOffer, Stop
+from payload.model.message import Alive, Final, Go, MapRequest, Message, PlanOffer, Stop
 from payload.model.report import Report, Result
 from payload.session.conversation import Conversation
 
@@ -124,16 +124,16 @@ def test_a_peer_that_hung_up_without_a_word_is_a_broken_link(wire, conversation)
 def test_a_peer_that_talks_faster_than_we_listen_has_to_wait(wire, conversation):
     """Nothing is thrown away, and no more than so many messages are kept in memory."""
     for number in range(2000):
-        wire.incoming.put(PlanOffer(str(number)))
+        wire.incoming.put(MapRequest(number))
     time.sleep(0.2)
     assert wire.incoming.qsize() > 1500
-    assert [conversation.receive(5).digest for _ in range(2000)] == [str(n) for n in range(2000)]
+    assert [conversation.receive(5).region for _ in range(2000)] == list(range(2000))
 
 
-def test_a_large_message_is_said_once(wire, conversation):
-    final = Final(Report(Result.OK, "done.", 0))
-    wire.incoming.put(final)
-    wire.incoming.put(final)
-    assert conversation.receive(5) == final
-    with pytest.raises(PeerError, match="it said Final twice"):
+@pytest.mark.parametrize("large", [PlanOffer("a"), Final(Report(Result.OK, "done.", 0))])
+def test_a_large_message_is_said_once(large, wire, conversation):
+    wire.incoming.put(large)
+    wire.incoming.put(large)
+    assert conversation.receive(5) == large
+    with pytest.raises(PeerError, match=f"it said {type(large).__name__} twice"):
         conversation.receive(5)
