@@ -7,6 +7,7 @@ Two that fit are shown to people and waited out; guessing would one day overwrit
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from payload.connect.discovery import Discovery
@@ -129,13 +130,20 @@ class Meeting:
 
         The others are told that the choice fell on another, and let go.
         """
+        with ExitStack() as on_failure:
+            on_failure.callback(self._close)
+            chosen = self._wait_for_one(ready)
+            on_failure.pop_all()
+        self._let_go_all_but(chosen)
+        return chosen
+
+    def _wait_for_one(self, ready: Callable[[Acquaintance], bool]) -> Acquaintance:
         while True:
             self._look_around()
             fitting = self._fitting()
             if len(fitting) == 1 and time.monotonic() - self._alone_since >= SETTLE:
                 chosen = fitting[0]
                 if ready(chosen):
-                    self._let_go_all_but(chosen)
                     return chosen
             self._show(fitting)
             time.sleep(0.2)
@@ -188,7 +196,8 @@ class Meeting:
                 one.conversation.say_stop("this machine is now busy with another one.")
                 one.conversation.close()
 
-    def close(self) -> None:
+    def _close(self) -> None:
+        """A peer that hears heartbeats waits for ever."""
         for one in self._known.values():
             one.conversation.close()
 

@@ -3,6 +3,7 @@
 import queue
 import threading
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,8 +12,10 @@ import pytest
 from payload.connect.discovery import Candidate
 from payload.model.errors import LinkError, PeerError, StoppedError, VerifyError
 from payload.model.message import Alive, Hello, Message, Stop
+from payload.model.role import Role
 from payload.session import source as source_module
 from payload.session import target as target_module
+from payload.session.meeting import Meeting
 from payload.session.source import Reception
 from payload.session.target import TargetSession
 
@@ -165,6 +168,25 @@ def test_what_the_peer_says_hides_no_fault_of_the_work(
     heard.clear()
     with pytest.raises(type(said)):
         session._beside_control(wait)
+
+
+def test_who_waits_for_a_choice_that_failed_is_let_go() -> None:
+    closed: list[str] = []
+
+    def newcomers(known: frozenset[str]) -> Iterator[Any]:
+        if known:
+            raise LinkError("The network is gone.")
+        conversation = SimpleNamespace(
+            peer_id=OTHER, ended=False, close=lambda: closed.append(OTHER)
+        )
+        verdict = SimpleNamespace(role=Role.UNDECIDED)
+        yield SimpleNamespace(conversation=conversation, verdict=verdict, line="")
+
+    decision = SimpleNamespace(role=Role.SOURCE)
+    context = SimpleNamespace(own_decision=decision, monitor=lambda _: None)
+    with pytest.raises(LinkError):
+        Meeting(cast(Any, context), newcomers, "").choose(lambda _: True)
+    assert closed == [OTHER]
 
 
 def test_a_caller_whose_address_is_gone_does_not_end_the_source(
