@@ -31,7 +31,7 @@ from payload.system.files import inside
 from payload.system.host import Host
 from payload.system.startup import Startup, read_startup
 
-_BESIDE = ("/boot", "/usr", "/var")  # what programs of the system need, outermost first
+BESIDE = ("/boot", "/usr", "/var")  # what programs of the system need, outermost first
 
 
 class Attach(Protocol):
@@ -54,12 +54,14 @@ class CopiedSystem:
     changes_of: Callable[[Volume, str], Iterable[Change]]
 
     @contextmanager
-    def whole(self, *, writable: bool) -> Iterator[tuple[Change, ...]]:
+    def whole(
+        self, *, writable: bool, places: Sequence[str] = BESIDE
+    ) -> Iterator[tuple[Change, ...]]:
         """With its other file systems where it mounts them itself, as far as programs need them;
         what that changes. Those that only the system itself can mount are left out."""
         changes: list[Change] = []
         with ExitStack() as stack:
-            for path in _BESIDE:
+            for path in places:
                 volume = mounted_at(self.beside, self.fstab, path)
                 place = inside(self.root, path)
                 if volume is None or volume.kind not in MOUNTABLE or not place.is_dir():

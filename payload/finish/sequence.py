@@ -101,12 +101,13 @@ def finish_copy(
                 monitor(Note(f"{entry.name}: {entry.mac or 'no card'} ({entry.why})"))
             refuse_lost_ways(cards, in_use)
             assignment = assign(cards, in_use, source.cards, target.cards)
-            adaptation = adapt_tree(root, assignment)
-            record = plant_record(root)
             fstab = parse_fstab((read_inside(root, "/etc/fstab") or b"").decode("latin-1"))
             volumes = name_arrays(volumes, _mdadm_conf(root))
             beside = [one for one in volumes if one != place]
             system = _system(host, plan, target, root, volumes, beside, fstab)
+            with system.whole(writable=False, places=("/usr",)):  # what its udev and init are
+                adaptation = adapt_tree(root, assignment)
+                record = plant_record(root)
             disks = adapt_to_disks(
                 system, plan, source, target, adaptation.initramfs_stale, monitor
             )

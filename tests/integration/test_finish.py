@@ -1,5 +1,7 @@
 """A bit copy on image files becomes the server of this machine, and proves that it would boot."""
 
+import re
+import shutil
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
@@ -147,6 +149,39 @@ def test_a_root_nobody_is_called_by_is_found(copy: Copy) -> None:
         menu.write_text(menu.read_text().replace(ROOT_UUID, DATA_UUID.replace("3", "4")))
     with pytest.raises(AdaptError, match="no file system of the copy is called UUID=44444444"):
         copy.check()
+
+
+def test_a_usr_of_its_own_tells_what_udev_and_init_are(copy: Copy) -> None:
+    data = copy.host.blocks.view(str(copy.disks[1]), MIB, 63488 * 512, writable=True)
+    with data as node, copy.host.mounts.mount(node, "ext4", writable=True) as usr:
+        write_tree(
+            usr,
+            {
+                "lib/systemd/systemd": "",
+                "lib/udev/rules.d/80-net-setup-link.rules": "",
+                "lib/x86_64-linux-gnu/systemd/libsystemd-shared-252.so": "",
+            },
+        )
+        (usr / "sbin").mkdir()
+        (usr / "sbin/init").symlink_to("/lib/systemd/systemd")
+    with copy.root(writable=True) as root:
+        fstab = root / "etc/fstab"
+        fstab.write_text(re.sub(r"\s/srv\s", " /usr ", fstab.read_text()))
+        for name in ("lib", "sbin"):
+            if (root / name).exists():
+                shutil.rmtree(root / name)
+            (root / name).symlink_to(f"usr/{name}")
+        shutil.rmtree(root / "usr", ignore_errors=True)
+        (root / "usr").mkdir()
+        for rules in (root / "etc/udev/rules.d").glob("*"):
+            rules.unlink()
+    copy.finish()
+    with copy.root() as root:
+        links = [place.name for place in (root / "etc/systemd/network").iterdir()]
+        assert "10-failover-eth0.link" in links
+        assert (root / "etc/systemd/system/ugs-failover-used.service").is_file()
+        assert not (root / "etc/init.d/ugs-failover-used").exists()
+        assert list((root / "usr").iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4", "btrfs", "xfs"])
