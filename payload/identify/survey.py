@@ -96,7 +96,7 @@ def _look_into_system(host: Host, source: Inventory) -> Startup:
     if root is None:
         return Startup()
     others = [one for one in _locations(source) if one.legs != root.legs]
-    return _mounted(host, root, partial(_look_beside, host, others), Startup())
+    return _mounted(host, root, partial(_look_with_usr, host, others), Startup())
 
 
 def look_into_root(host: Host, source: Inventory, look: Callable[[Path], T], otherwise: T) -> T:
@@ -111,6 +111,26 @@ def _root_of(source: Inventory) -> Location | None:
             if (location.disk, location.name) == (system.disk, system.place):
                 return replace(location, subvolume=system.subvolume)
     return None
+
+
+def _look_with_usr(host: Host, others: Sequence[Location], root: Path) -> Startup:
+    """With the system's /usr in its place, where that is a file system of its own: what could make
+    its initramfs anew is there."""
+    place = inside(root, "/usr")
+    if place.is_dir() and not any(place.iterdir()):
+        for location in others:
+            if location.file_system.kind in ROOT_KINDS:
+                rest = [one for one in others if one is not location]
+                look = partial(_if_usr, host, rest, root)
+                found = _mounted(host, location, look, None, at=place)
+                if found is not None:
+                    return found
+    return _look_beside(host, others, root)
+
+
+def _if_usr(host: Host, others: Sequence[Location], root: Path, usr: Path) -> Startup | None:
+    is_usr = all((usr / name).is_dir() for name in ("bin", "sbin", "share"))
+    return _look_beside(host, others, root) if is_usr and not (usr / "etc/fstab").exists() else None
 
 
 def _look_beside(host: Host, others: Sequence[Location], root: Path) -> Startup:
@@ -140,12 +160,20 @@ def _locations(source: Inventory) -> Iterator[Location]:
     yield from volume_locations(source.eligible_disks, source.volumes)
 
 
-def _mounted(host: Host, location: Location, look: Callable[[Path], T], otherwise: T) -> T:
+def _mounted(
+    host: Host,
+    location: Location,
+    look: Callable[[Path], T],
+    otherwise: T,
+    at: Path | None = None,
+) -> T:
     """What `look` sees in a file system, or `otherwise` when that cannot be mounted or read."""
     try:
         with (
             host.blocks.assemble(location.legs) as node,
-            host.mounts.mount(node, location.file_system.kind, options=location.options) as root,
+            host.mounts.mount(
+                node, location.file_system.kind, options=location.options, at=at
+            ) as root,
         ):
             return look(root)
     except (ToolError, OSError):

@@ -1,5 +1,6 @@
 """A copy behind another controller: its own files and its initramfs know the disks there."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from payload.finish.initramfs import OLD
+from payload.identify.content import look_at
+from payload.identify.installed import find_systems, locations_of
+from payload.identify.survey import take_survey
 from payload.model.disk import Disk
 from payload.model.errors import AdaptError
 from tests.integration.paper_copy import Copy
 from tests.integration.server_image import (
     BOOT_UUID,
     DATA_UUID,
+    MIB,
     ROOT_UUID,
     ServerImages,
     make_server,
@@ -89,6 +94,23 @@ def test_names_and_initramfs_are_those_of_this_machine(copy: Copy) -> None:
     assert {"/etc/fstab", "/boot/grub/grub.cfg", "/boot/initrd.img-6.1"} <= set(places)
     assert done.marker.changes == done.changes
     assert f"root=UUID={ROOT_UUID}" in " / ".join(copy.check())
+
+
+def test_the_survey_finds_the_maker_on_a_usr_of_its_own(copy: Copy) -> None:
+    """Without it, a copy that can be helped would be refused."""
+    with copy.root(writable=True) as root:
+        shutil.rmtree(root / "usr", ignore_errors=True)
+        (root / "usr").mkdir()
+    data = copy.host.blocks.view(str(copy.disks[1]), MIB, 63488 * 512, writable=True)
+    with data as node, copy.host.mounts.mount(node, "ext4", writable=True) as usr:
+        write_tree(usr, {"sbin/mkinitramfs": "", "bin/who": "", "share/doc/x": ""})
+    disks = tuple(Disk(one, look_at(copy.host, one)) for one in copy.host.blocks.find())
+    found = find_systems(copy.host, [place for disk in disks for place in locations_of(disk)])
+    source = replace(copy.source, disks=disks, systems=tuple(found.systems))
+    survey = take_survey(copy.host, source, copy.target, 0)
+    assert survey.initramfs is not None
+    assert (survey.initramfs.kernel, survey.initramfs.maker) == ("6.1", "initramfs-tools")
+    assert survey.late[0].modules == ("virtio_blk", "virtio_pci")
 
 
 def test_a_copy_that_nothing_helps_is_told_with_the_cure(copy: Copy) -> None:

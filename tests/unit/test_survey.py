@@ -102,7 +102,9 @@ class Rooms:
         yield legs[0][0][0]
 
     @contextmanager
-    def mount(self, device: str, kind: str, *, options: tuple[str, ...]) -> Any:
+    def mount(
+        self, device: str, kind: str, *, options: tuple[str, ...], at: Path | None = None
+    ) -> Any:
         assert options == ()
         if self.error:
             raise self.error
