@@ -138,7 +138,7 @@ def _sequence(text: str) -> int:
 
 
 _TOKEN = re.compile(
-    r"""(?:\s+|\#[^\n]*)*(?:
+    r"""(?:\s++|\#[^\n]*+)*+(?:  # never tried in another way: that could take for ever
         (?P<string>"(?:[^"\\]|\\.)*")
       | (?P<number>-?\d+(?:\.\d+)?)(?![\w.+-])
       | (?P<word>[\w.+@:-]+)

@@ -172,6 +172,12 @@ def test_metadata_that_cannot_be(text: str, fault: str) -> None:
         parse_group(group_text(text))
 
 
+@pytest.mark.parametrize("space", [" " * 9999, "#" * 9999 + "\n", "# " * 999 + "\n" * 999])
+def test_a_text_with_much_space_in_it_does_not_take_for_ever(space: str) -> None:
+    with pytest.raises(BadMetadataError, match="has no meaning"):
+        parse_text(f"a = 1{space}!")
+
+
 @given(st.integers(0, SIZE // 4), st.integers(1, 255))
 def test_one_changed_byte_of_a_member_is_noticed_or_does_not_count(place: int, change: int) -> None:
     text = group_text(ROOT)
