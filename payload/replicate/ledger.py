@@ -176,6 +176,12 @@ class Ledger:
             self.read_back += item.length
 
     @property
+    def whole(self) -> bool:
+        """Every chunk is on the target's disk."""
+        lacking = (State.MISSING, State.SICK)
+        return self.mapped and not any(state in self._states for state in lacking)
+
+    @property
     def proven(self) -> bool:
         return self.mapped and all(state == State.PROVEN for state in self._states)
 

@@ -340,6 +340,7 @@ class Receiver:
         """Make the disks start: gap and table on all of them, then the boot code, the disk of the
         root file system last. Raises TargetDiskError, VerifyError; before the very end the disks
         are still marked as unfinished."""
+        self._check_whole()
         self.recheck()
         with_table = [
             (disk, self._areas[index])
@@ -358,6 +359,18 @@ class Receiver:
         self._open = False
         for disk in self._disks:
             disk.close()
+
+    def _check_whole(self) -> None:
+        """Whatever the steps before did: nothing starts that lacks a chunk, or a proof."""
+        for ledger in self._ledgers:
+            region = ledger.region
+            is_proven = ledger.proven or region.method is Method.BOOT or not self._plan.verify
+            if not (ledger.whole and is_proven):
+                raise VerifyError(
+                    f"Target disk {self._disks[region.pair].hardware.label} does not hold all of "
+                    f"{region.name}, proven to be equal. The copy is unfinished and does not boot. "
+                    "Start both machines again to carry on."
+                )
 
     def _prove_boot_areas(self) -> None:
         for ledger in self._ledgers:

@@ -383,6 +383,19 @@ def test_a_broken_link_costs_only_what_was_under_way(source: Images, target: Ima
     assert_equal_content(copy)
 
 
+def test_what_lacks_a_chunk_or_a_proof_is_not_sealed(source: Images, target: Images) -> None:
+    copy = Copy(source, target)
+    copy.prepare()
+    copy.receiver.write_heads(copy.open_data)
+    with pytest.raises(VerifyError, match="does not hold all of"):
+        copy.receiver.seal()
+    assert read(target.paths[0], 0, 512) == bytes(512)
+    copy.receiver.fetch(copy.open_data)
+    copy.receiver.verify()
+    copy.receiver.seal()
+    assert_equal_content(copy)
+
+
 def test_progress_ends_at_the_total(source: Images, target: Images) -> None:
     copy = Copy(source, target)
     copy.prepare()
