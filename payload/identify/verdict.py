@@ -76,7 +76,7 @@ def _judge_content(disk: Disk, inventory: Inventory) -> Verdict:
         finding = Finding.SYSTEM if is_alone else Finding.MIXED
         return Verdict(disk, finding, " and ".join(describe_system(system) for system in plain))
     if disk.content.unfinished:
-        return _judge_unfinished(disk, disk.content.unfinished, inventory.machine.id)
+        return _judge_marked(disk, disk.content, disk.content.unfinished, copy, inventory)
     if copy:
         return _judge_copy(disk, disk.content, copy, inventory.machine.id)
     return _judge_data(disk, disk.content)
@@ -95,6 +95,28 @@ def is_blank(content: Content) -> bool:
     """Proven blank, and nothing else that was found says otherwise."""
     found = (content.table, content.file_system, content.signatures, content.unfinished)
     return content.blank and not any(found) and not content.hidden
+
+
+def _judge_marked(
+    disk: Disk,
+    content: Content,
+    mark: Unfinished,
+    copy: InstalledSystem | None,
+    inventory: Inventory,
+) -> Verdict:
+    """Our mark outlives whatever else is made of a disk, and a copy that broke right before its
+    boot code was written can be started by UEFI. A partition table beside it is ours only where
+    the finished copy is seen too; whether that was used, it says itself."""
+    if content.table is None:
+        return _judge_unfinished(disk, mark, inventory.machine.id)
+    if copy is None or copy.marker is None:
+        words = "a partition table that was made after our copy to it broke off"
+        finding = Finding.HIDDEN if content.hidden else Finding.FOREIGN
+        return Verdict(disk, finding, ", ".join((words, *content.hidden)))
+    verdict = _judge_copy(disk, content, copy, inventory.machine.id)
+    if verdict.finding is Finding.UNUSED_COPY and copy.marker.copy_id == mark.copy_id:
+        return _judge_unfinished(disk, mark, inventory.machine.id)
+    return verdict
 
 
 def _judge_unfinished(disk: Disk, mark: Unfinished, machine_id: str) -> Verdict:

@@ -188,6 +188,38 @@ def test_a_readable_system_under_our_mark_is_undecided() -> None:
     assert_undecided(decide(replace(unfinished(), systems=(system("SB"),))), "system beside a copy")
 
 
+def broken_before_its_boot_code(made: Inventory, copy_id: str = "c" * 32) -> Inventory:
+    """The machine of a copy, its mark still there and its partition table, too."""
+    disks = []
+    for one in made.disks:
+        assert one.content
+        mark = Mark(copy_id, "A", made.machine.id, one.id, FINISHED_AT)
+        disks.append(replace(one, content=replace(one.content, unfinished=mark)))
+    return replace(made, disks=tuple(disks))
+
+
+def test_a_copy_that_broke_before_its_boot_code_is_carried_on_unless_it_was_used() -> None:
+    ours = {"serial:SB": Ground.OUR_COPY, "serial:TB": Ground.OUR_COPY}
+    decision = decide(broken_before_its_boot_code(copy()))
+    assert (decision.rule, permitted(decision)) == ("unfinished copy", ours)
+    decision = decide(broken_before_its_boot_code(copy(), "e" * 32))
+    assert (decision.rule, permitted(decision)) == ("unused copy", ours)
+    # Its table is enough for UEFI to start it.
+    assert_undecided(decide(broken_before_its_boot_code(copy(used=True))), "used copy")
+
+
+def test_what_was_made_of_a_disk_under_our_mark_is_not_ours() -> None:
+    other_use = broken_before_its_boot_code(machine("B", disk("SB", with_table())))
+    decision = decide(other_use)
+    assert_undecided(decision, "foreign data")
+    assert "made after our copy to it broke off" in decision.reasons[1]
+    (one,) = other_use.disks
+    assert one.content
+    hidden = replace(one, content=replace(one.content, hidden=("ZFS on partition 2",)))
+    assert_undecided(decide(replace(other_use, disks=(hidden,))), "not looked into")
+    assert_undecided(decide(other_use, role=Role.TARGET), "asked target, nothing to overwrite")
+
+
 def test_a_source_with_an_unfinished_copy_in_it_is_undecided() -> None:
     (broken,) = unfinished().disks
     assert_undecided(decide(server("A", broken)), "system beside a copy")
@@ -377,8 +409,10 @@ def _may_be_overwritten(inventory: Inventory, one: Disk, named: tuple[str, ...])
     if any(found.marker is None for found in here):
         return False
     mark = content.unfinished
-    if mark:
-        return (mark.target_id, mark.disk_id) == (inventory.machine.id, one.id)
+    if mark and (mark.target_id, mark.disk_id) != (inventory.machine.id, one.id):
+        return False  # of the copies here all are the one that the mark is of
+    if mark and not content.table:
+        return True
     for found in inventory.systems:
         made = found.marker
         if made is None or made.target.id != inventory.machine.id or made.used:
@@ -392,7 +426,7 @@ def _may_be_overwritten(inventory: Inventory, one: Disk, named: tuple[str, ...])
                 found.disk == one.id or mapping.content == content.fingerprint != ""
             ):
                 return True
-    nothing = not (content.table or content.signatures or content.hidden or here)
+    nothing = not (content.table or content.signatures or content.hidden or here or mark)
     return content.blank and nothing
 
 
