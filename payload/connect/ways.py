@@ -29,6 +29,8 @@ RETRY = 10.0  # seconds until a pair that did not answer, or was lost, is tried 
 SETTLE = 5.0  # seconds in which a link that was given away is opened, or was not wanted
 CARDS_LIMIT = 16  # of the peer
 ADDRESSES_LIMIT = 4  # tried for each pair, one after the other
+PAIRS_LIMIT = 256  # remembered, however often the peer says something else
+PROBES_LIMIT = 32  # pairs tried at a time
 NO_CARRIER = 3.0  # seconds without a link after which a card's connections end, if others live
 
 
@@ -149,7 +151,7 @@ class Ways:
         """A connection over a link that `look` returned. Raises LinkError, also when somebody else
         answers there now: it is this link's fault, not the source's."""
         try:
-            channel = call(self._pairs[pair], self._credentials, self._peer_id)
+            channel = call(self._pairs.get(pair, ()), self._credentials, self._peer_id)
         except PeerError as error:
             raise LinkError(str(error)) from error
         with self._lock:
@@ -165,9 +167,9 @@ class Ways:
             return []
         self._leave_dark(cards)
         present = possible_pairs(cards, reach, self._settings.port)
-        self._pairs = {**self._pairs, **present}
         now = time.monotonic()
         with self._lock:
+            self._remember(present)
             used = self._used(now)
             self._answered &= present.keys()
             chosen = choose_pairs(self._answered, used, waiting=bool(self._probing))
@@ -175,11 +177,20 @@ class Ways:
             for pair in chosen:
                 self._given[pair], self._due[pair] = now, now + RETRY
             due = [pair for pair in present if self._is_due(pair, [*used, *chosen], now)]
+            due = due[: PROBES_LIMIT - len(self._probing)]
             self._probing.update(due)
         for pair in due:
             thread = threading.Thread(target=self._probe, args=(pair,), name="probe", daemon=True)
             thread.start()
         return chosen
+
+    def _remember(self, present: Pairs) -> None:
+        """Also what was there before: a link that is lost now may be the first to come back."""
+        pairs = list({**self._pairs, **present}.items())
+        self._pairs = dict(pairs[-PAIRS_LIMIT:])
+        for times in (self._given, self._due):
+            for pair in times.keys() - self._pairs.keys():
+                del times[pair]
 
     def _used(self, now: float) -> set[Pair]:
         self._channels = [(pair, one) for pair, one in self._channels if not one.closed]
@@ -193,7 +204,7 @@ class Ways:
     def _probe(self, pair: Pair) -> None:
         """Find out whether this pair leads to the very source."""
         try:
-            call(self._pairs[pair], self._credentials, self._peer_id).close()
+            call(self._pairs.get(pair, ()), self._credentials, self._peer_id).close()
             answers = True
         except PeerError:  # nobody there, or somebody else
             answers = False

@@ -1,13 +1,29 @@
 """Which pairs of cards are links worth using."""
 
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from payload.connect import ways as ways_module
 from payload.connect.discovery import Address
-from payload.connect.ways import LIMIT, Pair, choose_pairs, fresh_ends, possible_pairs
+from payload.connect.ways import (
+    LIMIT,
+    PAIRS_LIMIT,
+    PROBES_LIMIT,
+    Pair,
+    Ways,
+    choose_pairs,
+    fresh_ends,
+    possible_pairs,
+)
+from payload.model.errors import LinkError
 from payload.model.machine import Card
 from payload.model.message import Reach
+from payload.model.settings import Settings
 
 CARDS = (Card("eth0", "a0", carrier=True), Card("eth1", "a1", carrier=True), Card("eth2", "a2"))
 
@@ -70,3 +86,25 @@ def test_no_card_is_left_without_need_and_no_pair_is_useless(
         assert fresh_ends(pair, [*used, *chosen[:place]]) > 0
     if not waiting and len(used) + len(chosen) < LIMIT:
         assert all(fresh_ends(pair, [*used, *chosen]) == 0 for pair in answered)
+
+
+def test_a_peer_that_always_says_something_else_fills_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    most = 0
+
+    def call(*_: object) -> None:
+        nonlocal most
+        most = max(most, len(ways._probing))
+        time.sleep(0.005)
+        raise LinkError("Nobody is there.")
+
+    monkeypatch.setattr(ways_module, "call", call)
+    links = cast(Any, SimpleNamespace(cards=lambda: CARDS))
+    ways = Ways(links, Settings(), cast(Any, None), "7" * 32)
+    for number in range(40):
+        assert ways.look([Reach(f"b{number}-{k}", (f"192.0.2.{k + 1}",)) for k in range(16)]) == []
+    assert len(ways._pairs) == PAIRS_LIMIT and len(ways._due) <= PAIRS_LIMIT
+    assert 0 < most <= PROBES_LIMIT
+    with pytest.raises(LinkError):
+        ways.open(Pair("eth0", "b0-0"))
