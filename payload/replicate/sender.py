@@ -6,7 +6,6 @@ disk, since every read names its place.
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from time import perf_counter
 from typing import Protocol
@@ -37,7 +36,6 @@ from payload.replicate.volume_map import VolumeMaps
 from payload.system.host import Host
 
 MAP_PART = 4096  # chunks in one MapAnswer, at most 100 KiB of it
-IDLE = 10.0  # seconds between two looks at `stop`
 
 
 Holes = list[Hole] | None  # None: not read, since there are some
@@ -124,15 +122,15 @@ class Sender:
             )
         return self._plan.regions[index]
 
-    def serve(self, channel: SendingLine, stop: threading.Event | None = None) -> None:
-        """Answer requests on one data connection until it ends (LinkError) or `stop` is set.
+    def serve(self, channel: SendingLine) -> None:
+        """Answer requests on one data connection until it ends (LinkError).
 
         Raises PeerError for a request outside the plan and SourceDiskError when a disk is gone;
         the target is told either.
         """
         desk = _Desk(self._plan, self._disks, self._read)
-        while stop is None or not stop.is_set():
-            request = channel.receive(None if stop is None else IDLE)
+        while True:
+            request = channel.receive(None)
             try:
                 chunk = desk.answer(request)
             except FailoverError as error:
