@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from payload.connect.discovery import Address
-from payload.model.errors import LinkError, PeerError, SettingsError
+from payload.model.errors import LinkError, PeerError, SettingsError, ToolError
 from payload.model.event import Level, Monitor, Note
 from payload.system.links import Links
 from payload.wire.channel import Channel, name_address, tune
@@ -111,9 +111,10 @@ def call(
 def local_card(channel: Channel, links: Links) -> str:
     """The permanent MAC of the card this connection runs over. Raises LinkError."""
     host, _, name = channel.local_address.partition("%")
-    for card in links.cards():
-        if card.name == name or (not name and host in links.addresses(card.name)):
-            return card.mac
+    with contextlib.suppress(ToolError):  # a card may vanish between two questions
+        for card in links.cards():
+            if card.name == name or (not name and host in links.addresses(card.name)):
+                return card.mac
     raise LinkError(f"No network card has the address {channel.local_address} any more.")
 
 

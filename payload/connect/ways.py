@@ -27,7 +27,7 @@ from payload.wire.tls import Credentials
 LIMIT = 4  # links used at a time
 RETRY = 10.0  # seconds until a pair that did not answer, or was lost, is tried again
 SETTLE = 5.0  # seconds in which a link that was given away is opened, or was not wanted
-CARDS_LIMIT = 16  # of the peer
+CARDS_LIMIT = 16  # of each machine
 ADDRESSES_LIMIT = 4  # tried for each pair, one after the other
 PAIRS_LIMIT = 256  # remembered, however often the peer says something else
 PROBES_LIMIT = 32  # pairs tried at a time
@@ -50,8 +50,7 @@ def own_reach(links: Links, settings: Settings) -> tuple[Reach, ...]:
     try:
         return tuple(
             Reach(card.mac, links.addresses(card.name))
-            for card in chosen_cards(links, settings)
-            if card.carrier
+            for card in [one for one in chosen_cards(links, settings) if one.carrier][:CARDS_LIMIT]
         )
     except ToolError:  # a card may vanish between two questions; it is asked again soon
         return ()

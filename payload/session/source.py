@@ -5,6 +5,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -88,21 +89,20 @@ class Reception:
                 ).start()
 
     def _greet(self, channel: Channel) -> None:
-        try:
-            first = channel.receive(GREETING)
-            if isinstance(first, Hello):
-                if self._target in ("", channel.peer_id):
+        with ExitStack() as end:
+            end.callback(channel.close)
+            # A caller that breaks the rules, or leaves, ends its own connection only.
+            with contextlib.suppress(FailoverError):
+                first = channel.receive(GREETING)
+                if isinstance(first, Attach):
+                    self._serve(channel, first)
+                elif not isinstance(first, Hello):
+                    channel.send(Stop("a connection begins with Hello or Attach."))
+                elif self._target in ("", channel.peer_id):
+                    end.pop_all()
                     self.visitors.put((channel, first))
                 else:
                     turn_away(channel)
-                return
-            if isinstance(first, Attach):
-                self._serve(channel, first)
-            else:
-                channel.send(Stop("a connection begins with Hello or Attach."))
-        except FailoverError:
-            pass  # a caller that breaks the rules, or leaves, ends its own connection only
-        channel.close()
 
     def _serve(self, channel: Channel, attach: Attach) -> None:
         with self._lock:

@@ -48,7 +48,6 @@ from payload.wire.tls import Credentials
 
 NO_PEER = "This machine is the target. No source found yet: boot the server from the medium."
 RETRY = 3.0  # seconds between two calls to a candidate that did not answer
-LOOK = 1.0  # seconds between two looks whether the conversation still stands
 FAREWELL = 20.0  # seconds the source has to confirm the report
 
 
@@ -260,7 +259,7 @@ class TargetSession:
                 done.set()
 
         def keep() -> None:
-            while not done.wait(LOOK):
+            while not done.wait(RETRY):
                 self._keep_control()
 
         work_together([do, keep], lambda: None)

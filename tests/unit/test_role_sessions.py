@@ -11,7 +11,7 @@ import pytest
 
 from payload.connect.discovery import Candidate
 from payload.model.errors import LinkError, PeerError, StoppedError, VerifyError
-from payload.model.message import Alive, Hello, Message, Stop
+from payload.model.message import Alive, Attach, Hello, Message, Stop
 from payload.model.role import Role
 from payload.session import source as source_module
 from payload.session import target as target_module
@@ -94,6 +94,21 @@ def test_in_the_middle_of_a_copy_only_its_target_may_visit() -> None:
     reception.close()
 
 
+def test_a_mistake_in_serving_does_not_let_the_target_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    door = Door()
+    reception = Reception(cast(Any, door))
+    sender = SimpleNamespace(serve=lambda _: 1 // 0)
+    wire = Wire(OURS, Attach(reception.open_session(cast(Any, sender), OURS)))
+    door._callers.append(wire)
+    wait_until(lambda: told)
+    assert wire.closed
+    reception.close()
+
+
 def a_target(monkeypatch: pytest.MonkeyPatch, wire: Wire | None = None) -> TargetSession:
     context = SimpleNamespace(host=SimpleNamespace(links=None), control=None)
     monkeypatch.setattr(target_module, "own_hello", lambda *_: HELLO)
@@ -101,7 +116,7 @@ def a_target(monkeypatch: pytest.MonkeyPatch, wire: Wire | None = None) -> Targe
     monkeypatch.setattr(target_module, "own_reach", lambda *_: ())
     monkeypatch.setattr(target_module, "call", lambda *_, **__: wire)
     monkeypatch.setattr(target_module, "GREETING", 0.05)
-    monkeypatch.setattr(target_module, "LOOK", 0.01)
+    monkeypatch.setattr(target_module, "RETRY", 0.01)
     discovery = SimpleNamespace(recognise=lambda _: None)
     return TargetSession(cast(Any, context), cast(Any, discovery), cast(Any, None))
 
