@@ -121,14 +121,29 @@ def _configuration_for_all(root: Path, modules: Sequence[str]) -> Iterator[str]:
         shutil.rmtree(place)  # left over by a run that lost power
     shutil.copytree(inside(root, _CONFIGURATION), place, symlinks=True)
     try:
+        if (place / "conf.d").is_symlink():
+            _copy_where_it_leads(root, place / "conf.d")
         (place / "conf.d").mkdir(exist_ok=True)
-        (place / "conf.d/zz-failover").write_text("MODULES=most\n")
-        with (place / "modules").open("a") as file:
-            file.writelines(f"\n{name}" for name in modules)
-            file.write("\n")
+        _write_own(place / "conf.d/zz-failover", b"MODULES=most\n")
+        wanted = read_inside(root, f"{_CONFIGURATION}/modules") or b""
+        _write_own(place / "modules", b"\n".join([wanted, *(one.encode() for one in modules), b""]))
         yield f"/{place.relative_to(root)}"
     finally:
         shutil.rmtree(place)
+
+
+def _copy_where_it_leads(root: Path, link: Path) -> None:
+    """In place of a link of the configuration, which from here leads elsewhere."""
+    link.unlink()
+    directory = inside(root, f"{_CONFIGURATION}/{link.name}")
+    if directory.is_dir():
+        shutil.copytree(directory, link, symlinks=True)
+
+
+def _write_own(place: Path, content: bytes) -> None:
+    """Never through a link, which would lead out of the copy or into its own configuration."""
+    place.unlink(missing_ok=True)
+    place.write_bytes(content)
 
 
 def refuse_worse(rebuild: Rebuild, made: Contents) -> None:

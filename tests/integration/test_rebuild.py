@@ -134,6 +134,27 @@ def test_the_copy_makes_its_initramfs_for_all_machines(system: Path, rebuild: Re
     assert state == f"{digest}  /{IMAGE}\n"
 
 
+def test_links_in_its_configuration_lead_nowhere_else(
+    system: Path, rebuild: Rebuild, tmp_path: Path
+) -> None:
+    """Links of the copy mean its own root, and what they lead to stays as it is."""
+    configuration = system / "etc/initramfs-tools"
+    (configuration / "modules").unlink()
+    (configuration / "modules").symlink_to("../modules")
+    (system / "etc/modules").write_text("loop")
+    (outside := tmp_path / "outside").mkdir()
+    (configuration / "conf.d").symlink_to(outside)
+    (system / str(outside)[1:]).mkdir(parents=True)
+    (system / str(outside)[1:] / "own").write_text("own\n")
+    install(system, "usr/sbin/mkinitramfs", f'{MAKE}cat "$2/conf.d/own" >> /said\ncp /next "$4"\n')
+    rebuild_initramfs(run, system, rebuild)
+    said = (system / "said").read_text().splitlines()[1:]
+    assert said == ["own", "MODULES=most", "loop", "ahci", "own"]
+    assert (system / "etc/modules").read_text() == "loop"
+    assert list(outside.iterdir()) == []
+    assert [one.name for one in (system / str(outside)[1:]).iterdir()] == ["own"]
+
+
 def test_made_again_the_first_one_stays_the_old_one(system: Path, rebuild: Rebuild) -> None:
     rebuild_initramfs(run, system, rebuild)
     assert plan_rebuild(read_startup(run, [system]), [AHCI], [], stale=False) is None
