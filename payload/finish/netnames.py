@@ -288,11 +288,16 @@ def _spare_names(plan: Mapping[str, CardName], cards: Iterable[Card]) -> dict[st
 
 
 def lost_ways(plan: Sequence[CardName], in_use: NamesInUse) -> tuple[str, ...]:
-    """What the copy could not reach, since the name that leads there has no card."""
-    return tuple(
-        f"{entry.name}, which leads to {' and to '.join(in_use.ways[entry.name])}"
+    """What the copy could not reach, since no name that leads there has a card. One member of a
+    bond is enough, and where it is not known which card leads there, one of those that may."""
+    reached = {way for entry in plan if entry.mac for way in in_use.ways.get(entry.name, ())}
+    lost = {
+        entry.name: [way for way in in_use.ways.get(entry.name, ()) if way not in reached]
         for entry in plan
-        if not entry.mac and entry.name in in_use.ways
+        if not entry.mac
+    }
+    return tuple(
+        f"{name}, which leads to {' and to '.join(ways)}" for name, ways in lost.items() if ways
     )
 
 

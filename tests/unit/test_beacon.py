@@ -197,3 +197,19 @@ def test_a_card_that_is_flooded_does_not_keep_the_listener(monkeypatch: pytest.M
     finally:
         os.close(ready)
         os.close(writing)
+
+
+def test_a_bond_with_one_card_left_still_leads_where_it_led() -> None:
+    """So does one of two cards of which it is not known which leads to the domain."""
+    known = in_use(3, "eth0", "eth1", "eth2")
+    known.ways.update(eth0=("the domain",), eth1=("the domain",), eth2=("the SAN",))
+    assert lost_ways(plan_names(known, cards(OLD, 3), (), cards(NEW, 1)), known) == (
+        "eth2, which leads to the SAN",
+    )
+    assert lost_ways(plan_names(known, (), (), ()), known) == (
+        "eth0, which leads to the domain",
+        "eth1, which leads to the domain",
+        "eth2, which leads to the SAN",
+    )
+    del known.ways["eth2"]
+    assert lost_ways(plan_names(known, cards(OLD, 3), (), cards(NEW, 1)), known) == ()
