@@ -8,7 +8,7 @@ machine would that has no other.
 from collections.abc import Iterable, Sequence
 
 from payload.finish.volumes import MOUNTABLE, Volume, extents_of, root_options
-from payload.model.errors import TargetDiskError
+from payload.model.errors import TargetDiskError, ToolError
 from payload.model.inventory import Inventory
 from payload.model.marker import Change, Usage
 from payload.model.plan import Plan
@@ -26,7 +26,8 @@ def check_legs(
     host: Host, plan: Plan, target: Inventory, volumes: Iterable[Volume], changes: Sequence[Change]
 ) -> None:
     """Raise TargetDiskError unless all legs hold the same of every changed file, and say the same
-    of their last use. Raises ToolError or OSError when one cannot be looked into."""
+    of their last use. A volume of which no leg can be mounted was not changed here. Raises
+    ToolError or OSError when one cannot be looked into."""
     files = [change.where for change in changes if change.where.startswith("/")]
     for volume in volumes:
         legs = extents_of(plan, target, volume)
@@ -46,12 +47,16 @@ def check_legs(
 
 def _look(
     host: Host, leg: Sequence[Extent], kind: str, options: Sequence[str], files: list[str]
-) -> Seen:
+) -> Seen | None:
+    """None when it cannot be mounted: a damaged file system of data hinders no boot."""
     with host.blocks.assemble((leg,)) as device:
-        with host.mounts.mount(device, kind, options=options) as tree:
-            found = tuple(
-                (path, digest_inside(tree, path)) for file in files for path in _places(file)
-            )
+        try:
+            with host.mounts.mount(device, kind, options=options) as tree:
+                found = tuple(
+                    (path, digest_inside(tree, path)) for file in files for path in _places(file)
+                )
+        except ToolError:
+            return None
         return read_usage(device, kind), found
 
 
@@ -63,7 +68,9 @@ def _places(file: str) -> Iterable[str]:
             yield file.removeprefix(point)
 
 
-def _difference(one: Seen, other: Seen) -> str:
+def _difference(one: Seen | None, other: Seen | None) -> str:
+    if one is None or other is None:
+        return "one of both cannot be mounted"
     for (path, before), (_, after) in zip(one[1], other[1], strict=True):
         if before != after:
             return path

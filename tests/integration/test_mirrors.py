@@ -101,3 +101,18 @@ def test_a_mount_that_reached_one_leg_only_is_noticed(legs: list[Path]) -> None:
         pass
     with pytest.raises(TargetDiskError, match="the superblock"):
         check(legs)
+
+
+def test_a_damaged_file_system_of_data_hinders_nothing(legs: list[Path]) -> None:
+    spoil(legs[0])
+    with pytest.raises(TargetDiskError, match="one of both cannot be mounted"):
+        check(legs)
+    spoil(legs[1])
+    check(legs)
+
+
+def spoil(image: Path) -> None:
+    """The size of its inodes is impossible."""
+    with image.open("r+b") as file:
+        file.seek(MIB + 1024 + 0x58)
+        file.write(b"\xff\xff")
