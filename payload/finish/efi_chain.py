@@ -29,6 +29,7 @@ from payload.system.menu_files import read_listed, read_snippets, read_text
 _SECOND_STAGES = ("grubx64.efi", "grub.efi")
 _FALLBACK = "fbx64.efi"
 _SYSTEMD_BOOT = "LoaderInfo: systemd-boot"
+_LARGEST = 32 << 20  # bytes looked at; a kernel with its initramfs in one program has more
 _STAGES = 4  # programs one after the other; shim, fallback, shim, GRUB
 
 
@@ -75,7 +76,10 @@ def follow(program: Program, trees: Trees) -> Chain:
 
 def _read(tree: Path, program: Program) -> bytes:
     place = efi_file(tree, program.path)
-    content = place.read_bytes() if place else b""
+    content = b""
+    if place:
+        with place.open("rb") as file:
+            content = file.read(_LARGEST)
     if not content:
         raise LoaderError(
             f"{program.path} on the EFI partition, {program.volume.name}, is missing or empty, so"

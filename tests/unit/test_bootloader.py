@@ -1,5 +1,7 @@
 """From the firmware to the root file system, on trees in a directory."""
 
+import os
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -354,6 +356,13 @@ def test_systemd_boot_has_its_entries_on_the_efi_partition(tmp_path: Path, root:
 def test_a_program_that_keeps_its_way_to_itself_is_named(tmp_path: Path, root: Path) -> None:
     esp = put(tmp_path / "esp", {"EFI/BOOT/BOOTX64.EFI": b"MZ"})
     assert check_uefi({ESP: esp, ROOT: root}).loader == "UEFI"
+    os.truncate(esp / "EFI/BOOT/BOOTX64.EFI", 300 << 20)  # a kernel with its initramfs in it
+    tracemalloc.start()
+    try:
+        assert check_uefi({ESP: esp, ROOT: root}).loader == "UEFI"
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.binary(max_size=200), st.integers(0, 300))
