@@ -26,16 +26,20 @@ def check_legs(
     host: Host, plan: Plan, target: Inventory, volumes: Iterable[Volume], changes: Sequence[Change]
 ) -> None:
     """Raise TargetDiskError unless all legs hold the same of every changed file, and say the same
-    of their last use. A volume of which no leg can be mounted was not changed here. Raises
-    ToolError or OSError when one cannot be looked into."""
+    of their last use. Beside the root's, one of which no leg can be mounted was not changed here.
+    Raises ToolError or OSError when one cannot be looked into."""
     files = [change.where for change in changes if change.where.startswith("/")]
     for volume in volumes:
         legs = extents_of(plan, target, volume)
         if len(legs) < 2 or volume.kind not in MOUNTABLE:
             continue
         is_root = volume.layered is not None and volume.layered.name == plan.root_volume
-        options = root_options(plan) if is_root else ()
-        first, *others = (_look(host, leg, volume.kind, options, files) for leg in legs)
+        first, *others = (
+            _look(host, leg, volume.kind, root_options(plan), files)
+            if is_root
+            else _look_at_data(host, leg, volume.kind, files)
+            for leg in legs
+        )
         for number, other in enumerate(others, 2):
             if other != first:
                 raise TargetDiskError(
@@ -47,17 +51,21 @@ def check_legs(
 
 def _look(
     host: Host, leg: Sequence[Extent], kind: str, options: Sequence[str], files: list[str]
-) -> Seen | None:
-    """None when it cannot be mounted: a damaged file system of data hinders no boot."""
+) -> Seen:
     with host.blocks.assemble((leg,)) as device:
-        try:
-            with host.mounts.mount(device, kind, options=options) as tree:
-                found = tuple(
-                    (path, digest_inside(tree, path)) for file in files for path in _places(file)
-                )
-        except ToolError:
-            return None
+        with host.mounts.mount(device, kind, options=options) as tree:
+            found = tuple(
+                (path, digest_inside(tree, path)) for file in files for path in _places(file)
+            )
         return read_usage(device, kind), found
+
+
+def _look_at_data(host: Host, leg: Sequence[Extent], kind: str, files: list[str]) -> Seen | None:
+    """None when it cannot be mounted: a damaged file system of data hinders no boot."""
+    try:
+        return _look(host, leg, kind, (), files)
+    except ToolError:
+        return None
 
 
 def _places(file: str) -> Iterable[str]:
