@@ -152,7 +152,9 @@ def _check_initramfs(plan: Plan, target: Inventory, survey: Survey) -> Check:
     if initramfs is None:
         why = "it is not known which kernel starts by itself" if survey.asked else IN_A_RUN
         return Check(question, Answer.UNKNOWN, why)
-    named = f"{initramfs.path or 'none'} of kernel {initramfs.kernel}"
+    named = f"kernel {initramfs.kernel}, which starts without an initramfs,"
+    if initramfs.path:
+        named = f"{initramfs.path} of kernel {initramfs.kernel}"
     if initramfs.unknown:
         return Check(question, Answer.UNKNOWN, f"{named}: {initramfs.unknown}")
     disk = target.disk(plan.disks[plan.regions[plan.root].pair].target.id)
@@ -186,9 +188,10 @@ def _other_kernel(
 def _no_initramfs(plan: Plan, disk: Disk, named: str, missing: str, survey: Survey) -> str:
     return (
         f"{_system(plan)} has a driver for the controller of the target's disk "
-        f"{disk.hardware.label}, but its initramfs ({named}) does not hold it ({missing}), and "
-        f"nothing that could make it anew is installed: the copy would not start. {UNTOUCHED} "
-        f"{_other_controller(survey)}, or add {missing} to the initramfs on the source."
+        f"{disk.hardware.label}, but {named} does not hold it ({missing}), and "
+        f"nothing that could make another initramfs is installed: the copy would not start. "
+        f"{UNTOUCHED} {_other_controller(survey)}, or let the source start by an initramfs that "
+        f"holds {missing}."
     )
 
 

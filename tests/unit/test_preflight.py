@@ -102,6 +102,17 @@ def test_an_initramfs_that_lacks_the_driver_is_made_anew_or_is_no_copy() -> None
         check(nobody)
 
 
+def test_a_kernel_without_an_initramfs_is_not_said_to_have_one() -> None:
+    without = replace(KNOWN, initramfs=Initramfs("2.6.18"))
+    assert (
+        check(without)
+        .lines[4]
+        .endswith("kernel 2.6.18, which starts without an initramfs, has what the target needs")
+    )
+    with pytest.raises(PlanError, match=r"but kernel 2\.6\.18, which starts without .* \(ahci\)"):
+        check(replace(without, late=(LateDisk("serial:SB", ("ahci",)),)))
+
+
 def test_a_menu_that_starts_the_wrong_kernel_is_no_copy() -> None:
     drivers = (Drivers(AHCI, ("ahci",), ("6.1",)), KNOWN.drivers[1])
     survey = replace(KNOWN, kernels=("6.1", "6.12"), drivers=drivers)
