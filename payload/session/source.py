@@ -225,7 +225,7 @@ class SourceSession:
         if isinstance(message, MapRequest):
             for part in self._sender.answer_map(message):
                 context.link.send(part)
-        elif isinstance(message, Doing):
+        elif isinstance(message, Doing) and self._may_be_shown(message):
             for event in (message.stage, message.progress):
                 if event is not None:
                     context.monitor(event)
@@ -234,6 +234,11 @@ class SourceSession:
                 f"The target said {type(message).__name__} in the middle of the copy. The source "
                 "is unharmed; boot both machines again."
             )
+
+    def _may_be_shown(self, doing: Doing) -> bool:
+        """The screen keeps a line for each region that it hears of."""
+        names = {region.name for region in self._context.agreed.regions}
+        return doing.progress is None or doing.progress.region in names
 
     def reconnect(self) -> Outcome:
         """Wait for the same target. One that was switched off and on again starts anew."""

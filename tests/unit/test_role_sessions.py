@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,7 +12,8 @@ import pytest
 
 from payload.connect.discovery import Candidate
 from payload.model.errors import LinkError, PeerError, StoppedError, VerifyError
-from payload.model.message import Alive, Attach, Hello, Message, Stop
+from payload.model.event import Progress
+from payload.model.message import Alive, Attach, Doing, Hello, Message, Stop
 from payload.model.role import Role
 from payload.session import source as source_module
 from payload.session import target as target_module
@@ -202,6 +204,20 @@ def test_who_waits_for_a_choice_that_failed_is_let_go() -> None:
     with pytest.raises(LinkError):
         Meeting(cast(Any, context), newcomers, "").choose(lambda _: True)
     assert closed == [OTHER]
+
+
+def test_the_source_shows_progress_of_the_plan_s_regions_only() -> None:
+    seen: list[object] = []
+    plan = SimpleNamespace(regions=[SimpleNamespace(name="partition 1")])
+    context = SimpleNamespace(agreed=plan, monitor=seen.append)
+    session = source_module.SourceSession(cast(Any, context), cast(Any, None), cast(Any, Door()))
+    session._sender = cast(Any, SimpleNamespace(close=lambda: None))
+    known = Progress("copy", "partition 1", 1, 2, 1, 2, 0, 1.0, 1.0)
+    session._answer(Doing(progress=known))
+    with pytest.raises(PeerError, match="Doing"):
+        session._answer(Doing(progress=replace(known, region="partition 99")))
+    assert seen == [known]
+    session.close()
 
 
 def test_a_caller_whose_address_is_gone_does_not_end_the_source(
