@@ -11,7 +11,7 @@ from payload.model.errors import PlanError
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.model.role import Decision, Permission
-from payload.model.volume import Volume
+from payload.model.volume import Layer, Volume
 from payload.replicate.disks import UNTOUCHED, amount, content_of, label_of, place
 from payload.replicate.layout import check_layout, cut_regions
 from payload.replicate.matching import match_disks, permitted_disks
@@ -55,6 +55,7 @@ def plan_copy(
     chosen = match_disks(source, target, disks, permitted)
     order = sorted(disks, key=lambda disk: (not _comes_first(system, disk), place(disk)))
     pairs = tuple(_pair(disk, chosen[disk.id], decision) for disk in order)
+    _check_arrays(source, pairs)
     regions = cut_regions(pairs, order, mode)
     return Plan(
         source=source.reference,
@@ -163,6 +164,27 @@ def _pair(source: Disk, target: Disk, decision: Decision) -> DiskPair:
         content=permission.content,
         table=content_of(source).table,
     )
+
+
+def _check_arrays(source: Inventory, pairs: Sequence[DiskPair]) -> None:
+    """Where an array's data begins with the disk, its superblock is looked for from the disk's
+    end: on one of another size the copy would not find it."""
+    begins = {
+        segment.disk: volume
+        for volume in source.volumes
+        for leg in volume.legs
+        for segment in leg
+        if volume.layer is Layer.MD and segment.start == 0
+    }
+    for pair in pairs:
+        if pair.source.id in begins and pair.source.size != pair.target.size:
+            raise PlanError(
+                f"Disk {pair.source.label} of the source {source.machine.label} is, without "
+                f"partitions, a member of the RAID {begins[pair.source.id].name} that keeps its "
+                f"superblock at the disk's end; on disk {pair.target.label} of the target, which "
+                f"has another size, it would not be found. {UNTOUCHED} Put in a disk of "
+                f"{pair.source.size} bytes, or copy this machine by hand."
+            )
 
 
 def _planned(hardware: Hardware) -> PlannedDisk:

@@ -14,6 +14,7 @@ from payload.model.machine import Firmware, MachineIdentity
 from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
 from payload.model.plan import CopyMode, Method
 from payload.model.role import Decision, Ground, Permission, Role
+from payload.model.volume import Layer, Segment, Volume
 from payload.replicate.boot_area import table_range
 from payload.replicate.layout import BOOT_LIMIT, FAT12_LIMIT
 from payload.replicate.planning import describe, plan_copy
@@ -290,6 +291,25 @@ def test_too_small_by_one_sector() -> None:
     text = str(caught.value)
     assert "512 bytes (1 sectors) too small" in text and "ACME X" in text and "ACME A" in text
     assert "No disk was written" in text and str(end) in text
+
+
+def test_an_array_of_whole_disks_with_its_superblock_at_the_end_needs_disks_of_its_size() -> None:
+    member = Disk(
+        hardware("B", 2 * GB, 2),
+        Content(False, "seen", file_system=FileSystem("linux_raid_member")),
+    )
+    for start, fits in ((0, False), (MIB, True)):
+        leg = (Segment("serial:B", start, GB),)
+        array = Volume("md0", Layer.MD, "0" * 32, GB, (leg,))
+        source = replace(server(member), volumes=(array,))
+        alike = machine("7a", disk("X", 8 * GB, None), disk("Y", 2 * GB, None, 2))
+        assert plan(source, alike)
+        larger = machine("7a", disk("X", 8 * GB, None), disk("Y", 3 * GB, None, 2))
+        if fits:
+            assert plan(source, larger)
+        else:
+            text = refused(source, larger)
+            assert "RAID md0" in text and "No disk was written" in text and str(2 * GB) in text
 
 
 def test_a_gpt_needs_room_for_its_second_half() -> None:
