@@ -134,9 +134,8 @@ class Receiver:
         with ExitStack() as stack:
             for disk in self._disks:
                 stack.callback(disk.close)
-            if not self._wrote:
-                for disk in self._disks:
-                    disk.restore()
+                if not self._wrote:
+                    stack.callback(disk.restore)
 
     # --- maps
 

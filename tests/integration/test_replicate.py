@@ -356,6 +356,25 @@ def test_a_copy_that_never_began_leaves_no_trace(source: Images, target: Images)
     assert target.blocks.writable == set()
 
 
+def test_one_disk_that_cannot_be_put_back_keeps_no_other_from_it(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in target.paths:
+        overwrite(path, 0, os.urandom(MIB))
+    before = hashes(target)
+    copy = Copy(source, target)
+    copy.prepare()
+    faults = Faults(monkeypatch)
+    faults.name = "pwritev"
+    faults.bad = [(target.paths[0], 0, SECTOR, errno.EIO)]
+    with pytest.raises(TargetDiskError, match="Image T0"):
+        copy.receiver.abandon()
+    assert [one == other for one, other in zip(hashes(target), before, strict=True)] == [
+        number > 0 for number in range(len(before))
+    ]
+    assert target.blocks.writable == set()
+
+
 def test_a_broken_link_costs_only_what_was_under_way(source: Images, target: Images) -> None:
     copy = Copy(source, target, cut_at=40)
     copy.prepare()
