@@ -33,7 +33,8 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 
 def test_a_machine_that_dies_leaves_a_copy_or_none(bed: Bed, tmp_path: Path) -> None:
     for outcome in faults.play_all(SEEDS, bed, tmp_path):
-        assert outcome.refusal == "", outcome
+        # One that died between the tables of two disks cannot tell what was made of the first.
+        assert outcome.refusal == "" or "may be overwritten" in outcome.refusal, outcome
 
 
 def test_a_link_that_is_cut_again_and_again_only_delays(bed: Bed, bench: Bench) -> None:

@@ -208,6 +208,14 @@ def test_a_copy_that_broke_before_its_boot_code_is_carried_on_unless_it_was_used
     assert_undecided(decide(broken_before_its_boot_code(copy(used=True))), "used copy")
 
 
+def test_a_copy_that_broke_between_two_tables_is_carried_on_where_nothing_else_can_be() -> None:
+    root, data = broken_before_its_boot_code(copy()).disks
+    assert root.content
+    bare = replace(root, content=replace(root.content, table=None))
+    decision = decide(machine("B", bare, data))
+    assert permitted(decision) == {"serial:SB": Ground.OUR_COPY}
+
+
 def test_what_was_made_of_a_disk_under_our_mark_is_not_ours() -> None:
     other_use = broken_before_its_boot_code(machine("B", disk("SB", with_table())))
     decision = decide(other_use)
