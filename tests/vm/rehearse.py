@@ -49,7 +49,7 @@ SOURCE_MAC, TARGET_MAC = "52:54:00:67:77:01", "52:54:00:c0:97:02"
 TARGET_GROWTH = 1.2  # the target's first disk is that much larger
 MEMORY = 1280  # MiB
 START_SECONDS = 420.0  # until the payload speaks, two machines at once on emulated CPUs
-SILENCE_SECONDS = 420.0
+SILENCE_SECONDS = 1200.0  # as long as a program of the copy may take, on emulated CPUs
 COPY_SECONDS = 420.0  # until the copy has proved itself
 LEFTOVERS = ("*.log", "*.png", "*.qcow2", "*.raw", "*.fd", "report.*")
 
