@@ -105,18 +105,29 @@ def _judge_marked(
     inventory: Inventory,
 ) -> Verdict:
     """Our mark outlives whatever else is made of a disk, and a copy that broke right before its
-    boot code was written can be started by UEFI. A partition table beside it is ours only where
-    the finished copy is seen too; whether that was used, it says itself."""
-    if content.table is None:
+    boot code was written can be started by UEFI. A partition table beside it, or a file system on
+    the whole disk, is ours only where the finished copy is seen too; whether that was used, it
+    says itself."""
+    found = _made_beside(content)
+    if not found:
         return _judge_unfinished(disk, mark, inventory.machine.id)
     if copy is None or copy.marker is None:
-        words = "a partition table that was made after our copy to it broke off"
+        words = f"{found} that was made after our copy to it broke off"
         finding = Finding.HIDDEN if content.hidden else Finding.FOREIGN
         return Verdict(disk, finding, ", ".join((words, *content.hidden)))
     verdict = _judge_copy(disk, content, copy, inventory.machine.id)
     if verdict.finding is Finding.UNUSED_COPY and copy.marker.copy_id == mark.copy_id:
         return _judge_unfinished(disk, mark, inventory.machine.id)
     return verdict
+
+
+def _made_beside(content: Content) -> str:
+    """What a disk holds that an unfinished copy does not show. A member of an array is known by
+    its end, and the last partition's may be taken for the disk's: it tells nothing."""
+    if content.table is not None:
+        return "a partition table"
+    whole = content.file_system
+    return whole.kind if whole and whole.kind != "linux_raid_member" else ""
 
 
 def _judge_unfinished(disk: Disk, mark: Unfinished, machine_id: str) -> Verdict:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from payload.identify.role import RULES, decide_role
-from payload.model.disk import Content, Disk, Hardware
+from payload.model.disk import Content, Disk, FileSystem, Hardware
 from payload.model.disk import Unfinished as Mark
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.machine import Firmware, MachineIdentity
@@ -228,6 +228,20 @@ def test_what_was_made_of_a_disk_under_our_mark_is_not_ours() -> None:
     assert_undecided(decide(other_use, role=Role.TARGET), "asked target, nothing to overwrite")
 
 
+def test_a_whole_disk_that_was_put_to_use_under_our_mark_is_not_ours() -> None:
+    (broken,) = unfinished().disks
+    assert broken.content
+
+    def now(kind: str) -> Inventory:
+        content = replace(broken.content, file_system=FileSystem(kind))
+        return replace(unfinished(), disks=(replace(broken, content=content),))
+
+    assert decide(unfinished()).rule == "unfinished copy"
+    assert_undecided(decide(now("LVM2_member")), "foreign data")
+    assert_undecided(decide(now("ext4")), "foreign data")
+    assert decide(now("linux_raid_member")).rule == "unfinished copy"  # its last partition's
+
+
 def test_a_source_with_an_unfinished_copy_in_it_is_undecided() -> None:
     (broken,) = unfinished().disks
     assert_undecided(decide(server("A", broken)), "system beside a copy")
@@ -419,7 +433,8 @@ def _may_be_overwritten(inventory: Inventory, one: Disk, named: tuple[str, ...])
     mark = content.unfinished
     if mark and (mark.target_id, mark.disk_id) != (inventory.machine.id, one.id):
         return False  # of the copies here all are the one that the mark is of
-    if mark and not content.table:
+    whole = content.file_system
+    if mark and not content.table and (not whole or whole.kind == "linux_raid_member"):
         return True
     for found in inventory.systems:
         made = found.marker
