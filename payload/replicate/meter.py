@@ -13,6 +13,7 @@ from payload.replicate.limiter import Account, Effort, find_limiter
 PAUSE = 0.5  # seconds between two events
 WINDOW = 20  # events whose span the rate and the limiter are taken over
 CALM = 20.0  # seconds in which the remaining time follows the rate
+EARLY = 4.0  # the calm is this part of the time gone by: the first rates are hardly worth anything
 
 
 class Meter:
@@ -77,6 +78,7 @@ class Remaining:
 
     def __init__(self) -> None:
         self._last: tuple[float, float] | None = None  # when, and how many then
+        self._begin = 0.0
 
     def at(self, now: float, left: int, rate: float) -> float:
         """`left` is bytes, `rate` bytes per second."""
@@ -86,6 +88,9 @@ class Remaining:
         if self._last is not None:
             before, told = self._last
             expected = max(0.0, told - (now - before))
-            estimate = expected + (estimate - expected) * (1 - exp((before - now) / CALM))
+            calm = max(1e-3, min(CALM, (now - self._begin) / EARLY))
+            estimate = expected + (estimate - expected) * (1 - exp((before - now) / calm))
+        else:
+            self._begin = now
         self._last = (now, estimate)
         return estimate

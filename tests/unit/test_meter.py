@@ -9,7 +9,7 @@ from payload.model.message import Spent
 from payload.model.plan import Method, Region
 from payload.replicate.ledger import Ledger
 from payload.replicate.limiter import Account, Effort, find_limiter
-from payload.replicate.meter import Meter, Remaining
+from payload.replicate.meter import CALM, EARLY, Meter, Remaining
 
 LEDGER = Ledger(Region(0, 0, 1, 0, 1 << 20, Method.ALL), 512)
 
@@ -42,14 +42,25 @@ def test_the_rate_is_of_now_and_the_average_of_all() -> None:
 
 @given(st.lists(st.floats(1e6, 1e9), min_size=2, max_size=100))
 def test_the_remaining_time_does_not_jump(rates: list[float]) -> None:
-    """However the rate changes, half a second moves it by a small part of the new estimate."""
+    """Once it runs, half a second moves it by a small part of the new estimate, however the rate
+    changes."""
     remaining, left, before = Remaining(), 10**12, 0.0
+    remaining.at(-CALM * EARLY, left, rates[0])
     for step, rate in enumerate(rates):
         told = remaining.at(step / 2, left, rate)
         if step:
             assert told <= before + 0.03 * left / rate
             assert told >= (before - 0.5) * 0.97
         before = told
+
+
+def test_a_slow_first_moment_is_soon_forgotten() -> None:
+    """The first chunk of a copy comes when the connections stand: its rate says nothing."""
+    remaining, left = Remaining(), 10**9
+    assert remaining.at(0.0, left, 5e4) == 20_000
+    for step in range(1, 11):
+        told = remaining.at(step / 2, left, 1e7)
+    assert told == pytest.approx(100, rel=0.1)
 
 
 def test_the_remaining_time_follows_a_new_rate_and_ends_at_nothing() -> None:
