@@ -52,7 +52,7 @@ check: setup
 	.venv/bin/ruff format --check payload tests
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
-	$(PYTHON) -m pytest -q tests/unit
+	$(PYTHON) -m pytest -q -n auto tests/unit
 
 test: setup iso
 	.venv/bin/ruff check payload tests
