@@ -25,13 +25,16 @@ help:
 
 setup: build/.packages .venv/.ready
 
+# The lists are fetched even where no package is missing: the ISO and the test servers are made from
+# the archives apt knows, and apt knows an archive only when it holds its lists.
 build/.packages: .ci/packages
 	@mkdir -p build
+	apt-get update -q -o Acquire::Retries=3
 	@missing=$$(dpkg-query -W -f '$${Package} $${Status}\n' $(PACKAGES) 2>&1 | \
 		sed -n 's/^dpkg-query: no packages found matching //p; /install ok installed/!s/^\([a-z0-9.+-]*\) [a-z]* .*/\1/p'); \
 	if [ -n "$$missing" ]; then \
-		apt-get update -q && DEBIAN_FRONTEND=noninteractive \
-		apt-get install -q -y --no-install-recommends $$missing; fi
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y -o Acquire::Retries=3 \
+		--no-install-recommends $$missing; fi
 	@touch $@
 
 .venv/.ready: requirements-dev.lock pyproject.toml | build/.packages

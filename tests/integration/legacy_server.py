@@ -26,7 +26,7 @@ def unpacked_shell() -> Path:
     place = PROJECT / "build/cache/grub-legacy"
     if not is_there(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([HOOK, place], check=True, capture_output=True)
+        subprocess.run([HOOK, place], check=True)
     return place
 
 
