@@ -4,6 +4,7 @@ Whatever goes wrong here ends in a report on the screen with the machine left on
 be there to see it happen.
 """
 
+import base64
 import contextlib
 import os
 import re
@@ -28,6 +29,7 @@ from payload.system.linux import linux_host
 from payload.wire.tls import load_site
 
 DEFAULT_SERIAL = "ttyS0"
+PICTURE = "boot-proof.png"  # beside the report
 LAST_LOOK = 10.0  # seconds between the report on the screen and switching off
 
 
@@ -172,7 +174,10 @@ class LiveRun:
             (self._places.state / "report.json").write_bytes(to_pretty_json(report))
             text = render_report(report)
             (self._places.state / "report.txt").write_text(text, encoding="ascii")
-        except OSError as error:
+            if report.boot_proof is not None and report.boot_proof.picture:
+                picture = base64.b64decode(report.boot_proof.picture, validate=True)
+                (self._places.state / PICTURE).write_bytes(picture)
+        except (OSError, ValueError) as error:
             console(Note(f"The report could not be saved: {error}.", Level.WARNING))
 
     def _hold(self) -> None:

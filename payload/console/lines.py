@@ -8,6 +8,7 @@ carries about a hundred lines per second at best, and a log is read by people.
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from payload.console.report_text import render_report
 from payload.console.text import duration, megabytes_per_second, percent, plain
@@ -79,7 +80,9 @@ def _report(report: Report) -> list[str]:
 
 
 def compact_json(report: Report) -> str:
-    """The report as one line of ASCII."""
+    """The report as one line of ASCII, without the picture: a serial line is slow."""
+    if report.boot_proof is not None:
+        report = replace(report, boot_proof=replace(report.boot_proof, picture=""))
     text = json.dumps(json.loads(to_json(report)), ensure_ascii=True, separators=(",", ":"))
     return text.replace("\x7f", "\\u007f")
 

@@ -136,6 +136,10 @@ def _finish(report: Report, width: int) -> Iterator[str]:
     if loader is not None:
         checks = tuple(f"checked: {check}" for check in loader.checks)
         yield from _block("Boot loader", (f"{loader.loader}, {loader.strategy}", *checks), width)
+    proof = report.boot_proof
+    if proof is not None:
+        behind = f" ({proof.seconds:.0f} s, behind {proof.controller})" if proof.controller else ""
+        yield from _block("Boot proof", (f"{proof.verdict.value}{behind}: {proof.why}",), width)
     names = tuple(
         f"{card.name} is now {card.mac or 'without a card'} ({card.why})" for card in report.cards
     )

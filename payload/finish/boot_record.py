@@ -1,9 +1,13 @@
-"""Let the copy say by itself that it was started.
+"""Let the copy say by itself that it was started, and that it is up.
 
 Not every file system counts its mounts, and a counter can be set back. So the copy, and it alone,
 gets a few lines that run at its boot and write down the first of them, where the next look at the
 disks finds it (`identify.installed`). They need nothing but a shell, change nothing else, and what
 fails in them fails in silence: no boot depends on it.
+
+The same way it tells the machine in which it is tried out (`session.boot_proof`) that it is up, on
+that machine's serial line. On any other machine these lines do nothing. Where systemd is not, the
+login prompt on the text screen has to do.
 
 systemd starts a unit. An older init runs /etc/rcS.d, or rc2.d to rc5.d where there is none; where
 insserv has worked out an order, only what stands in its list is run.
@@ -23,6 +27,9 @@ from payload.system.files import (
 )
 
 NAME = "ugs-failover-used"
+PROOF_NAME = "ugs-failover-up"
+PROOF_PRODUCT = "ugs-failover-proof"  # what DMI calls the machine in which a copy is tried out
+PROOF_WORD = "UGS-FAILOVER-UP"  # a line of the copy there: this, and its host name
 _UNIT_DIRECTORY = "etc/systemd/system"
 _SYSTEMD = ("lib/systemd/systemd", "usr/lib/systemd/systemd")
 _BOOT = ("etc/rcS.d",)
@@ -87,6 +94,24 @@ def render_unit() -> str:
     )
 
 
+def render_proof_unit() -> str:
+    """The unit that tells the machine in which the copy is tried out that people can log in."""
+    return (
+        "# This system is a copy made by UGS-Failover, which starts it once in a machine of its own"
+        "\n# to see that it comes up. Nowhere else does this unit do anything.\n"
+        "[Unit]\n"
+        "Description=Tell the machine that tries this copy out that it is up\n"
+        "After=systemd-user-sessions.service getty.target\n"
+        "ConditionVirtualization=vm\n\n"
+        "[Service]\n"
+        "Type=oneshot\n"
+        f"ExecStart=-/bin/sh -c 'grep -qsx {PROOF_PRODUCT} /sys/class/dmi/id/product_name &&"
+        f" echo {PROOF_WORD} `uname -n` >/dev/ttyS0'\n\n"
+        "[Install]\n"
+        "WantedBy=multi-user.target\n"
+    )
+
+
 def render_script() -> str:
     """The same for an older init: a script with the header that insserv reads."""
     return (
@@ -133,12 +158,18 @@ def plan_record(root: Path) -> Planting:
 
 
 def _plan_unit() -> Planting:
-    unit = f"{_UNIT_DIRECTORY}/{NAME}.service"
-    wants = f"{_UNIT_DIRECTORY}/sysinit.target.wants/{NAME}.service"
     what = "notes the copy's first start, so that it is known to have been used"
+    proof = "tells the machine in which the copy is tried out that it is up"
+    used = _unit(NAME, render_unit(), "sysinit.target", what)
+    up = _unit(PROOF_NAME, render_proof_unit(), "multi-user.target", proof)
+    return Planting((*used.files, *up.files), (*used.links, *up.links))
+
+
+def _unit(name: str, text: str, target: str, what: str) -> Planting:
+    unit = f"{_UNIT_DIRECTORY}/{name}.service"
+    wants = f"{_UNIT_DIRECTORY}/{target}.wants/{name}.service"
     return Planting(
-        (File(unit, render_unit().encode(), what),),
-        (Link(wants, f"/{unit}", "starts that unit"),),
+        (File(unit, text.encode(), what),), (Link(wants, f"/{unit}", "starts that unit"),)
     )
 
 

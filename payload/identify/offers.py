@@ -90,6 +90,17 @@ def find_offers(maker: str, kernel: Kernel, held: frozenset[str] | None) -> tupl
     return tuple(dict.fromkeys(Offer(device.kind, device.name) for device in found))
 
 
+def starts_on(name: str, kernel: Kernel, held: frozenset[str] | None) -> bool:
+    """Whether the kernel finds its root file system behind QEMU's controller of that name, with
+    the modules that its initramfs holds; None: not known, so whether it has a driver at all."""
+    return any(
+        (kernel.options is not None and device.option in kernel.options)
+        or (_driven(device, kernel) and (held is None or _ready(device, kernel, held)))
+        for device in _of_maker("QEMU")
+        if device.name == name and device.kind is OfferKind.CONTROLLER
+    )
+
+
 def _of_maker(maker: str) -> Iterator[Device]:
     return (one for one in DEVICES if any(maker.startswith(name) for name in one.makers))
 

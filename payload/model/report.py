@@ -52,6 +52,28 @@ class BootLoaderReport:
     warnings: tuple[str, ...] = ()
 
 
+class BootVerdict(StrEnum):
+    """How far the finished copy came when it was started once in a machine inside the target."""
+
+    LOGIN = "login"  # it is up: who has a password can log in
+    KERNEL = "kernel"
+    LOADER = "loader"
+    NOTHING = "nothing"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class BootProof:
+    """What that start showed. `why` is a sentence, or the reason why there was none."""
+
+    verdict: BootVerdict
+    why: str
+    seconds: float = 0.0
+    controller: str = ""  # what its disks hung on
+    serial: str = ""  # the last of what came over its serial line
+    picture: str = ""  # its screen at the end: PNG as base64, "" when there is none
+
+
 @dataclass(frozen=True)
 class CardName:
     """A name of the copied system and the card of the target it now means ("" when none)."""
@@ -74,6 +96,7 @@ class Report:
     regions: tuple[RegionReport, ...] = ()
     verified: bool = False
     boot_loader: BootLoaderReport | None = None
+    boot_proof: BootProof | None = None
     cards: tuple[CardName, ...] = ()
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -47,6 +47,7 @@ class Settings:
     connections: int = 4
     reconnect: int = 3600  # how long a broken link is waited for
     dry_run: bool = False
+    boot_proof: bool = True
     after_source: After = After.POWEROFF
     after_target: After = After.POWEROFF
 
@@ -200,6 +201,13 @@ KEYS: Mapping[str, Key] = {
     ),
     "dry-run": Key(
         "dry_run", _flag, "yes, no", "Look only: do everything up to the countdown, write nothing."
+    ),
+    "boot-proof": Key(
+        "boot_proof",
+        _flag,
+        "yes, no",
+        "Start the finished copy once, in a machine inside the target that cannot write to its"
+        " disks. Skipped where the processor has no virtualization.",
     ),
     "after.source": Key(
         "after_source",

@@ -20,13 +20,14 @@ from payload.model.errors import HoleError, LinkError, PeerError, StoppedError
 from payload.model.event import Event, Progress, Stage
 from payload.model.message import Attach, Doing, Final, Hello, Reach, Welcome
 from payload.model.network import Arrival
-from payload.model.report import BootLoaderReport, Report, Result
+from payload.model.report import BootLoaderReport, BootProof, Report, Result
 from payload.model.role import Role
 from payload.model.survey import Survey
 from payload.replicate.crew import work_together
 from payload.replicate.planning import UNPROVEN
 from payload.replicate.receiver import Receiver
 from payload.session.agreement import agree, exchange_go, exchange_plans, expect
+from payload.session.boot_proof import prove_boot, warning_of
 from payload.session.card_names import check_names
 from payload.session.context import Context
 from payload.session.conversation import Conversation
@@ -64,6 +65,7 @@ class TargetSession:
         self._next_call: dict[str, float] = {}
         self._finish: FinishResult | None = None
         self._boot_loader: BootLoaderReport | None = None
+        self._boot_proof: BootProof | None = None
         self._copy_id = uuid.uuid4().hex
         self._address: Candidate | None = None
         self._listening: Listening | None = None
@@ -391,6 +393,8 @@ class TargetSession:
         context = self._context
         with contextlib.suppress(PeerError, StoppedError):  # the source is not needed any more
             self._timed("finish", "making the copy boot as the server", self._make_it_boot)
+        with contextlib.suppress(PeerError, StoppedError):
+            self._timed("prove", "starting the copy once, to see that it boots", self._try_it_out)
         context.report = self._make_report()
         self._say_farewell(context.report)
         return Outcome.FINISHED
@@ -416,6 +420,15 @@ class TargetSession:
             context.host, context.agreed, context.own, context.monitor
         )
         self._finish = replace(finish, changes=(*finish.changes, *changes))
+
+    def _try_it_out(self) -> None:
+        context = self._context
+        self._boot_proof = proof = prove_boot(
+            context.host, context.agreed, context.own, context.settings.boot_proof
+        )
+        context.note(f"Boot proof: {proof.verdict.value}. {proof.why}")
+        if warning := warning_of(proof, context.agreed):
+            context.warn(warning)
 
     def _make_report(self) -> Report:
         context = self._context
@@ -447,6 +460,7 @@ class TargetSession:
             regions=regions,
             verified=verified,
             boot_loader=self._boot_loader,
+            boot_proof=self._boot_proof,
             cards=self._finish.cards,
             changes=self._finish.changes,
             warnings=(*context.warnings, *self._finish.warnings, *self._loader_warnings),

@@ -13,6 +13,7 @@ from payload.model.disk import Hardware
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.volume import Extent
 from payload.system.command import Run
+from payload.system.emulator import Running, VirtualMachine
 from payload.system.links import Links
 from payload.system.mdns import Mdns
 
@@ -89,6 +90,19 @@ class Board(Protocol):
     def memory(self) -> int: ...
 
 
+class Emulator(Protocol):
+    """A machine inside this one (`system.emulator`)."""
+
+    def missing(self) -> str:
+        """Why no machine can be started here, "" when one can."""
+
+    def free_memory(self) -> int:
+        """Bytes that can be used without anything being pushed out. Raises ToolError."""
+
+    def start(self, machine: VirtualMachine) -> AbstractContextManager[Running]:
+        """Switch it on, and end it with the block, whatever happens. Raises ToolError."""
+
+
 class Power(Protocol):
     """How a run ends (`system.power`). Refuses unless really running from our medium."""
 
@@ -108,3 +122,4 @@ class Host:
     power: Power
     links: Links
     mdns: Mdns
+    emulator: Emulator

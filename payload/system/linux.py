@@ -3,6 +3,7 @@
 from payload.system.block import LinuxBlocks
 from payload.system.board import LinuxBoard
 from payload.system.command import run
+from payload.system.emulator import LinuxEmulator
 from payload.system.host import Host
 from payload.system.links import Links
 from payload.system.mdns import Mdns
@@ -20,4 +21,5 @@ def linux_host() -> Host:
         power=LinuxPower(),
         links=Links(run),
         mdns=Mdns(),
+        emulator=LinuxEmulator(),
     )

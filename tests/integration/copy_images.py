@@ -105,7 +105,7 @@ def make_host(
         ]
     )
     unused: Any = None  # the stream neither mounts, nor powers off, nor configures networks
-    return Images(images, Host(run, images, unused, unused, unused, unused, unused))
+    return Images(images, Host(run, images, unused, unused, unused, unused, unused, unused))
 
 
 def make_source(directory: Path, files: int = 60) -> Images:

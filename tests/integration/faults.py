@@ -286,7 +286,14 @@ def look_at_target(images: Sequence[Path]) -> Inventory:
     disks = [ImageDisk(path, serial=f"{TARGET_ID[0]}-{path.name}") for path in images]
     nothing: Any = SimpleNamespace(cards=lambda: ())
     host = Host(
-        run, ImageBlocks(disks), LinuxMounts(), PaperBoard(TARGET_ID), NoPower(), nothing, nothing
+        run,
+        ImageBlocks(disks),
+        LinuxMounts(),
+        PaperBoard(TARGET_ID),
+        NoPower(),
+        nothing,
+        nothing,
+        nothing,
     )
     return take_inventory(host, "", 0)
 

@@ -7,6 +7,7 @@ the report to `report.json` beside the images. Everything but disks, board and p
 import json
 import sys
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from payload.model.settings import Settings, read_kernel_line
 from payload.session.engine import run
 from payload.system.board import machine_id
 from payload.system.command import run as run_command
+from payload.system.emulator import Running, VirtualMachine
 from payload.system.host import Host
 from payload.system.mdns import Mdns
 from payload.system.mounts import LinuxMounts
@@ -43,6 +45,19 @@ class PaperBoard:
 
     def memory(self) -> int:
         return 1 << 30
+
+
+class NoEmulator:
+    """What these images hold starts nowhere."""
+
+    def missing(self) -> str:
+        return "the images of a test are no system"
+
+    def free_memory(self) -> int:
+        raise AssertionError("nothing is started without an emulator")
+
+    def start(self, machine: VirtualMachine) -> AbstractContextManager[Running]:
+        raise AssertionError("nothing is started without an emulator")
 
 
 class NoPower:
@@ -75,6 +90,7 @@ def main(document: str) -> int:
         power=NoPower(),
         links=namespace_links(),
         mdns=Mdns(),
+        emulator=NoEmulator(),
     )
     settings = read_kernel_line(Settings(), machine["kernel_line"])
     site = load_site(Path(machine["site"]))

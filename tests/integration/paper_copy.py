@@ -52,7 +52,7 @@ class Copy:
         )
         for path in self.disks:
             blocks.set_writable(str(path))
-        self.host = Host(run, blocks, LinuxMounts(), UNUSED, UNUSED, UNUSED, UNUSED)
+        self.host = Host(run, blocks, LinuxMounts(), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED)
         self.source = _inventory([Card("eth0", SOURCE_MAC, carrier=True)], "source", ["S0", "S1"])
         self.target = replace(
             _inventory(

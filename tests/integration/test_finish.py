@@ -220,7 +220,7 @@ def test_the_marker_goes_into_the_subvolume_that_is_the_root(tmp_path: Path) -> 
             assert read_marker(top) is None
             assert read_marker(top / "@") == written
     blocks = ImageBlocks([ImageDisk(image, serial="S1")])
-    host = Host(run, blocks, mounts, UNUSED, UNUSED, UNUSED, UNUSED)
+    host = Host(run, blocks, mounts, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED)
     hardware = blocks.find()[0]
     disk = Disk(hardware, look_at(host, hardware))
     found = find_systems(host, locations_of(disk)).systems

@@ -38,6 +38,7 @@ from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from payload.system.power import LinuxPower
 from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.integration.machine import NoEmulator
 
 pytestmark = pytest.mark.root
 
@@ -53,7 +54,7 @@ SYSTEM = {
 def host_of(blocks: ImageBlocks) -> Host:
     links: Any = SimpleNamespace(cards=lambda: (CARD,))
     mdns: Any = None
-    return Host(run, blocks, LinuxMounts(), LinuxBoard(), LinuxPower(), links, mdns)
+    return Host(run, blocks, LinuxMounts(), LinuxBoard(), LinuxPower(), links, mdns, NoEmulator())
 
 
 def look(image: Path, **more: Any) -> Content:

@@ -26,6 +26,7 @@ from payload.system.mounts import LinuxMounts
 from payload.system.power import LinuxPower
 from tests.integration.harness import sha256
 from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.integration.machine import NoEmulator
 from tests.integration.server_image import make_ext4, make_image, tool, write_tree
 from tests.integration.volume_images import (
     EXTENT,
@@ -66,7 +67,7 @@ def host_of(images: Sequence[Path]) -> Host:
     blocks = ImageBlocks([ImageDisk(image, serial=image.name) for image in images])
     links: Any = SimpleNamespace(cards=lambda: (CARD,))
     mdns: Any = None
-    return Host(run, blocks, LinuxMounts(), LinuxBoard(), LinuxPower(), links, mdns)
+    return Host(run, blocks, LinuxMounts(), LinuxBoard(), LinuxPower(), links, mdns, NoEmulator())
 
 
 def disk(path: Path) -> Path:

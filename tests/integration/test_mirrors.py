@@ -45,7 +45,7 @@ def legs(tmp_path: Path) -> list[Path]:
 
 def check(images: list[Path], kind: str = "ext4", size: int = 8 * MIB, **more: Any) -> None:
     blocks = ImageBlocks([ImageDisk(image, serial=image.name) for image in images])
-    host = Host(run, blocks, LinuxMounts(), UNUSED, UNUSED, UNUSED, UNUSED)
+    host = Host(run, blocks, LinuxMounts(), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED)
     target = Inventory(MachineIdentity("t"), Firmware.BIOS, disks=tuple(map(Disk, blocks.find())))
     pairs = tuple(
         DiskPair(PlannedDisk(f"S{n}", "", 1, 1), PlannedDisk(disk.id, "", 1, 1), "")

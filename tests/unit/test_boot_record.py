@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 
 from payload.finish.boot_record import (
     NAME,
+    PROOF_NAME,
+    PROOF_PRODUCT,
+    PROOF_WORD,
     UNKNOWN_INIT,
     plant_record,
+    render_proof_unit,
     render_script,
     render_unit,
     with_boot_script,
@@ -34,6 +38,9 @@ checkfs.sh: checkroot.sh
 """
 UNIT = f"etc/systemd/system/{NAME}.service"
 WANTS = f"etc/systemd/system/sysinit.target.wants/{NAME}.service"
+PROOF_UNIT = f"etc/systemd/system/{PROOF_NAME}.service"
+PROOF_WANTS = f"etc/systemd/system/multi-user.target.wants/{PROOF_NAME}.service"
+UNITS = {UNIT, WANTS, PROOF_UNIT, PROOF_WANTS}
 SCRIPT = f"etc/init.d/{NAME}"
 
 
@@ -81,8 +88,10 @@ def planted(root: Path) -> set[str]:
 
 def test_systemd_gets_a_unit_and_its_link(tmp_path: Path) -> None:
     root = with_systemd(tmp_path)
-    assert planted(root) == {UNIT, WANTS}
+    assert planted(root) == UNITS
     assert (root / WANTS).readlink() == Path(f"/{UNIT}")
+    assert (root / PROOF_WANTS).readlink() == Path(f"/{PROOF_UNIT}")
+    assert (root / PROOF_UNIT).read_text() == render_proof_unit()
     assert (root / UNIT).read_text() == render_unit()
     assert not (root / USED_PATH).exists()
 
@@ -114,7 +123,7 @@ def test_insserv_finds_it_in_its_list(tmp_path: Path) -> None:
 
 def test_systemd_beside_an_older_init_gets_both(tmp_path: Path) -> None:
     root = with_scripts(tree(tmp_path, "lib/systemd/systemd"))
-    assert planted(root) == {UNIT, WANTS, SCRIPT, f"etc/rcS.d/S99{NAME}"}
+    assert planted(root) == {*UNITS, SCRIPT, f"etc/rcS.d/S99{NAME}"}
 
 
 def test_an_init_nobody_knows_is_told(tmp_path: Path) -> None:
@@ -171,6 +180,25 @@ def test_the_unit_runs_the_same_words(tmp_path: Path) -> None:
     tree(tmp_path, "etc/passwd")
     assert run_in(tmp_path, words).returncode == 0
     assert (tmp_path / USED_PATH).exists()
+
+
+@pytest.mark.parametrize("product", [PROOF_PRODUCT, "PowerEdge R340", ""])
+def test_the_copy_speaks_in_the_machine_that_tries_it_out_only(
+    tmp_path: Path, product: str
+) -> None:
+    (line,) = [line for line in render_proof_unit().splitlines() if line.startswith("ExecStart=")]
+    words = line.removeprefix("ExecStart=-/bin/sh -c ").strip("'")
+    assert not set(words) & set("%$'")  # systemd would take them for its own
+    dmi, serial = tmp_path / "product_name", tmp_path / "ttyS0"
+    if product:
+        dmi.write_text(f"{product}\n")
+    words = words.replace("/sys/class/dmi/id/product_name", str(dmi))
+    done = subprocess.run(
+        ["sh", "-c", words.replace("/dev/ttyS0", str(serial))], capture_output=True, check=False
+    )
+    assert done.stdout == done.stderr == b""
+    said = serial.read_text() if serial.exists() else ""
+    assert said == (f"{PROOF_WORD} {os.uname().nodename}\n" if product == PROOF_PRODUCT else "")
 
 
 def test_a_copy_that_noted_a_start_was_used() -> None:

@@ -1,5 +1,6 @@
 """The run around the run: settings from the medium, reports kept, and what follows."""
 
+import base64
 import json
 import threading
 from collections.abc import Callable
@@ -9,11 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from payload.live import LiveRun, Places, read_settings, serial_lines, what_follows
+from payload.live import PICTURE, LiveRun, Places, read_settings, serial_lines, what_follows
 from payload.model.errors import SettingsError, ToolError, UndecidedError
 from payload.model.event import Ended, Monitor
 from payload.model.machine import Firmware, MachineIdentity
-from payload.model.report import Report, Result
+from payload.model.report import BootProof, BootVerdict, Report, Result
 from payload.model.settings import After, Settings
 from payload.system.host import Host
 from payload.wire.tls import Site, make_site_key
@@ -114,6 +115,22 @@ def test_a_good_end_switches_off_with_the_report_kept(machine: Machine) -> None:
     assert machine.log[0] == "UGS-Failover 0.1.0 on HP DL bbbbbbbb"
     assert sum(line.startswith("report.json: ") for line in machine.log) == 1
     assert machine.log[-1] == "[note] In 0 seconds this machine switches itself off."
+
+
+def test_the_picture_of_the_boot_proof_lies_beside_the_report(machine: Machine) -> None:
+    picture = base64.b64encode(b"\x89PNG").decode()
+    proof = BootProof(BootVerdict.LOGIN, "It showed a login prompt.", picture=picture)
+    machine.run(ending_with(replace(REPORT, boot_proof=proof)))
+    assert (machine.places.state / PICTURE).read_bytes() == b"\x89PNG"
+    (line,) = (line for line in machine.log if line.startswith("report.json: "))
+    assert '"verdict":"login"' in line and picture not in line
+
+
+def test_a_picture_that_is_none_costs_the_picture_only(machine: Machine) -> None:
+    proof = BootProof(BootVerdict.KERNEL, "Its kernel ran.", picture="no base64")
+    assert machine.run(ending_with(replace(REPORT, boot_proof=proof))) == 0
+    assert machine.report["result"] == "ok"
+    assert any("could not be saved" in line for line in machine.log)
 
 
 def test_settings_of_the_medium_and_the_kernel_line_count(machine: Machine) -> None:

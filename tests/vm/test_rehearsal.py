@@ -73,6 +73,13 @@ def test_the_copy_says_who_it_is(report: dict[str, Any]) -> None:
     assert report["files_ok"] > 10000
 
 
+def test_without_virtualization_the_boot_proof_says_so(report: dict[str, Any]) -> None:
+    """This machine's processor is emulated: the QEMU on the medium cannot do the same again."""
+    proof = report["payload"]["boot_proof"]
+    assert proof["verdict"] == "skipped"
+    assert "no virtualization" in proof["why"]
+
+
 def test_the_copy_that_ran_is_never_overwritten_unasked(
     report: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -95,5 +102,5 @@ def _look_at_copy(report: dict[str, Any], directory: Path) -> Inventory:
     )
     nothing: Any = SimpleNamespace(cards=lambda: ())
     blocks = ImageBlocks(disks)
-    host = Host(run, blocks, LinuxMounts(), board, LinuxPower(), links=nothing, mdns=nothing)
+    host = Host(run, blocks, LinuxMounts(), board, LinuxPower(), nothing, nothing, nothing)
     return take_inventory(host, "", 0)

@@ -1,0 +1,122 @@
+"""Finished copies started once in real machines, emulated: how far they come, and that nothing of
+it is on their disks."""
+
+import base64
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payload.model.disk import Disk
+from payload.model.inventory import Inventory
+from payload.model.machine import Firmware, MachineIdentity
+from payload.model.marker import MachineReference
+from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
+from payload.model.report import BootProof, BootVerdict
+from payload.session.boot_proof import prove_boot, warning_of
+from payload.system.command import run
+from payload.system.emulator import LinuxEmulator
+from payload.system.host import Host
+from payload.system.mounts import LinuxMounts
+from tests.integration.bootable import HOST_NAME, Bootable, make_bootable
+from tests.integration.harness import sha256
+from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.unit.archives import archive
+
+UNUSED: Any = None
+PATIENCE = 240.0  # seconds; an emulated processor beside other tests
+SHORT = 25.0  # seconds, where it has to come to an end that never comes
+
+
+def prove(server: Bootable, firmware: Firmware, limit: float) -> tuple[BootProof, Plan]:
+    """The proof, with the disk's content as it was before and after."""
+    blocks = ImageBlocks([ImageDisk(server.path, serial="T0")])
+    emulator = LinuxEmulator(accelerated=False)
+    host = Host(run, blocks, LinuxMounts(), UNUSED, UNUSED, UNUSED, UNUSED, emulator)
+    disks = tuple(Disk(found) for found in blocks.find())
+    target = Inventory(MachineIdentity("b" * 32), firmware, (), disks)
+    plan = _plan(server, target)
+    before = sha256(server.path)
+    proof = prove_boot(host, plan, target, True, limit)
+    assert sha256(server.path) == before
+    assert not blocks.opened_for_writing
+    return proof, plan
+
+
+def _plan(server: Bootable, target: Inventory) -> Plan:
+    hardware = target.disks[0].hardware
+    planned = PlannedDisk(hardware.id, hardware.label, hardware.size, 512)
+    root = server.table.partitions[-1]
+    regions = (
+        Region(0, 0, 0, 0, 1 << 20, Method.BOOT),
+        Region(1, 0, root.number, root.start, root.size, Method.USED, "ext4"),
+    )
+    pair = DiskPair(replace(planned, id="serial:S0"), planned, "", server.table)
+    source = MachineReference("a" * 32, "Paper source", HOST_NAME)
+    here = MachineReference("b" * 32, "Paper target")
+    return Plan(source, here, CopyMode.USED, (pair,), regions, root=1)
+
+
+@pytest.mark.parametrize("firmware", list(Firmware))
+def test_a_copy_that_comes_up(tmp_path: Path, firmware: Firmware) -> None:
+    server = make_bootable(tmp_path / "disk.img", firmware)
+    proof, plan = prove(server, firmware, PATIENCE)
+    assert proof.verdict is BootVerdict.LOGIN, proof
+    assert proof.why == f"It said that it is up, as {HOST_NAME}."
+    assert proof.controller == "a SATA (AHCI) controller"  # the one its initramfs has a driver for
+    assert "WROTE" in proof.serial  # into the overlay: `prove` sees that the disk did not change
+    assert base64.b64decode(proof.picture).startswith(b"\x89PNG")
+    assert warning_of(proof, plan) == ""
+
+
+def without_kernel(tree: Path) -> None:
+    for image in (tree / "boot").glob("vmlinuz-*"):
+        image.unlink()
+
+
+def without_initramfs(tree: Path) -> None:
+    """The kernel then looks for a root file system that it has no driver for."""
+    menu = tree / "boot/grub/grub.cfg"
+    lines = menu.read_text().splitlines()
+    menu.write_text("\n".join(line for line in lines if "initrd" not in line) + "\n")
+    shutil.rmtree(tree / "lib/modules")  # else it would be told that no controller does
+
+
+@pytest.mark.parametrize(
+    ("spoil", "verdict", "sign"),
+    [
+        (without_initramfs, BootVerdict.KERNEL, "kernel ran"),
+        (without_kernel, BootVerdict.LOADER, "no kernel"),
+    ],
+)
+def test_a_copy_that_stops_on_the_way(
+    tmp_path: Path, spoil: Callable[[Path], None], verdict: BootVerdict, sign: str
+) -> None:
+    server = make_bootable(tmp_path / "disk.img", Firmware.BIOS, spoil)
+    proof, plan = prove(server, Firmware.BIOS, SHORT)
+    assert (proof.verdict, proof.picture != "") == (verdict, True), proof
+    assert sign in proof.why
+    assert proof.why in warning_of(proof, plan)
+
+
+def test_a_disk_without_boot_code(tmp_path: Path) -> None:
+    server = make_bootable(tmp_path / "disk.img", Firmware.BIOS)
+    with server.path.open("r+b") as disk:
+        disk.write(bytes(512))
+    proof, plan = prove(server, Firmware.BIOS, SHORT / 2)
+    assert proof.verdict is BootVerdict.NOTHING, proof
+    assert "did not come up" in warning_of(proof, plan)
+
+
+def test_a_kernel_that_no_emulated_controller_suits(tmp_path: Path) -> None:
+    def without_drivers(tree: Path) -> None:
+        for image in (tree / "boot").glob("initrd.img-*"):
+            image.write_bytes(archive({"init": b"#!/bin/sh\n"}))
+
+    server = make_bootable(tmp_path / "disk.img", Firmware.BIOS, without_drivers)
+    proof, _ = prove(server, Firmware.BIOS, SHORT)
+    assert proof.verdict is BootVerdict.SKIPPED
+    assert f"kernel {server.version} has, in its initramfs, no driver" in proof.why
