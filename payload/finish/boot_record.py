@@ -106,7 +106,7 @@ def render_proof_unit() -> str:
         "[Service]\n"
         "Type=oneshot\n"
         f"ExecStart=-/bin/sh -c 'grep -qsx {PROOF_PRODUCT} /sys/class/dmi/id/product_name &&"
-        f" echo {PROOF_WORD} `uname -n` >/dev/ttyS0'\n\n"
+        f" {{ echo; echo {PROOF_WORD} `uname -n`; }} >/dev/ttyS0'\n\n"  # the line may be a prompt's
         "[Install]\n"
         "WantedBy=multi-user.target\n"
     )

@@ -9,7 +9,7 @@ A failure of all this is a reason why there is no proof, never of the copy.
 import base64
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from payload.finish.boot_record import PROOF_PRODUCT, PROOF_WORD
@@ -103,7 +103,7 @@ def prove_boot(
         if isinstance(machine, Skipped):
             return BootProof(BootVerdict.SKIPPED, machine.why)
         with host.emulator.start(machine) as running:
-            return _watch(running, machine, plan, limit)
+            return watch(running, machine, plan, limit)
     except (FailoverError, OSError) as error:
         return BootProof(BootVerdict.SKIPPED, f"The machine to start it in broke: {error}")
 
@@ -198,19 +198,15 @@ def further(before: Seen, now: Seen) -> Seen:
     return max(before, now, key=lambda seen: _RANK.index(seen.verdict))
 
 
-def _watch(
-    running: Running,
-    machine: VirtualMachine,
-    plan: Plan,
-    limit: float,
-    clock: Callable[[], float] = time.monotonic,
-) -> BootProof:
-    begin = clock()
+def watch(running: Running, machine: VirtualMachine, plan: Plan, limit: float) -> BootProof:
+    """How far the copy comes within `limit` seconds, or until it is up. Raises ToolError, OSError
+    when QEMU is gone."""
+    begin = time.monotonic()
     best = Seen(BootVerdict.NOTHING, "")
     while True:
         sight = running.look()
         best = further(best, judge(sight, machine.firmware))
-        spent = clock() - begin
+        spent = time.monotonic() - begin
         if best.verdict is BootVerdict.LOGIN or not sight.running or spent >= limit:
             break
         time.sleep(PAUSE)

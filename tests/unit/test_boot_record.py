@@ -198,7 +198,7 @@ def test_the_copy_speaks_in_the_machine_that_tries_it_out_only(
     )
     assert done.stdout == done.stderr == b""
     said = serial.read_text() if serial.exists() else ""
-    assert said == (f"{PROOF_WORD} {os.uname().nodename}\n" if product == PROOF_PRODUCT else "")
+    assert said == (f"\n{PROOF_WORD} {os.uname().nodename}\n" if product == PROOF_PRODUCT else "")
 
 
 def test_a_copy_that_noted_a_start_was_used() -> None:

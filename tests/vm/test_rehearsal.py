@@ -2,27 +2,41 @@
 
 import json
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from payload.finish.boot_record import PROOF_PRODUCT, PROOF_WORD
 from payload.identify.inventory import take_inventory
 from payload.identify.role import decide_role
 from payload.model.inventory import Inventory
 from payload.model.machine import Firmware, MachineIdentity
+from payload.model.marker import MachineReference
+from payload.model.plan import CopyMode, Plan
+from payload.model.report import BootVerdict
 from payload.model.role import Role
 from payload.model.settings import Settings
+from payload.session.boot_proof import watch
 from payload.system.command import run
+from payload.system.emulator import (
+    Controller,
+    LinuxEmulator,
+    Sight,
+    VirtualDisk,
+    VirtualMachine,
+)
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from payload.system.power import LinuxPower
 from tests.integration.image_blocks import ImageBlocks, ImageDisk
 from tests.vm.conftest import PROJECT
-from tests.vm.images import as_raw, look_at
+from tests.vm.images import as_raw, digest, look_at
 from tests.vm.rehearse import main
 
+GIB = 1 << 30
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 
 
@@ -78,6 +92,29 @@ def test_without_virtualization_the_boot_proof_says_so(report: dict[str, Any]) -
     proof = report["payload"]["boot_proof"]
     assert proof["verdict"] == "skipped"
     assert "no virtualization" in proof["why"]
+
+
+def test_the_copy_comes_up_where_it_is_tried_out(report: dict[str, Any]) -> None:
+    """As the run left it, in the machine in which a target with virtualization starts it."""
+    images = sorted((PROJECT / "build/rehearsal").glob("target*.raw"))
+    before = [digest(image) for image in images]
+    disks = tuple(VirtualDisk(str(image)) for image in images)
+    machine = VirtualMachine(Firmware.BIOS, disks, Controller.AHCI, GIB, GIB, PROOF_PRODUCT)
+    here = MachineReference(report["payload"]["target"]["id"])
+    source = MachineReference(report["payload"]["source"]["id"], host_name="groupware")
+    plan = Plan(source, here, CopyMode.USED, (), (), root=0)
+    with LinuxEmulator(accelerated=False).start(machine) as running:
+        proof = watch(running, machine, plan, limit=300.0)
+        assert proof.verdict is BootVerdict.LOGIN, proof.why
+        end = time.monotonic() + 120
+        while not said_by_itself(running.look()) and time.monotonic() < end:
+            time.sleep(1)
+        assert said_by_itself(running.look())
+    assert [digest(image) for image in images] == before
+
+
+def said_by_itself(sight: Sight) -> bool:
+    return f"\n{PROOF_WORD} groupware\r\n" in sight.serial
 
 
 def test_the_copy_that_ran_is_never_overwritten_unasked(
