@@ -16,19 +16,19 @@ from payload.connect.pairing import call, local_card
 from payload.connect.ways import Pair, Ways, own_reach
 from payload.finish.reinstall import make_it_start
 from payload.finish.sequence import FinishResult, finish_copy
-from payload.model.errors import HoleError, LinkError, PeerError, StoppedError
+from payload.model.errors import LinkError, PeerError, StoppedError
 from payload.model.event import Event, Progress, Stage
 from payload.model.message import Attach, Doing, Final, Hello, Reach, Welcome
 from payload.model.network import Arrival
-from payload.model.report import BootLoaderReport, BootProof, Report, Result
+from payload.model.report import BootLoaderReport, BootProof, Report
 from payload.model.role import Role
 from payload.model.survey import Survey
 from payload.replicate.crew import work_together
-from payload.replicate.planning import UNPROVEN
 from payload.replicate.receiver import Receiver
 from payload.session.agreement import agree, exchange_go, exchange_plans, expect
 from payload.session.boot_proof import prove_boot, warning_of
 from payload.session.card_names import check_names
+from payload.session.closing import make_report
 from payload.session.context import Context
 from payload.session.conversation import Conversation
 from payload.session.last_look import check_role, look_again
@@ -395,7 +395,14 @@ class TargetSession:
             self._timed("finish", "making the copy boot as the server", self._make_it_boot)
         with contextlib.suppress(PeerError, StoppedError):
             self._timed("prove", "starting the copy once, to see that it boots", self._try_it_out)
-        context.report = self._make_report()
+        assert self._receiver and self._finish and self._boot_loader
+        context.report = make_report(
+            context,
+            self._receiver.reports(),
+            self._finish,
+            self._boot_loader,
+            self._boot_proof,
+        )
         self._say_farewell(context.report)
         return Outcome.FINISHED
 
@@ -429,47 +436,6 @@ class TargetSession:
         context.note(f"Boot proof: {proof.verdict.value}. {proof.why}")
         if warning := warning_of(proof, context.agreed):
             context.warn(warning)
-
-    def _make_report(self) -> Report:
-        context = self._context
-        assert self._receiver is not None and self._finish is not None
-        regions = self._receiver.reports()
-        holes = sum(len(region.holes) for region in regions)
-        host_name = context.agreed.source.host_name or "the server"
-        label = context.agreed.target.label
-        verified = all(region.verified for region in regions)
-        kind = "a verified copy" if verified else "a copy"
-        sentence = f"The target ({label}) is now {kind} of {host_name}, ready to start."
-        if holes:
-            sentence = (
-                f"The target ({label}) is now a copy of {host_name}, but {holes} ranges of the "
-                "source's disks could not be read and are zeros in the copy: replace the "
-                "source's disk, and restore the files in those ranges."
-            )
-        if not verified:
-            sentence += f" {UNPROVEN}"
-        return Report(
-            result=Result.HOLES if holes else Result.OK,
-            sentence=sentence,
-            exit_code=HoleError.exit_code if holes else 0,
-            plan_digest=context.agreed.digest,
-            source=context.agreed.source,
-            target=context.agreed.target,
-            started_at=context.started_at,
-            seconds=dict(context.seconds),
-            regions=regions,
-            verified=verified,
-            boot_loader=self._boot_loader,
-            boot_proof=self._boot_proof,
-            cards=self._finish.cards,
-            changes=self._finish.changes,
-            warnings=(*context.warnings, *self._finish.warnings, *self._loader_warnings),
-            version=context.version,
-        )
-
-    @property
-    def _loader_warnings(self) -> tuple[str, ...]:
-        return self._boot_loader.warnings if self._boot_loader else ()
 
     def _say_farewell(self, report: Report) -> None:
         """Give the source the report. The copy is done whether or not it can be told."""
