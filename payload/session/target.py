@@ -394,7 +394,7 @@ class TargetSession:
         with contextlib.suppress(PeerError, StoppedError):  # the source is not needed any more
             self._timed("finish", "making the copy boot as the server", self._make_it_boot)
         with contextlib.suppress(PeerError, StoppedError):
-            self._timed("prove", "starting the copy once, to see that it boots", self._try_it_out)
+            self._timed("finish", "starting the copy once, to see that it boots", self._try_it_out)
         assert self._receiver and self._finish and self._boot_loader
         context.report = make_report(
             context,
