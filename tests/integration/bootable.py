@@ -110,6 +110,10 @@ def _fill(tree: Path, live: Path, version: str) -> None:
     (tree / "boot/grub/grub.cfg").write_text(MENU.format(version=version, uuid=UUID))
     (tree / "etc/fstab").write_text(f"UUID={UUID} / ext4 defaults 0 1\n")
     (tree / "etc/hostname").write_text(f"{HOST_NAME}\n")
+    (tree / "etc/os-release").write_text('ID=debian\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n')
+    (tree / "lib/systemd").mkdir()
+    (tree / "lib/systemd/systemd").write_text("#!/bin/sh\n")
+    (tree / "sbin/init").symlink_to("/lib/systemd/systemd")
     for name in _LISTS:
         source = live / f"usr/lib/modules/{version}/modules.{name}"
         shutil.copy(source, tree / f"lib/modules/{version}/modules.{name}")

@@ -81,9 +81,11 @@ class Bench:
         site: Path | None = None,
         press_key: bool = False,
         uuid: str = "",
+        emulates: bool = False,
     ) -> Process:
         """A path is a disk whose serial is made of the machine and the file's name. With `uuid`
-        the machine's id follows from that and its cards, as on a real board."""
+        the machine's id follows from that and its cards, as on a real board. A machine that
+        `emulates` starts its finished copy, without help of the processor."""
         directory = self.directory / f"{machine_id[0]}-{time.monotonic_ns()}"
         directory.mkdir()
         document = directory / "machine.json"
@@ -97,6 +99,7 @@ class Bench:
                     "site": str(site or self.site),
                     "report": str(directory / "report.json"),
                     "press_key": press_key,
+                    "emulates": emulates,
                 }
             )
         )

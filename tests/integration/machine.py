@@ -20,7 +20,7 @@ from payload.model.settings import Settings, read_kernel_line
 from payload.session.engine import run
 from payload.system.board import machine_id
 from payload.system.command import run as run_command
-from payload.system.emulator import Running, VirtualMachine
+from payload.system.emulator import LinuxEmulator, Running, VirtualMachine
 from payload.system.host import Host
 from payload.system.mdns import Mdns
 from payload.system.mounts import LinuxMounts
@@ -90,7 +90,7 @@ def main(document: str) -> int:
         power=NoPower(),
         links=namespace_links(),
         mdns=Mdns(),
-        emulator=NoEmulator(),
+        emulator=LinuxEmulator(accelerated=False) if machine["emulates"] else NoEmulator(),
     )
     settings = read_kernel_line(Settings(), machine["kernel_line"])
     site = load_site(Path(machine["site"]))

@@ -10,20 +10,25 @@ from typing import Any
 
 import pytest
 
+from payload.identify.verdict import Finding
+from payload.identify.verdict import judge as find_verdicts
 from payload.model.disk import Disk
 from payload.model.inventory import Inventory
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.marker import MachineReference
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
-from payload.model.report import BootProof, BootVerdict
+from payload.model.report import BootProof, BootVerdict, Result
 from payload.session.boot_proof import prove_boot, warning_of
 from payload.system.command import run
 from payload.system.emulator import LinuxEmulator
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from tests.integration.bootable import HOST_NAME, Bootable, make_bootable
-from tests.integration.harness import sha256
+from tests.integration.faults import look_at_target
+from tests.integration.harness import SOURCE_ID, TARGET_ID, Bench, sha256
 from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.integration.namespaces import network
+from tests.integration.server_image import MIB, make_image
 from tests.unit.archives import archive
 
 UNUSED: Any = None
@@ -70,6 +75,24 @@ def test_a_copy_that_comes_up(tmp_path: Path, firmware: Firmware) -> None:
     assert "WROTE" in proof.serial  # into the overlay: `prove` sees that the disk did not change
     assert base64.b64decode(proof.picture).startswith(b"\x89PNG")
     assert warning_of(proof, plan) == ""
+
+
+def test_a_run_ends_with_the_proof_on_both_machines(bench: Bench, tmp_path: Path) -> None:
+    """All of a run: the report says how far the copy came, and the copy counts as unused."""
+    server = make_bootable(tmp_path / "server.img", Firmware.BIOS)
+    blank = make_image(tmp_path / "blank.img", 100 * MIB)
+    with network(2) as (first, second):
+        source = bench.start(first, SOURCE_ID, [server.path])
+        target = bench.start(second, TARGET_ID, [blank], emulates=True)
+        theirs, ours = source.report(), target.report()
+    assert ours.result is Result.OK, ours.sentence
+    assert theirs == ours
+    assert ours.boot_proof is not None
+    assert ours.boot_proof.verdict is BootVerdict.LOGIN, ours.boot_proof
+    assert "WROTE" in ours.boot_proof.serial
+    inventory = look_at_target([blank])
+    (verdict,) = find_verdicts(inventory, frozenset())
+    assert verdict.finding is Finding.UNUSED_COPY
 
 
 def without_kernel(tree: Path) -> None:
