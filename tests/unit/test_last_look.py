@@ -14,7 +14,7 @@ from payload.session import last_look
 from payload.session.agreement import compute_plan
 from payload.session.context import Context
 from payload.session.last_look import check_role, look_again
-from payload.session.meeting import check_hello, check_peer
+from payload.session.meeting import check_hello, check_peer, judge
 from tests.unit.machines import DATA, blank, copy, disk, server
 from tests.unit.test_agreement import SOURCE, TARGET, hello, meeting
 
@@ -44,6 +44,13 @@ def test_what_a_peer_says_of_itself_is_measured_by_its_certificate() -> None:
         check_hello(hello(SOURCE), "E" * 32)
     with pytest.raises(PeerError, match="protocol 99"):
         check_hello(replace(hello(SOURCE), protocol=99), SOURCE.machine.id)
+
+
+def test_a_newcomer_is_believed_by_its_certificate_only(context: Context) -> None:
+    assert judge(context, context.link, hello(SOURCE)).verdict.role is Role.TARGET
+    context.link.peer_id = "E" * 32
+    with pytest.raises(PeerError, match="calls itself A but its certificate says E"):
+        judge(context, context.link, hello(SOURCE))
 
 
 def test_after_a_broken_link_only_the_machine_of_the_plan_is_the_peer(context: Context) -> None:
