@@ -206,6 +206,26 @@ def test_who_waits_for_a_choice_that_failed_is_let_go() -> None:
     assert closed == [OTHER]
 
 
+@pytest.mark.parametrize("own", [Role.SOURCE, Role.UNDECIDED])
+def test_nobody_fits_who_is_undecided(own: Role, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even beside a machine that is undecided too."""
+    monkeypatch.setattr("payload.session.meeting.SETTLE", 0.0)
+    rounds = iter(range(3))
+
+    def newcomers(known: frozenset[str]) -> Iterator[Any]:
+        if next(rounds, None) is None:
+            raise LinkError("It was waited for in vain.")
+        if not known:
+            conversation = SimpleNamespace(peer_id=OTHER, ended=False, close=lambda: None)
+            verdict = SimpleNamespace(role=Role.UNDECIDED)
+            yield SimpleNamespace(conversation=conversation, verdict=verdict, line="", name="")
+
+    decision = SimpleNamespace(role=own)
+    context = SimpleNamespace(own_decision=decision, monitor=lambda _: None)
+    with pytest.raises(LinkError, match="in vain"):
+        Meeting(cast(Any, context), newcomers, "").choose(lambda _: True)
+
+
 def test_the_source_shows_progress_of_the_plan_s_regions_only() -> None:
     seen: list[object] = []
     plan = SimpleNamespace(regions=[SimpleNamespace(name="partition 1")])
