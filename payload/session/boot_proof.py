@@ -22,7 +22,7 @@ from payload.finish.volumes import (
     target_node,
 )
 from payload.identify.offers import starts_on
-from payload.model.errors import FailoverError
+from payload.model.errors import FailoverError, ToolError
 from payload.model.inventory import Inventory
 from payload.model.machine import Firmware
 from payload.model.plan import Plan
@@ -212,15 +212,23 @@ def watch(running: Running, machine: VirtualMachine, plan: Plan, limit: float) -
         time.sleep(PAUSE)
     if best.verdict is BootVerdict.LOGIN:
         time.sleep(SETTLE)
-    picture = running.picture()
     return BootProof(
         best.verdict,
         _sentence(best, sight, plan, spent),
         round(spent, 1),
         _NAMES[machine.controller],
         sight.serial[-SERIAL_KEPT:],
-        base64.b64encode(picture).decode() if len(picture) <= PICTURE_LIMIT else "",
+        _take_picture(running),
     )
+
+
+def _take_picture(running: Running) -> str:
+    """As base64; "" when there is none, which takes nothing from what was seen."""
+    try:
+        picture = running.picture()
+    except (ToolError, OSError):
+        return ""
+    return base64.b64encode(picture).decode() if len(picture) <= PICTURE_LIMIT else ""
 
 
 def _sentence(seen: Seen, sight: Sight, plan: Plan, spent: float) -> str:

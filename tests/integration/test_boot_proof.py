@@ -2,8 +2,11 @@
 it is on their disks."""
 
 import base64
+import contextlib
+import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Re
 from payload.model.report import BootProof, BootVerdict, Result
 from payload.session.boot_proof import prove_boot, warning_of
 from payload.system.command import run
-from payload.system.emulator import LinuxEmulator
+from payload.system.emulator import Controller, LinuxEmulator, VirtualDisk, VirtualMachine
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from tests.integration.bootable import HOST_NAME, Bootable, make_bootable
@@ -93,6 +96,26 @@ def test_a_run_ends_with_the_proof_on_both_machines(bench: Bench, tmp_path: Path
     inventory = look_at_target([blank])
     (verdict,) = find_verdicts(inventory, frozenset())
     assert verdict.finding is Finding.UNUSED_COPY
+
+
+@pytest.mark.parametrize("controller", list(Controller))
+def test_the_disk_is_open_for_reading_only(tmp_path: Path, controller: Controller) -> None:
+    image = make_image(tmp_path / "disk.img", MIB)
+    disks = (VirtualDisk(str(image)),)
+    machine = VirtualMachine(Firmware.BIOS, disks, controller, 64 * MIB, 16 * MIB, "proof")
+    with LinuxEmulator(accelerated=False).start(machine) as running:
+        assert running.look().running
+        flags = list(_open_flags(image))
+    assert flags and all(flag & os.O_ACCMODE == os.O_RDONLY for flag in flags)
+
+
+def _open_flags(path: Path) -> Iterator[int]:
+    """How each process has this file open."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if link.readlink() == path:
+                info = (link.parents[1] / "fdinfo" / link.name).read_text()
+                yield int(re.search(r"^flags:\s+(\d+)$", info, re.MULTILINE)[1], 8)
 
 
 def without_kernel(tree: Path) -> None:

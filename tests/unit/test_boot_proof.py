@@ -308,6 +308,7 @@ class PaperMachine:
     started: list[VirtualMachine] = field(default_factory=list)
     fault: str = ""
     reason: str = ""
+    blind: bool = False
 
     def missing(self) -> str:
         return self.reason
@@ -329,6 +330,8 @@ class PaperMachine:
         return self.sights.pop(0) if len(self.sights) > 1 else self.sights[0]
 
     def picture(self) -> bytes:
+        if self.blind:
+            raise ToolError("QEMU refuses 'screendump'.")
         return b"PNG"
 
 
@@ -365,6 +368,12 @@ def test_a_machine_that_stops_by_itself_is_not_waited_for(monkeypatch: pytest.Mo
     assert proof.verdict is BootVerdict.KERNEL
     assert "the machine stopped (shutdown)" in proof.why
     assert "did not come up" in warning_of(proof, PLAN)
+
+
+def test_a_picture_that_cannot_be_taken_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    up = Sight(screen="groupware login:")
+    proof = prove(PaperMachine([up], blind=True), monkeypatch)
+    assert (proof.verdict, proof.picture) == (BootVerdict.LOGIN, "")
 
 
 def test_an_encrypted_copy_comes_as_far_as_its_passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
