@@ -106,7 +106,7 @@ class LinuxEmulator:
         """Why no machine can be started here, "" when one can."""
         if shutil.which(PROGRAM) is None:
             return "this medium was built without QEMU"
-        if self.accelerated and not os.access(self.kvm, os.R_OK | os.W_OK):
+        if self.accelerated and not _opens(self.kvm):
             return (
                 "this machine's processor offers no virtualization (it is switched off in the"
                 " firmware setup, or this is a virtual machine), and without it that takes too long"
@@ -148,6 +148,15 @@ class LinuxEmulator:
         finally:
             if not place.is_mount():
                 place.rmdir()
+
+
+def _opens(path: Path) -> bool:
+    """A node alone proves nothing: it may be there without a driver behind it."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def plan_command(machine: VirtualMachine, place: Path, *, accelerated: bool) -> list[str]:

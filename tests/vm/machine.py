@@ -3,8 +3,8 @@
 Nothing here waits for time: a machine is watched on its serial line, and "QEMU ended" is never
 success. `-no-shutdown` keeps a machine that powered itself off, so that one can tell a power off
 from a crash of QEMU. The emulated CPU leaves out `erms` and `fsrm`: TCG runs `rep movsb` byte by
-byte, and the kernel would use it for every copy. It has virtualization (`svm`) only where a test
-asks for it: the payload would start a machine in it.
+byte, and the kernel would use it for every copy. It has virtualization of its own, which only a
+machine with memory enough for a boot proof comes to use.
 """
 
 import re
@@ -124,7 +124,6 @@ class Hardware:
     variables: Path | None = None  # UEFI variables kept over several boots; made when missing
     secure_boot: bool = False  # enforced; with UEFI firmware only
     kernel: Kernel | None = None
-    virtualization: bool = False  # of the processor; emulated too, and slow
 
 
 def plan_drives(hardware: Hardware) -> list[str]:
@@ -234,7 +233,7 @@ def plan_arguments(hardware: Hardware, sockets: Path, log: Path, variables: Path
         "-name", hardware.name,
         *plan_firmware(hardware, variables),
         "-accel", "tcg,thread=multi",
-        "-cpu", f"max,erms=off,fsrm=off,svm={'on' if hardware.virtualization else 'off'}",
+        "-cpu", "max,erms=off,fsrm=off",
         "-smp", "1",
         "-m", str(hardware.memory),
         "-uuid", hardware.uuid,
