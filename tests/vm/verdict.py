@@ -265,6 +265,15 @@ def _figures(report: Report | None) -> tuple[PartitionFigures, ...]:
     )  # fmt: skip
 
 
+def _proof(report: Report | None) -> str:
+    """How far the copy came inside the target."""
+    proof = report.boot_proof if report else None
+    if proof is None:
+        return "-"
+    after = f" after {proof.seconds:.0f} s" if proof.seconds else ""
+    return f"{proof.verdict.value}{after}"
+
+
 def render_text(verdict: Verdict) -> str:
     """For people."""
     lines = [
@@ -273,6 +282,7 @@ def render_text(verdict: Verdict) -> str:
         "",
         f"source unchanged      {_word(verdict.source_unchanged)}",
         f"verified              {_word(verdict.verified)}",
+        f"boot proof            {_proof(verdict.payload)}",
         f"copy booted           {_word(verdict.copy_booted)}",
         f"eth0 is target's card {_word(verdict.eth0_mac_is_target)}",
         f"host name             {verdict.host_name or '-'}",

@@ -7,6 +7,7 @@ from tests.vm.sample_server import ADDRESS, DISK_SIZES, MAC, RECIPE
 
 TARGET_MAC = "52:54:00:c0:97:02"
 MIB = 1 << 20
+PROOF_MEMORY = 3072  # MiB: the target starts its copy in a machine inside this one
 
 SAMPLE = Case(
     number=0,
@@ -17,7 +18,11 @@ SAMPLE = Case(
         "source", bus=Bus.IDE, cards=(Card(MAC, "e1000", network="lan"),), uuid=SOURCE_UUID
     ),
     target=Hardware(
-        "target", bus=Bus.AHCI, cards=(Card(TARGET_MAC, "e1000e", network="lan"),), uuid=TARGET_UUID
+        "target",
+        bus=Bus.AHCI,
+        cards=(Card(TARGET_MAC, "e1000e", network="lan"),),
+        memory=PROOF_MEMORY,
+        uuid=TARGET_UUID,
     ),
     target_sizes=(2458 * MIB, DISK_SIZES[1]),
     expected=Expected(
