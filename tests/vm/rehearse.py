@@ -25,7 +25,7 @@ from pathlib import Path
 from payload.model.codec import to_pretty_json
 from payload.model.machine import Firmware
 from tests.vm import images
-from tests.vm.case import SOURCE_UUID, TARGET_UUID, Case, common_networks, plug_in
+from tests.vm.case import PROOF_MEMORY, SOURCE_UUID, TARGET_UUID, Case, common_networks, plug_in
 from tests.vm.cases.sample import SAMPLE
 from tests.vm.compare import Comparison, compare_disks
 from tests.vm.evidence import Evidence, read_evidence
@@ -208,7 +208,8 @@ def _anybodys_source(task: Task, disks: int) -> Hardware:
 
 def _anybodys_target(task: Task) -> Hardware:
     card = Card(TARGET_MAC, "e1000e", network="lan")
-    return Hardware("target", task.firmware, Bus.AHCI, cards=(card,), uuid=TARGET_UUID)
+    bare = Hardware("target", task.firmware, Bus.AHCI, cards=(card,), uuid=TARGET_UUID)
+    return replace(bare, memory=PROOF_MEMORY)
 
 
 def plan_copy(target: Hardware, disks: tuple[Image, ...], words: dict[str, str]) -> Hardware:

@@ -1,13 +1,12 @@
 """The rehearsal's own case: the sample server, onto a machine with another controller and card."""
 
-from tests.vm.case import SOURCE_UUID, TARGET_UUID, Case, Expected
+from tests.vm.case import PROOF_MEMORY, SOURCE_UUID, TARGET_UUID, Case, Expected
 from tests.vm.evidence import Mount, SeenCard
 from tests.vm.machine import Bus, Card, Hardware
 from tests.vm.sample_server import ADDRESS, DISK_SIZES, MAC, RECIPE
 
 TARGET_MAC = "52:54:00:c0:97:02"
 MIB = 1 << 20
-PROOF_MEMORY = 3072  # MiB: the target starts its copy in a machine inside this one
 
 SAMPLE = Case(
     number=0,
