@@ -162,6 +162,42 @@ def test_the_conversation_is_taken_up_again_while_the_target_works_alone(
     session._beside_control(lambda: [looks.acquire(timeout=10) for _ in range(3)] and None)
 
 
+ASKED = ("check_peer", "check_role", "exchange_plans", "exchange_go")  # in this order
+
+
+@pytest.mark.parametrize("refused", [*ASKED, ""])
+def test_nothing_goes_on_over_a_new_conversation_before_all_was_asked_again(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machine, roles, plan, Go, and then the disks: the same as at the first time."""
+    session, asked = a_target(monkeypatch), list[str]()
+    said = SimpleNamespace(run="1", inventory=None)
+
+    def ask(name: str) -> None:
+        asked.append(name)
+        if name == refused:
+            raise PeerError(name)
+
+    for name in ASKED:
+        monkeypatch.setattr(target_module, name, lambda *_, name=name: ask(name))
+    monkeypatch.setattr(target_module, "expect", lambda *_: SimpleNamespace(session="s"))
+    monkeypatch.setattr(session, "_greet", lambda *_, **__: (Wire(OTHER), said))
+    monkeypatch.setattr(session, "_candidate", lambda: None)
+    plan = SimpleNamespace(digest="")
+    facts = {"other": said, "own": None, "own_decision": None, "agreed": plan}
+    session._context = cast(Any, SimpleNamespace(**facts, control=None, peer=None))
+    session._receiver = cast(
+        Any, SimpleNamespace(opened=True, recheck=lambda: asked.append("disks"))
+    )
+    if refused:
+        with pytest.raises(PeerError, match=refused):
+            session._resume()
+        assert asked == list(ASKED[: ASKED.index(refused) + 1])
+    else:
+        session._resume()
+        assert asked == [*ASKED, "disks"]
+
+
 @pytest.mark.parametrize("said", [PeerError("Go away."), StoppedError("A person said so.")])
 def test_what_the_peer_says_hides_no_fault_of_the_work(
     said: Exception, monkeypatch: pytest.MonkeyPatch
