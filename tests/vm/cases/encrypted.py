@@ -17,7 +17,7 @@ from tests.vm.disks import (
     put,
 )
 from tests.vm.evidence import Mount, SeenCard
-from tests.vm.images import MIB, call
+from tests.vm.images import MIB, ImageError, call
 from tests.vm.machine import Card
 from tests.vm.servers import Recipe, split
 
@@ -32,6 +32,7 @@ CONTAINER = Range(BOOT.start + BOOT.size, SIZE // SECTOR - BOOT.start - BOOT.siz
 ROOT_SIZE = CONTAINER.size * SECTOR - 4 * MIB  # beside LUKS's own header
 GAP = Range(1, 2047)
 PASSPHRASE = "nobody reads this"
+TRIES = 5
 OLD, NEW = parts.mac(NUMBER, "source"), parts.mac(NUMBER, "target")
 ADDRESS = "192.0.2.20/24"
 
@@ -52,15 +53,27 @@ def _lay_out(root: Path, work: Path) -> tuple[Path, ...]:
     make_ext(image, BOOT, boot, ("-t", "ext4", "-U", BOOT_UUID))
     make_hole(plain, ROOT_SIZE)
     make_ext(plain, Range(0, ROOT_SIZE // SECTOR), root, ("-t", "ext4", "-U", ROOT_UUID))
-    # Few rounds of key derivation: an emulated processor has to repeat them.
-    call("qemu-img", "convert", "-f", "raw", "-O", "luks",
-         "--object", f"secret,id=key,data={PASSPHRASE}",
-         "-o", "key-secret=key,iter-time=10", plain, container)  # fmt: skip
+    _encrypt(plain, container)
     with container.open("r+b") as stream:
         stream.seek(LUKS_UUID_AT)
         stream.write(LUKS_UUID.encode().ljust(40, b"\0"))
     put(image, CONTAINER.start * SECTOR, container)
     return (image,)
+
+
+def _encrypt(plain: Path, container: Path) -> None:
+    """With few rounds of key derivation, since an emulated processor has to repeat them. QEMU
+    measures what the processor does in a moment, and gives up where others keep it busy."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            call("qemu-img", "convert", "-f", "raw", "-O", "luks",
+                 "--object", f"secret,id=key,data={PASSPHRASE}",
+                 "-o", "key-secret=key,iter-time=10", plain, container)  # fmt: skip
+        except ImageError as error:
+            if not tries_left or "CPU usage" not in str(error):
+                raise
+        else:
+            return
 
 
 CASE = Case(
