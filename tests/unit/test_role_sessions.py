@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from payload.connect.discovery import Candidate
-from payload.model.errors import LinkError, PeerError, StoppedError, VerifyError
+from payload.model.errors import LinkError, PeerError, StoppedError, TargetDiskError, VerifyError
 from payload.model.event import Progress
 from payload.model.message import Alive, Attach, Doing, Hello, Message, Stop
 from payload.model.role import Role
@@ -196,6 +196,22 @@ def test_nothing_goes_on_over_a_new_conversation_before_all_was_asked_again(
     else:
         session._resume()
         assert asked == [*ASKED, "disks"]
+
+
+def test_the_disks_are_asked_again_before_the_copy_is_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Finishing writes into its file systems, which may be hours after the copy began."""
+
+    def refuse() -> None:
+        raise TargetDiskError("It is another disk by now.")
+
+    session, changed = a_target(monkeypatch), list[str]()
+    session._receiver = cast(Any, SimpleNamespace(recheck=refuse))
+    monkeypatch.setattr(target_module, "finish_copy", lambda *_: changed.append("copy"))
+    with pytest.raises(TargetDiskError):
+        session._make_it_boot()
+    assert changed == []
 
 
 @pytest.mark.parametrize("said", [PeerError("Go away."), StoppedError("A person said so.")])
