@@ -72,7 +72,7 @@ class Sight:
     `screen` is the text on its screen, with what scrolled away; empty while it shows graphics.
     `read` counts the bytes read from its disks. `in_kernel`: its processor was in the kernel of a
     system, or in a program under one. `running` is False once it stopped by itself, `state` is
-    QEMU's word for what it does.
+    QEMU's word for what it does, or why it stopped.
     """
 
     serial: str = ""
@@ -302,7 +302,7 @@ class _Machine:
             read=sum(int(one["stats"]["rd_bytes"]) for one in stats),
             in_kernel=is_in_kernel(self.qmp.monitor("info registers")),
             running=bool(status["running"]),
-            state=str(status["status"]),
+            state=self.qmp.end or str(status["status"]),
         )
 
     def _screen(self) -> str:

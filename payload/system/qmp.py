@@ -21,6 +21,7 @@ class Qmp:
 
     def __init__(self, path: Path, alive: Callable[[], bool]) -> None:
         """Connect as soon as the socket exists."""
+        self.end = ""  # why the machine stopped: "guest-shutdown", "guest-reset"...
         self._socket = _connect(path, alive)
         self._socket.settimeout(ANSWER)
         self._lines = self._socket.makefile("rb")
@@ -41,6 +42,8 @@ class Qmp:
                 raise ToolError(f"QEMU refuses {command!r}: {message['error'].get('desc')}.")
             if "return" in message:
                 return message["return"]
+            if message.get("event") == "SHUTDOWN":
+                self.end = str(message["data"]["reason"])
 
     def monitor(self, line: str) -> str:
         """What the monitor for people answers to a line: some things only that tells."""

@@ -19,8 +19,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
+from payload.model.errors import ToolError
 from payload.model.machine import Firmware
-from tests.vm.qmp import Qmp, QmpError
+from payload.system.qmp import Qmp
 
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
@@ -310,7 +311,7 @@ class Machine:
         )  # fmt: skip
         try:
             self._qmp = Qmp(self._sockets / "qmp", lambda: self._process.poll() is None)
-        except QmpError as error:
+        except ToolError as error:
             raise MachineError(f"{self.name}: {error} QEMU says: {self._end()}") from error
         except BaseException:
             self._end()
@@ -353,15 +354,13 @@ class Machine:
         """What the machine does now."""
         try:
             status = self._qmp.execute("query-status")["status"]
-        except QmpError:
+        except ToolError:
             return State.GONE
         if status in ("running", "prelaunch", "inmigrate"):
             return State.RUNNING
         if status != "shutdown":
             return State.STOPPED
-        ends = [event["data"] for event in self._qmp.events if event["event"] == "SHUTDOWN"]
-        itself = bool(ends) and ends[-1]["reason"] == "guest-shutdown"
-        return State.POWERED_OFF if itself else State.RESET
+        return State.POWERED_OFF if self._qmp.end == "guest-shutdown" else State.RESET
 
     @property
     def text(self) -> str:
@@ -441,7 +440,7 @@ class Machine:
         picture = self.directory / f"{self.name}-{self._pictures}{'-' if what else ''}{what}.png"
         try:
             self._qmp.execute("screendump", filename=str(picture), format="png")
-        except QmpError:
+        except ToolError:
             return None
         return picture
 
