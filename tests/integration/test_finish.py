@@ -64,7 +64,9 @@ def test_a_finished_copy_has_its_name_its_marker_and_a_way_to_boot(copy: Copy) -
         f"disk {copy.plan.disks[0].target.id} bytes {ROOT_START}-{ROOT_START + 67108864 - 1}",
         "/etc/udev/rules.d/z25_persistent-net.rules",
         "/etc/systemd/system/ugs-failover-used.service",
+        "/etc/systemd/system/ugs-failover-up.service",
         "/etc/systemd/system/sysinit.target.wants/ugs-failover-used.service",
+        "/etc/systemd/system/multi-user.target.wants/ugs-failover-up.service",
         "/var/lib/ugs-failover/copy.json",
     ]
     checks = " / ".join(copy.check())
