@@ -10,7 +10,7 @@ import base64
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from payload.finish.boot_record import PROOF_PRODUCT, PROOF_WORD
 from payload.finish.volumes import (
@@ -200,11 +200,16 @@ def further(before: Seen, now: Seen) -> Seen:
 
 def watch(running: Running, machine: VirtualMachine, plan: Plan, limit: float) -> BootProof:
     """How far the copy comes within `limit` seconds, or until it is up. Raises ToolError, OSError
-    when QEMU is gone."""
+    when QEMU is gone before anything was seen."""
     begin = time.monotonic()
-    best = Seen(BootVerdict.NOTHING, "")
+    best, sight = Seen(BootVerdict.NOTHING, ""), Sight()
     while True:
-        sight = running.look()
+        try:
+            sight = running.look()
+        except (ToolError, OSError) as error:
+            if best.verdict is BootVerdict.NOTHING:
+                raise
+            sight = replace(sight, running=False, state=str(error))
         best = further(best, judge(sight, machine.firmware))
         spent = time.monotonic() - begin
         if best.verdict is BootVerdict.LOGIN or not sight.running or spent >= limit:

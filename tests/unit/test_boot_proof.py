@@ -327,7 +327,10 @@ class PaperMachine:
         return self._on()
 
     def look(self) -> Sight:
-        return self.sights.pop(0) if len(self.sights) > 1 else self.sights[0]
+        sight = self.sights.pop(0) if len(self.sights) > 1 else self.sights[0]
+        if sight.state == "gone":
+            raise ToolError("QEMU closed its control socket.")
+        return sight
 
     def picture(self) -> bytes:
         if self.blind:
@@ -368,6 +371,16 @@ def test_a_machine_that_stops_by_itself_is_not_waited_for(monkeypatch: pytest.Mo
     assert proof.verdict is BootVerdict.KERNEL
     assert "the machine stopped (shutdown)" in proof.why
     assert "did not come up" in warning_of(proof, PLAN)
+
+
+def test_what_was_seen_before_qemu_broke_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Sight(state="gone")
+    proof = prove(PaperMachine([Sight(in_kernel=True), gone], blind=True), monkeypatch, limit=60.0)
+    assert proof.verdict is BootVerdict.KERNEL
+    assert "stopped (QEMU closed its control socket.)" in proof.why
+    proof = prove(PaperMachine([Sight(), gone], blind=True), monkeypatch, limit=60.0)
+    assert proof.verdict is BootVerdict.SKIPPED
+    assert "closed its control socket" in proof.why
 
 
 def test_a_picture_that_cannot_be_taken_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
