@@ -5,7 +5,7 @@ overwriting has to show a proof for it, not the absence of a reason against it.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -69,16 +69,16 @@ def _judge_disk(disk: Disk, inventory: Inventory, named: frozenset[str]) -> Verd
 def _judge_content(disk: Disk, inventory: Inventory) -> Verdict:
     if disk.content is None:
         return Verdict(disk, Finding.FOREIGN, "not looked at")
-    copy = _copy_on(disk, inventory)
+    copies = _copies_on(disk, disk.content, inventory)
     plain = [one for one in inventory.systems if disk.id in one.disks and one.marker is None]
     if plain:
-        is_alone = not copy and not disk.content.unfinished
+        is_alone = not copies and not disk.content.unfinished
         finding = Finding.SYSTEM if is_alone else Finding.MIXED
         return Verdict(disk, finding, " and ".join(describe_system(system) for system in plain))
     if disk.content.unfinished:
-        return _judge_marked(disk, disk.content, disk.content.unfinished, copy, inventory)
-    if copy:
-        return _judge_copy(disk, disk.content, copy, inventory.machine.id)
+        return _judge_marked(disk, disk.content, disk.content.unfinished, copies, inventory)
+    if copies:
+        return _judge_copies(disk, disk.content, copies, inventory.machine.id)
     return _judge_data(disk, disk.content)
 
 
@@ -101,7 +101,7 @@ def _judge_marked(
     disk: Disk,
     content: Content,
     mark: Unfinished,
-    copy: InstalledSystem | None,
+    copies: Sequence[InstalledSystem],
     inventory: Inventory,
 ) -> Verdict:
     """Our mark outlives whatever else is made of a disk, and a copy that broke right before its
@@ -111,12 +111,13 @@ def _judge_marked(
     found = _made_beside(content)
     if not found:
         return _judge_unfinished(disk, mark, inventory.machine.id)
-    if copy is None or copy.marker is None:
+    if not copies:
         words = f"{found} that was made after our copy to it broke off"
         finding = Finding.HIDDEN if content.hidden else Finding.FOREIGN
         return Verdict(disk, finding, ", ".join((words, *content.hidden)))
-    verdict = _judge_copy(disk, content, copy, inventory.machine.id)
-    if verdict.finding is Finding.UNUSED_COPY and copy.marker.copy_id == mark.copy_id:
+    verdict = _judge_copies(disk, content, copies, inventory.machine.id)
+    ids = {copy.marker.copy_id for copy in copies if copy.marker}
+    if verdict.finding is Finding.UNUSED_COPY and ids == {mark.copy_id}:
         return _judge_unfinished(disk, mark, inventory.machine.id)
     return verdict
 
@@ -138,16 +139,33 @@ def _judge_unfinished(disk: Disk, mark: Unfinished, machine_id: str) -> Verdict:
     return Verdict(disk, Finding.UNFINISHED_ELSEWHERE, f"{words}, made for {other}", mark.source_id)
 
 
-def _copy_on(disk: Disk, inventory: Inventory) -> InstalledSystem | None:
-    """The copied system that lies on this disk, or that this disk is a data disk of."""
+def _copies_on(disk: Disk, content: Content, inventory: Inventory) -> list[InstalledSystem]:
+    """The copied systems that lie on this disk; where none does, those it is a data disk of. An
+    older copy may name it too, so those count that left what is on it now."""
     copies = [system for system in inventory.systems if system.marker]
+    mapped = [(one, found) for one in copies if (found := _mapping(one.marker, disk))]
+    alike = [one for one, found in mapped if found.content == content.fingerprint != ""]
     on_it = [system for system in copies if disk.id in system.disks]
-    return next(iter(on_it or [one for one in copies if _mapping(one.marker, disk)]), None)
+    return on_it or alike or [one for one, _ in mapped]
 
 
 def _mapping(marker: CopyMarker | None, disk: Disk) -> DiskMapping | None:
     mappings = marker.disks if marker else ()
     return next((mapping for mapping in mappings if mapping.target == disk.id), None)
+
+
+def _judge_copies(
+    disk: Disk, content: Content, copies: Sequence[InstalledSystem], machine: str
+) -> Verdict:
+    """All of them have to be unused, and of one source; else the first that is not decides."""
+    verdicts = [_judge_copy(disk, content, copy, machine) for copy in copies]
+    for verdict in verdicts:
+        if verdict.finding is not Finding.UNUSED_COPY:
+            return verdict
+    if len({verdict.source_id for verdict in verdicts}) > 1:
+        words = " and ".join(describe_copy(copy) for copy in copies)
+        return Verdict(disk, Finding.FOREIGN, f"copies of more than one machine: {words}")
+    return verdicts[0]
 
 
 def _judge_copy(disk: Disk, content: Content, system: InstalledSystem, machine: str) -> Verdict:
@@ -167,9 +185,11 @@ def _judge_copy(disk: Disk, content: Content, system: InstalledSystem, machine: 
     evidence = "; ".join(signs_of_use(marker, system.usage, system.started_at))
     if evidence:
         return verdict(Finding.USED_COPY, f"used since: {evidence}")
-    if system.disk != disk.id and mapping.content != (content.fingerprint or None):
-        # The root file system is untouched, but this disk may have got another use.
-        return Verdict(disk, Finding.FOREIGN, f"not what {words} had there: {content.evidence}")
+    is_known = system.disk == disk.id and not mapping.content  # by the marker on it alone
+    if not is_known and mapping.content != (content.fingerprint or None):
+        # The root file system is untouched, but the disk, or room on it, may have got another use.
+        finding = Finding.HIDDEN if content.hidden else Finding.FOREIGN
+        return Verdict(disk, finding, f"not what {words} had there: {content.evidence}")
     return verdict(Finding.UNUSED_COPY, "unused")
 
 

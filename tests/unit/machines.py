@@ -73,15 +73,15 @@ def copy(
     now: Usage = UNTOUCHED,
 ) -> Inventory:
     """A machine that holds a copy: root on its disk SB, data on its disk TB."""
-    data = with_table("0x22222222", "data")
+    content, data = with_table(), with_table("0x22222222", "data")
     serials = ("S" + name, "T" + name)
     mappings = (
-        DiskMapping("serial:SA", f"serial:{serials[0]}"),
+        DiskMapping("serial:SA", f"serial:{serials[0]}", content.fingerprint),
         DiskMapping("serial:TA", f"serial:{serials[1]}", data.fingerprint),
     )
     made = marker(source, target or name, *mappings, used=used)
     root = replace(system(serials[0]), marker=made, usage=now)
-    return machine(name, disk(serials[0], with_table()), disk(serials[1], data), systems=(root,))
+    return machine(name, disk(serials[0], content), disk(serials[1], data), systems=(root,))
 
 
 def unfinished(name: str = "B", source: str = "A", *, target: str = "") -> Inventory:

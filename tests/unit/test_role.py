@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from payload.identify.role import RULES, decide_role
-from payload.model.disk import Content, Disk, FileSystem, Hardware
+from payload.model.disk import Content, Disk, FileSystem, Hardware, Partition
 from payload.model.disk import Unfinished as Mark
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.machine import Firmware, MachineIdentity
@@ -19,6 +19,7 @@ from tests.unit.machines import (
     BLANK,
     DATA,
     FINISHED_AT,
+    GB,
     LVM,
     UNTOUCHED,
     blank,
@@ -27,6 +28,7 @@ from tests.unit.machines import (
     machine,
     server,
     system,
+    table,
     unfinished,
     with_table,
 )
@@ -122,6 +124,74 @@ def test_a_data_disk_the_marker_tells_no_content_of_gets_no_permission() -> None
     assert permitted(decision) == {"serial:SB": Ground.OUR_COPY}
     blank_now = replace(made, disks=(made.disks[0], disk("TB")), systems=(silent,))
     assert "serial:TB" not in permitted(decide(blank_now))
+
+
+def test_a_copy_beside_which_somebody_made_a_partition_gets_no_permission() -> None:
+    """Nobody started it, but the room behind it holds something else now."""
+    made = copy()
+    grown = table()
+    more = Partition(2, 9 * GB, GB, "83", file_system=FileSystem("ext4", "theirs"))
+    grown = replace(grown, partitions=(*grown.partitions, more))
+    root = disk("SB", replace(with_table(), table=grown))
+    assert permitted(decide(replace(made, disks=(root, made.disks[1])))) == {
+        "serial:TB": Ground.OUR_COPY
+    }
+    alone = decide(replace(made, disks=(root,)))
+    assert_undecided(alone, "foreign data")
+    assert "not what our copy of groupware of 2026-03-01 10:00 UTC had there" in alone.reasons[1]
+    hiding = replace(with_table(), table=grown, hidden=("LVM on partition 2",))
+    assert_undecided(
+        decide(replace(made, disks=(disk("SB", hiding), disk("T")))), "not looked into"
+    )
+
+
+def with_another_copy(made: Inventory, another: InstalledSystem) -> tuple[Inventory, Inventory]:
+    """A machine with one more copied system, found after the first, and before it."""
+    (root,) = made.systems
+    return replace(made, systems=(root, another)), replace(made, systems=(another, root))
+
+
+def test_of_two_copies_on_a_disk_the_worse_decides() -> None:
+    made = copy()
+    (root,) = made.systems
+    assert root.marker
+    used = replace(root, partition=2, usage=Usage("ext4", 9, 9))
+    other = replace(root.marker, source=MachineReference("Z"))
+    foreign = replace(root, partition=2, marker=other)
+    for worse in (used, replace(used, marker=other)):
+        for both in with_another_copy(made, worse):
+            assert_undecided(decide(both), "used copy")
+    for both in with_another_copy(made, foreign):
+        assert_undecided(decide(both), "foreign data")
+        assert "copies of more than one machine" in " ".join(decide(both).reasons)
+
+
+def test_a_data_disk_is_of_the_copy_that_left_what_is_on_it() -> None:
+    """An older copy, on a disk that was put back, names it as well."""
+    made = copy(now=Usage("ext4", 9, 9))  # it was in service, and so was its data
+    (root,) = made.systems
+    assert root.marker
+    mappings = (
+        DiskMapping("serial:SA", "serial:X", with_table().fingerprint),
+        DiskMapping("serial:TA", "serial:TB", "another content"),
+    )
+    older = replace(
+        root, disk="serial:X", usage=UNTOUCHED, marker=replace(root.marker, disks=mappings)
+    )
+    made = replace(made, disks=(*made.disks, disk("X", with_table())))
+    for both in with_another_copy(made, older):
+        decision = decide(both, role=Role.TARGET)
+        assert permitted(decision) == {"serial:X": Ground.OUR_COPY}
+        assert sum("used since" in reason for reason in decision.reasons) == 2
+
+
+def test_a_data_disk_two_copies_left_alike_counts_as_used_with_either() -> None:
+    made = copy(now=Usage("ext4", 9, 9))
+    (root,) = made.systems
+    assert root.marker
+    older = replace(root, disk="serial:X", usage=UNTOUCHED)
+    for both in with_another_copy(made, older):
+        assert "serial:TB" not in permitted(decide(both, role=Role.TARGET))
 
 
 def test_interrupted_copy_for_this_machine_is_target() -> None:
@@ -446,7 +516,8 @@ def _may_be_overwritten(inventory: Inventory, one: Disk, named: tuple[str, ...])
             continue
         for mapping in made.disks:
             if mapping.target == one.id and (
-                found.disk == one.id or mapping.content == content.fingerprint != ""
+                mapping.content == content.fingerprint != ""
+                or (found.disk == one.id and not mapping.content)
             ):
                 return True
     nothing = not (content.table or content.signatures or content.hidden or here or mark)
