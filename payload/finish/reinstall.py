@@ -32,6 +32,7 @@ from payload.finish.volumes import (
     parse_fstab,
     root_of,
 )
+from payload.model.disk import Hardware
 from payload.model.errors import AdaptError, LoaderError, TargetDiskError
 from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
@@ -72,8 +73,7 @@ def make_it_start(
         reinstall = _prepare(host, plan, target, error)
         changes = tuple(_changes(plan, reinstall, str(error)))
     hardware = target.disk(plan.disks[reinstall.pair].target.id).hardware
-    host.blocks.recheck(hardware)  # it was let go of when it was sealed
-    _write(host, hardware.node, reinstall.writes)
+    _write(host, hardware, reinstall.writes)
     report = replace(check_finished(host, plan, target), strategy=reinstall.strategy)
     monitor(Note(f"The boot loader was {report.strategy}, and leads to its menu."))
     return _told(report, monitor), changes
@@ -173,12 +173,15 @@ def _changes(plan: Plan, reinstall: Reinstall, why: str) -> Iterator[Change]:
         yield Change(where, f"GRUB's {part}, {reinstall.strategy}, because: {why}")
 
 
-def _write(host: Host, node: str, writes: dict[int, bytes]) -> None:
+def _write(host: Host, hardware: Hardware, writes: dict[int, bytes]) -> None:
     """Flushed after each, so that the sector that starts the rest never comes before it."""
+    node = hardware.node
+    host.blocks.recheck(hardware)  # it was let go of when it was sealed
     host.blocks.set_writable(node)
     try:
         descriptor = host.blocks.open_to_write(node)
         try:
+            host.blocks.recheck(hardware)  # from now on its name means no other device
             for place, content in writes.items():
                 _overwrite(descriptor, place, content)
                 os.fsync(descriptor)

@@ -49,6 +49,7 @@ class TargetDisk:
         """Make it writable, zero what starts it, and mark it as ours and unfinished."""
         self._blocks.set_writable(self.hardware.node)
         self._descriptor = self._blocks.open_to_write(self.hardware.node)
+        self.recheck()  # the name may have gone to another device; from now on it cannot
         buffer = aligned_buffer(HEAD)
         self.read(buffer, 0)
         self._head = bytes(buffer)
@@ -144,6 +145,7 @@ class TargetDisk:
         sector_size = self.hardware.sector_size
         write_table(self._host, self.hardware.node, self.pair.table, sector_size)
         self._descriptor = self._reopen()
+        self.recheck()  # for a moment nobody had it open
 
     def _reopen(self) -> int:
         """udev looks at a disk whenever somebody wrote to it, and may have it for a moment."""

@@ -120,14 +120,22 @@ def test_a_disk_that_was_exchanged_after_it_was_sealed_is_not_written(
     copy: Sealed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy.write(512, GAP)
+    opened = list[str]()
 
     def exchanged(_hardware: Hardware) -> None:
-        raise TargetDiskError("no longer the disk that was agreed on")
+        if copy.blocks.opened_for_writing == opened:
+            raise TargetDiskError("no longer the disk that was agreed on")
 
     monkeypatch.setattr(copy.blocks, "recheck", exchanged)
     with pytest.raises(TargetDiskError, match="no longer the disk"):
         copy.start()
     assert copy.blocks.opened_for_writing == []
+    opened.append(str(copy.disks[0]))  # it is exchanged between the look and the opening
+    before = copy.disks[0].read_bytes()
+    with pytest.raises(TargetDiskError, match="no longer the disk"):
+        copy.start()
+    assert copy.blocks.opened_for_writing == opened and not copy.blocks.writable
+    assert copy.disks[0].read_bytes() == before
 
 
 def test_without_modules_in_the_copy_ours_come_all_together(copy: Sealed) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blake3 import blake3
@@ -768,6 +769,60 @@ def test_a_disk_that_was_exchanged_is_never_written(source: Images, target: Imag
         copy.receiver.begin()
     copy.receiver.abandon()
     assert target.blocks.opened_for_writing == []
+
+
+def exchange(image: Path) -> None:
+    """Another device of the same size, with data on it, by the same name."""
+    size = image.stat().st_size
+    image.rename(image.with_suffix(".old"))
+    make_image(image, size)
+    overwrite(image, 0, b"somebody's data")
+
+
+def test_a_disk_that_is_exchanged_while_it_is_opened_is_not_written_to(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, before = Copy(source, target), hashes(target)
+    path = target.paths[1]
+    allow = target.blocks.set_writable
+
+    def meddle(node: str) -> None:
+        allow(node)
+        if node == str(path):
+            exchange(path)
+
+    monkeypatch.setattr(target.blocks, "set_writable", meddle)
+    with pytest.raises(TargetDiskError, match="no longer the disk"):
+        copy.receiver.begin()
+    copy.receiver.abandon()
+    assert read(path, 0, SECTOR).startswith(b"somebody's data")
+    path.with_suffix(".old").replace(path)
+    assert hashes(target) == before
+    assert target.blocks.writable == set()
+
+
+def test_a_disk_that_is_exchanged_while_its_table_is_made_gets_no_boot_code(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Copy(source, target)
+    copy.prepare()
+    copy.receiver.fetch(copy.open_data)
+    copy.receiver.verify()
+    copy.receiver.write_heads(copy.open_data)
+    path = target.paths[0]
+    make = target_disk.write_table
+
+    def meddle(host: Any, node: str, *rest: Any) -> None:
+        make(host, node, *rest)
+        if node == str(path):
+            exchange(path)
+
+    monkeypatch.setattr(target_disk, "write_table", meddle)
+    with pytest.raises(TargetDiskError, match="no longer the disk"):
+        copy.receiver.seal()
+    copy.receiver.abandon()
+    assert read(path, 0, SECTOR) == b"somebody's data".ljust(SECTOR, b"\0")
+    assert read(path.with_suffix(".old"), 0, 440) == bytes(440), "nothing starts"
 
 
 def test_a_second_table_of_another_kind_leaves_nothing_behind(
