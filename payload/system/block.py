@@ -183,12 +183,15 @@ class LinuxBlocks:
         for below in (entry / "slaves").glob("*"):
             yield from self._disks_below("", f"/dev/{below.name}", depth - 1)
         if backing := _read(entry / "loop/backing_file"):
-            yield from self._disks_of_file(backing, depth - 1)
+            is_writable = _read(entry / "ro") != "1"
+            yield from self._disks_of_file(backing, depth - 1, is_writable=is_writable)
 
-    def _disks_of_file(self, path: str, depth: int) -> Iterator[str]:
+    def _disks_of_file(self, path: str, depth: int, *, is_writable: bool) -> Iterator[str]:
         """The disks below the file system that a loop device's file lies on, or that it is."""
         if path.startswith("/dev/"):
-            return  # a view of ours, or somebody looking: no use in itself
+            if is_writable:  # else it is a view of ours, or somebody looking: no use in itself
+                yield from self._disks_below("", path, depth)
+            return
         at = [line for line in self._mount_lines() if Path(path).is_relative_to(line[1])]
         if at:
             number, _, source = max(at, key=lambda line: len(line[1]))

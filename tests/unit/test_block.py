@@ -161,23 +161,62 @@ def test_a_mounted_disk_is_in_use(machine: Machine, number: str, source: str) ->
     assert machine.find()["sda"].ineligible.endswith("mounted on /mnt/a b")
 
 
+def test_what_sysfs_tells_of_how_a_disk_is_connected_counts(machine: Machine) -> None:
+    machine.disk("sda", "8:1").joinpath("removable").write_text("1\n")
+    machine.disk("sdb", "8:2").parents[1].joinpath("removable").write_text("removable\n")
+    card = machine.disk("mmcblk0", "179:3").joinpath("device")
+    card.mkdir()
+    card.joinpath("type").write_text("SD\n")
+    far = machine.disk("nvme0n1", "259:4").joinpath("device")
+    far.mkdir()
+    far.joinpath("transport").write_text("tcp\n")
+    paths = machine.disk("nvme1n1", "259:5").joinpath("device/nvme1")  # native multipath
+    paths.mkdir(parents=True)
+    paths.joinpath("transport").write_text("rdma\n")
+    session = "devices/platform/host9/session1/target9:0:0/9:0:0:0/block"
+    machine.device("sdc", "8:6", session)
+    machine.known["sdc"] = {"ID_PATH": "ip-10.0.0.1:3260"}
+    reasons = {name: disk.ineligible for name, disk in machine.find().items()}
+    assert reasons == {
+        "sda": "it is removable",
+        "sdb": "it is an external disk, never a server's own",
+        "sdc": "it is a network disk (iSCSI)",
+        "mmcblk0": "it is a memory card",
+        "nvme0n1": "it is a network disk (NVMe over Fabrics)",
+        "nvme1n1": "it is a network disk (NVMe over Fabrics)",
+    }
+
+
 def test_swap_holders_and_btrfs_members_are_uses(machine: Machine) -> None:
-    for number, name in enumerate(("sda", "sdb", "sdc")):
+    for number, name in enumerate(("sda", "sdb", "sdc", "sdd")):
         machine.disk(name, f"8:{number}")
     (machine.root / "proc/swaps").write_text("Filename Type\n/dev/sda partition 1 0 -2\n")
     machine.root.joinpath("sys/block/sdb/holders/md0").touch()
+    at = SATA.replace("ata1", "ata-sdd")
+    machine.device("sdd/sdd1", "8:9", at, partition="1").joinpath("holders/dm-0").touch()
     members = machine.root / "sys/fs/btrfs/1234/devices"
     members.mkdir(parents=True)
     members.joinpath("sdc").touch()
     uses = [disk.ineligible.rpartition(": ")[2] for disk in machine.find().values()]
-    assert uses == ["swap", "part of md0", "part of a mounted btrfs"]
+    assert uses == ["swap", "part of md0", "part of a mounted btrfs", "part of dm-0"]
 
 
 def test_a_loop_device_over_the_disk_itself_is_no_use(machine: Machine) -> None:
     machine.disk("sda", "8:0")
-    machine.device("loop0", "7:0", "devices/virtual/block", loop__backing_file="/dev/sda")
+    machine.device("loop0", "7:0", "devices/virtual/block", ro="1", loop__backing_file="/dev/sda")
     machine.mount("7:0", "/run/ugs-failover/view", "/dev/loop0")
     assert machine.find()["sda"].ineligible == ""
+
+
+@pytest.mark.parametrize("backing", ["/dev/sda", "/dev/sda1"])
+def test_a_mounted_loop_device_that_may_write_to_a_disk_is_a_use(
+    machine: Machine, backing: str
+) -> None:
+    machine.disk("sda", "8:0")
+    machine.device("sda/sda1", "8:1", SATA.replace("ata1", "ata-sda"), partition="1")
+    machine.device("loop0", "7:0", "devices/virtual/block", ro="0", loop__backing_file=backing)
+    machine.mount("7:0", "/mnt", "/dev/loop0")
+    assert machine.find()["sda"].ineligible.endswith("mounted on /mnt")
 
 
 def test_what_blkinfo_leaves_out_is_listed_and_empty_slots_are_not(machine: Machine) -> None:
