@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="as JSON, which is the default")
     form.add_argument("--text", action="store_true", help="as text for people")
     _add_settings(command, "as if this machine had been started with failover.KEY=VALUE")
+    _add_settings(command, "as if the peer had been", "--set-peer", "peer_settings")
     command.set_defaults(command=show_role)
 
     command = commands.add_parser("plan", help="what a copy would do, or why there can be none")
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("target", type=Path, metavar="TARGET.json")
     command.add_argument("--json", action="store_true")
     _add_settings(command, "as if the target had been started with failover.KEY=VALUE")
+    _add_settings(command, "as if the source had been", "--set-source", "source_settings")
     command.set_defaults(command=show_plan)
 
     command = commands.add_parser("adapt", help="tie a mounted copy's network names to other cards")
@@ -110,9 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_settings(command: argparse.ArgumentParser, text: str) -> None:
+def _add_settings(
+    command: argparse.ArgumentParser, text: str, option: str = "--set", name: str = "settings"
+) -> None:
     command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=text
+        option, action="append", default=[], metavar="KEY=VALUE", dest=name, help=text
     )
 
 
@@ -174,14 +178,14 @@ def show_role(arguments: argparse.Namespace) -> int:
     from payload.console.inventory_text import render_decision
     from payload.identify.role import decide_pair, decide_role
     from payload.model.inventory import Inventory
-    from payload.model.settings import Settings
 
     settings = _read_settings(arguments.settings)
     inventory = _read_document(Inventory, arguments.inventory)
     decision = decide_role(inventory, settings)
     if arguments.peer is not None:
         peer = _read_document(Inventory, arguments.peer)
-        decision = decide_pair(inventory, decision, peer, decide_role(peer, Settings()), settings)
+        of_peer = decide_role(peer, _read_settings(arguments.peer_settings))
+        decision = decide_pair(inventory, decision, peer, of_peer, settings)
     if arguments.text:
         print(render_decision(decision), end="")
     else:
@@ -213,7 +217,6 @@ def _make_plan(arguments: argparse.Namespace) -> "tuple[Plan, tuple[str, ...], P
     from payload.identify.role import decide_pair, decide_role
     from payload.model.inventory import Inventory
     from payload.model.role import Role
-    from payload.model.settings import Settings
     from payload.model.survey import Survey
     from payload.replicate.planning import describe, plan_copy
     from payload.replicate.preflight import check_copy
@@ -222,7 +225,7 @@ def _make_plan(arguments: argparse.Namespace) -> "tuple[Plan, tuple[str, ...], P
     source = _read_document(Inventory, arguments.source)
     target = _read_document(Inventory, arguments.target)
     decision = decide_role(target, settings)
-    of_source = decide_role(source, Settings())
+    of_source = decide_role(source, _read_settings(arguments.source_settings))
     for which, wanted, found in (
         ("first", Role.SOURCE, of_source),
         ("second", Role.TARGET, decision),

@@ -19,6 +19,7 @@ from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.machine import Card, Firmware, MachineIdentity
 from payload.model.plan import Plan
 from payload.model.role import Decision, Role
+from tests.unit import machines
 
 PROJECT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
@@ -123,6 +124,26 @@ def test_role_with_a_setting(documents: Path, capsys: pytest.CaptureFixture[str]
     assert json.loads(capsys.readouterr().out)["role"] == "target"
     assert main(["role", path, "--set", "colour=red"]) == 2
     assert "'colour'" in capsys.readouterr().err
+
+
+def test_the_way_back_is_explained_with_the_words_of_both_machines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serving, old = tmp_path / "serving.json", tmp_path / "old.json"
+    serving.write_bytes(to_json(machines.copy(used=True)))
+    old.write_bytes(to_json(machines.server()))
+    as_source, named = "role=source", "overwrite=SA"
+    for words, rule in (
+        ([], "own role undecided"),
+        (["--set", as_source], "two sources"),
+        (["--set-peer", named], "own role undecided"),
+        (["--set", as_source, "--set-peer", named], "source and target"),
+    ):
+        assert main(["role", str(serving), str(old), *words]) == 0
+        assert json.loads(capsys.readouterr().out)["rule"] == rule
+    words = ["--set-source", as_source, "--set", named]
+    assert main(["plan", str(serving), str(old), *words]) == 4
+    assert "only 1 of the target" in capsys.readouterr().out  # nothing but its number of disks
 
 
 def test_plan_as_text(documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
