@@ -67,10 +67,17 @@ class Scenario:
         source_report, target_report = (process.report() for process in processes)
         return source_report, target_report
 
-    def undecided(self, machine_id: str, disks: Sequence[Path], line: str = NO_COUNTDOWN) -> Report:
-        """One machine that ends by itself, having written nothing."""
-        with network(1) as (only,), unchanged(disks):
-            report = self.bench.start(only, machine_id, disks, line).report()
+    def undecided(
+        self, machine_id: str, disks: Sequence[Path | ImageDisk], line: str = NO_COUNTDOWN
+    ) -> Report:
+        """A machine that ends by itself beside a server that waits, having written nothing."""
+        server = self.made.server()
+        images = [disk.path if isinstance(disk, ImageDisk) else disk for disk in disks]
+        with network(2) as (first, second), unchanged([*server, *images]):
+            source = self.bench.start(first, SOURCE_ID, server)
+            source.wait_for(r"^\[wait\]")
+            report = self.bench.start(second, machine_id, disks, line).report()
+            assert_apart([source], "No target found yet")
         assert (report.result, report.exit_code) == (Result.FAILED, 3), report.sentence
         return report
 
@@ -297,10 +304,8 @@ def live_stick_that_came_first(case: Scenario) -> None:
 def live_stick_that_a_person_named_all_the_same(case: Scenario) -> None:
     stick, blank = case.made.foreign("sda"), case.made.blank()
     disks = [ImageDisk(stick, serial="STICK", ineligible="it holds the live medium"), *blank]
-    with network(1) as (only,), unchanged([stick, *blank]):
-        line = "failover.overwrite=STICK"
-        report = case.bench.start(only, TARGET_ID, disks, line).report()
-    assert report.exit_code == 3 and "it holds the live medium" in report.sentence
+    report = case.undecided(TARGET_ID, disks, "failover.overwrite=STICK")
+    assert "it holds the live medium" in report.sentence
 
 
 @scenario

@@ -1,17 +1,20 @@
 """The rule from end to end: from the facts about two machines to the disks of a plan."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from payload.identify.role import decide_pair, decide_role
-from payload.model.errors import PlanError
+from payload.model.errors import PlanError, UndecidedError
 from payload.model.inventory import Inventory
 from payload.model.plan import CopyMode, Plan
-from payload.model.role import Role
+from payload.model.role import Decision, Role
 from payload.model.settings import Settings
 from payload.replicate.planning import plan_copy
+from payload.session.last_look import check_role
 from tests.unit.machines import (
     GB,
     blank,
@@ -83,6 +86,54 @@ def test_no_plan_writes_to_a_disk_for_which_the_rule_does_not_hold() -> None:
 
     check()
     assert plans > 3, "the property has to be about something"
+
+
+def goes_on(
+    own: Inventory, decision: Decision, other: Inventory, says: Decision, word: Settings, role: Role
+) -> bool:
+    """Whether a machine that agreed to `role` goes on, now that both sides are found like this."""
+    peer = SimpleNamespace(inventory=other, decision=says)
+    agreed = SimpleNamespace(role=role)
+    context = SimpleNamespace(other=peer, own_decision=agreed, settings=word)
+    try:
+        check_role(cast(Any, context), own, decision)
+    except UndecidedError:
+        return False
+    return True
+
+
+def test_whenever_one_side_changes_its_mind_the_other_stops() -> None:
+    """Before the first write, and after every reconnect, whatever it found or was told by then."""
+    changes = 0
+
+    @settings(max_examples=800, deadline=None)
+    @given(sources, targets, choices, choices, targets | sources, choices)
+    def check(
+        one: Inventory,
+        other: Inventory,
+        own: Settings,
+        peer: Settings,
+        now: Inventory,
+        word: Settings,
+    ) -> None:
+        nonlocal changes
+        if plan_for(one, other, (own, peer)) is None:
+            return
+        source, target = decide_role(one, own), decide_role(other, peer)
+        assert goes_on(one, source, other, target, own, Role.SOURCE)
+        assert goes_on(other, target, one, source, peer, Role.TARGET)
+        found = decide_role(now, word)
+        if found.role is not Role.TARGET:
+            changes += 1
+            assert not goes_on(one, source, now, found, own, Role.SOURCE)
+            assert not goes_on(now, found, one, source, word, Role.TARGET), "nor does itself"
+        if found.role is not Role.SOURCE:
+            changes += 1
+            assert not goes_on(other, target, now, found, peer, Role.TARGET)
+            assert not goes_on(now, found, other, target, word, Role.SOURCE), "nor does itself"
+
+    check()
+    assert changes > 3, "the property has to be about something"
 
 
 def _is_of_this_source(target: Inventory, disk_id: str, source_id: str) -> bool:
