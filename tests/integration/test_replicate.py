@@ -352,6 +352,7 @@ def test_a_copy_that_never_began_leaves_no_trace(source: Images, target: Images)
     copy = Copy(source, target)
     copy.prepare()
     assert hashes(target) != before
+    assert all(read(path, 0, SECTOR) == bytes(SECTOR) for path in target.paths), "nothing starts"
     copy.receiver.abandon()
     assert hashes(target) == before
     assert target.blocks.writable == set()
@@ -799,6 +800,22 @@ def test_a_disk_that_is_exchanged_while_it_is_opened_is_not_written_to(
     path.with_suffix(".old").replace(path)
     assert hashes(target) == before
     assert target.blocks.writable == set()
+
+
+def test_a_disk_that_is_exchanged_while_the_copy_is_made_to_boot_is_not_sealed(
+    source: Images, target: Images
+) -> None:
+    copy = Copy(source, target)
+    copy.prepare()
+    copy.receiver.fetch(copy.open_data)
+    copy.receiver.verify()
+    copy.receiver.write_heads(copy.open_data)
+    exchange(target.paths[0])
+    before = hashes(target)
+    with pytest.raises(TargetDiskError, match="no longer the disk"):
+        copy.receiver.seal()
+    copy.receiver.abandon()
+    assert hashes(target) == before, "no other disk got its table either"
 
 
 def test_a_disk_that_is_exchanged_while_its_table_is_made_gets_no_boot_code(

@@ -116,6 +116,15 @@ def test_nothing_else_leads_on(role: Role, script: tuple[Any, ...]) -> None:
     assert (outcome is Outcome.AGREED) is agreed
 
 
+@pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])
+@pytest.mark.parametrize(("ours", "theirs"), [(True, False), (False, True)])
+def test_a_look_by_either_machine_ends_before_go(role: Role, ours: bool, theirs: bool) -> None:
+    with meeting(role, (RIGHT, Go()), dry_run=ours) as context:
+        context.peer = replace(context.other, dry_run=theirs)
+        assert agree(context) is Outcome.LOOKED
+        assert Go() not in context.link.channel.sent  # type: ignore[attr-defined]
+
+
 def test_a_peer_that_refuses_is_quoted() -> None:
     script = (PlanOffer("", "The target is too small."), GONE)
     with meeting(Role.TARGET, script) as context, pytest.raises(PlanError, match="too small"):
@@ -151,6 +160,7 @@ def test_the_longer_countdown_of_both_counts() -> None:
     with meeting(Role.TARGET, (RIGHT, GONE)) as context:
         context.peer = replace(context.other, countdown=60)
         assert agree(context) is Outcome.PEER_LEFT
+        assert Go() not in context.link.channel.sent  # type: ignore[attr-defined]
 
 
 def test_the_agreement_shows_what_is_lost_and_the_preflight() -> None:

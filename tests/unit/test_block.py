@@ -1,6 +1,7 @@
 """Finding disks in a machine that is a directory tree: /sys and /proc as the kernel writes them."""
 
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyudev
 
 from payload.model.disk import Hardware
 from payload.model.errors import TargetDiskError, ToolError
-from payload.system import block
+from payload.system import block, device
 from payload.system.block import LinuxBlocks
 from payload.system.command import Completed
 
@@ -323,6 +324,20 @@ def test_recheck_and_set_writable_refuse_a_disk_that_came_into_use(machine: Mach
         machine.blocks().set_writable("/dev/sda")
     with pytest.raises(TargetDiskError, match="there is no such disk"):
         machine.blocks().set_writable("/dev/sdx")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_kernel_that_does_not_obey_the_write_block_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    node = tmp_path / "disk"
+    node.touch()
+    is_read_only = [wanted]
+    monkeypatch.setattr(device.fcntl, "ioctl", lambda *_: struct.pack("i", is_read_only[0]))
+    device.set_read_only(str(node), wanted)
+    is_read_only[0] = not wanted
+    with pytest.raises(TargetDiskError, match="did not obey"):
+        device.set_read_only(str(node), wanted)
 
 
 def test_the_controllers_a_disk_hangs_on_end_at_the_pci_device(machine: Machine) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from payload.identify.content import look_at, sample_offsets
 from payload.identify.verdict import is_blank
-from payload.model.disk import MIB, Content, Hardware, Unfinished
+from payload.model.disk import MIB, Content, FileSystem, Hardware, Unfinished
 from payload.model.mark import MARK_OFFSET, encode_mark
 from payload.system import device
 from payload.system.command import Completed
@@ -18,6 +18,7 @@ from tests.unit.machines import BLANK, with_table
 
 SIZE = 200 * MIB
 MARK = Unfinished("c" * 32, "A", "B", "serial:S", 1)
+AMBIVALENT = "more than one kind"
 TABLE = {"label": "dos", "id": "0x1", "device": "/dev/sda", "unit": "sectors", "partitions": []}
 
 
@@ -33,6 +34,8 @@ class Tools:
     def run(self, argv: Sequence[str], **_: Any) -> Completed:
         tool = argv[0]
         text = self.answers.get(tool, "")
+        if tool == "blkid" and text == AMBIVALENT:
+            return Completed(tuple(argv), 8, "", "")
         if tool == "sfdisk" and not text:
             text = "sfdisk: it does not contain a recognized partition table"
             return Completed(tuple(argv), 1, "", text)
@@ -41,8 +44,8 @@ class Tools:
     def open_to_read(self, node: str) -> int:
         return device.open_to_read(node)
 
-    def look(self) -> Content:
-        hardware = Hardware("sda", str(self.image), SIZE, serial="S")
+    def look(self, size: int = SIZE) -> Content:
+        hardware = Hardware("sda", str(self.image), size, serial="S")
         return look_at(self, hardware)  # type: ignore[arg-type]
 
 
@@ -60,6 +63,7 @@ def test_nothing_anywhere_is_blank(tmp_path: Path) -> None:
         ("sfdisk", json.dumps({"partitiontable": TABLE}), "a dos partition table with 0"),
         ("blkid", "TYPE=ext4\nUUID=x\n", "ext4 on the whole disk"),
         ("blkid", "TYPE=LVM2_member\n", "LVM"),
+        ("blkid", AMBIVALENT, "signatures of more than one file system"),
         ("wipefs", json.dumps({"signatures": [{"type": "zfs"}]}), "zfs signature"),
         ("wipefs", json.dumps({"signatures": [{"type": "LVM2_member"}]}), "LVM2_member"),
     ],
@@ -83,6 +87,10 @@ def test_one_byte_where_we_look_is_not_blank(tmp_path: Path, offset: int) -> Non
     assert found.evidence == f"no known signature, but data at byte {offset}"
 
 
+def test_a_disk_that_ends_before_its_size_is_not_blank(tmp_path: Path) -> None:
+    assert not Tools(tmp_path / "disk").look(SIZE + MIB).blank
+
+
 def test_our_mark_is_not_blank(tmp_path: Path) -> None:
     tools = Tools(tmp_path / "disk")
     with tools.image.open("r+b") as file:
@@ -97,6 +105,7 @@ def test_our_mark_is_not_blank(tmp_path: Path) -> None:
     [
         replace(BLANK, blank=False),
         replace(BLANK, table=with_table().table),
+        replace(BLANK, file_system=FileSystem("ext4")),
         replace(BLANK, signatures=("ext4",)),
         replace(BLANK, unfinished=MARK),
         replace(BLANK, hidden=("LVM",)),

@@ -133,6 +133,13 @@ def test_a_copy_that_was_used_meanwhile_is_not_overwritten(
             look_again(refresh)
 
 
+def test_what_was_never_permitted_is_not_written_to(context: Context) -> None:
+    (pair,) = context.agreed.disks
+    nothing = replace(context.own_decision, permissions=())
+    with pytest.raises(TargetDiskError, match="something that may not be overwritten"):
+        last_look._check_permission(pair, nothing, nothing)
+
+
 def test_a_permission_for_another_reason_is_another_permission(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -270,6 +270,14 @@ def test_only_permitted_disks_are_used() -> None:
     assert any("old things" in line for line in describe(made))
 
 
+def test_a_permission_makes_no_disk_eligible() -> None:
+    stick = Disk(hardware("X", 8 * GB, ineligible="it holds the live medium"))
+    target = machine("7a", stick)
+    only = Decision(Role.TARGET, "", (), (Permission("serial:X", Ground.NAMED, "old things"),))
+    with pytest.raises(PlanError, match="may be overwritten by a copy of"):
+        plan_copy(server(), target, only, CopyMode.USED)
+
+
 def test_blank_and_ineligible_source_disks_are_left_out_and_named() -> None:
     san = Disk(hardware("S", GB, 5, ineligible="network disk (iSCSI)"))
     cdrom = Disk(hardware("C", GB, 6, ineligible="removable", removable=True))

@@ -87,6 +87,15 @@ def test_our_used_copy_is_undecided_and_tells_the_sign(made: Inventory, sign: st
     assert sign in " ".join(decision.reasons)
 
 
+def test_a_copy_that_noted_its_first_start_was_used() -> None:
+    """Even if its file system was put back since."""
+    made = copy()
+    (root,) = made.systems
+    decision = decide(replace(made, systems=(replace(root, started_at=FINISHED_AT + 60),)))
+    assert_undecided(decision, "used copy")
+    assert "it was started first on 2026-03-01 10:01 UTC" in " ".join(decision.reasons)
+
+
 def test_a_copy_whose_file_system_counts_nothing_may_have_been_used() -> None:
     made = copy(now=Usage("xfs"))
     (root,) = made.systems
@@ -337,7 +346,15 @@ def test_asked_to_be_source_an_empty_or_broken_machine_is_none() -> None:
 
 
 def test_asked_to_be_target_no_foreign_data_may_be_overwritten() -> None:
-    for inventory in (server(), copy(used=True), copy(target="C"), machine("B", disk("S", DATA))):
+    mixed = replace(unfinished(), systems=(system("SB"),))
+    for inventory in (
+        *(server(), copy(used=True), copy(target="C"), unfinished(target="C"), mixed),
+        *(
+            machine("B", disk("S", DATA)),
+            machine("B", disk("S", LVM)),
+            machine("B", disk("S", None)),
+        ),
+    ):
         decision = decide(inventory, role=Role.TARGET)
         assert_undecided(decision, "asked target, nothing to overwrite")
     assert permitted(decide(server("A", disk("T")), role=Role.TARGET)) == {"serial:T": Ground.BLANK}
@@ -368,7 +385,9 @@ def test_a_person_names_a_disk_by_what_is_stable(word: str) -> None:
     assert permission.content == "named by a person; on it is ext4 on the whole disk"
 
 
-@pytest.mark.parametrize("word", ["sd-SB", "/dev/sd-SB", "sda", "S", "path:", "", "serial:"])
+@pytest.mark.parametrize(
+    "word", ["sd-SB", "/dev/sd-SB", "sda", "S", "path:", "", "serial:", "all", "*"]
+)
 def test_no_kernel_name_and_no_part_of_a_name_means_a_disk(word: str) -> None:
     decision = decide(machine("B", disk("SB", DATA)), overwrite=(word,))
     assert_undecided(decision, "foreign data")
@@ -409,6 +428,7 @@ def test_a_repaired_old_source_is_target_only_when_its_disk_is_named() -> None:
 def test_content_that_calls_itself_blank_against_the_evidence_is_not() -> None:
     for odd in (
         replace(BLANK, signatures=("ext4",)),
+        replace(BLANK, file_system=FileSystem("ext4")),
         replace(BLANK, table=with_table().table),
         replace(BLANK, hidden=("LVM",)),
     ):

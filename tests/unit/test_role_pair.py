@@ -120,6 +120,8 @@ def test_source_with_one_disk_and_target_with_three() -> None:
 
 def test_the_same_machine_seen_twice() -> None:
     assert_nothing_happens(meet(server("A"), server("A")), "same machine")
+    without_cards = replace(blank("B"), machine=replace(server("A").machine, macs=()))
+    assert_nothing_happens(meet(server("A"), without_cards), "same machine")
     twin = replace(blank("B"), machine=replace(blank("B").machine, macs=server().machine.macs))
     assert_nothing_happens(meet(server(), twin), "same machine")
 

@@ -1,5 +1,6 @@
 """What source and target do when a conversation breaks, and about machines that only disturb."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -13,13 +14,18 @@ import pytest
 from payload.connect.discovery import Candidate
 from payload.model.errors import LinkError, PeerError, StoppedError, TargetDiskError, VerifyError
 from payload.model.event import Progress
-from payload.model.message import Alive, Attach, Doing, Hello, Message, Stop
+from payload.model.message import Alive, Attach, Doing, Hello, Message, Stop, Welcome
+from payload.model.report import Result
 from payload.model.role import Role
+from payload.model.settings import Settings
+from payload.session import engine
 from payload.session import source as source_module
 from payload.session import target as target_module
 from payload.session.meeting import Meeting
-from payload.session.source import Reception
+from payload.session.source import Reception, SourceSession
+from payload.session.states import Outcome
 from payload.session.target import TargetSession
+from tests.unit import machines
 
 OURS, OTHER = "7" * 32, "9" * 32
 
@@ -77,6 +83,19 @@ def wait_until(holds: Any) -> None:
 
 
 HELLO = cast(Hello, Hello.__new__(Hello))
+
+
+def test_a_machine_that_is_undecided_opens_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bring_up(*_: object) -> None:
+        raise AssertionError("it would be seen by others")
+
+    monkeypatch.setattr(engine, "take_inventory", lambda *_: machines.copy(used=True))
+    monkeypatch.setattr(engine, "bring_up", bring_up)
+    nothing = cast(Any, None)
+    stop = threading.Event()
+    report = engine.run(nothing, nothing, Settings(), lambda _: None, stop, "test")
+    assert (report.exit_code, report.result) == (3, Result.FAILED)
+    assert "was in service" in report.sentence
 
 
 def test_in_the_middle_of_a_copy_only_its_target_may_visit() -> None:
@@ -214,6 +233,169 @@ def test_the_disks_are_asked_again_before_the_copy_is_changed(
     assert changed == []
 
 
+def a_resuming_target(monkeypatch: pytest.MonkeyPatch, run: str) -> tuple[TargetSession, list[str]]:
+    """A target in the middle of a copy, whose source answers again, now in this run of its own."""
+    session, did = a_target(monkeypatch), list[str]()
+    for name in ASKED:
+        monkeypatch.setattr(target_module, name, lambda *_: None)
+    monkeypatch.setattr(target_module, "expect", lambda *_: SimpleNamespace(session="s"))
+    answer = SimpleNamespace(run=run, inventory=None)
+    wire = SimpleNamespace(close=lambda: did.append("close"))
+    monkeypatch.setattr(session, "_greet", lambda *_, **__: (wire, answer))
+    monkeypatch.setattr(session, "_candidate", lambda: None)
+    monkeypatch.setattr(session, "_listen_for_beacons", lambda: None)
+    monkeypatch.setattr(session, "_copying", lambda _: [lambda: None])
+    facts = {"own": None, "own_decision": None, "agreed": SimpleNamespace(digest="")}
+    other = SimpleNamespace(run="1", inventory=None)
+    context = SimpleNamespace(**facts, other=other, control=None, peer=None, note=lambda _: None)
+    session._context = cast(Any, context)
+    receiver = SimpleNamespace(
+        opened=True,
+        recheck=lambda: did.append("recheck"),
+        start_over=lambda: did.append("start over"),
+    )
+    session._receiver = cast(Any, receiver)
+    return session, did
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"), [("1", ["recheck"]), ("2", ["recheck", "start over"])]
+)
+def test_all_is_compared_again_with_a_source_that_was_started_anew(
+    run: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, did = a_resuming_target(monkeypatch, run)
+    session._resume()
+    assert (did, len(session._steps)) == (expected, len(expected) - 1)
+
+
+def test_a_source_that_was_started_anew_is_not_taken_up_in_the_middle_of_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, did = a_resuming_target(monkeypatch, "2")
+    with pytest.raises(LinkError, match="started anew"):
+        session._resume(during_copy=True)
+    assert did == ["close"]
+
+
+@pytest.mark.parametrize("refused", ["look_again", "check_names", ""])
+def test_the_last_look_comes_before_the_first_write(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, did = a_target(monkeypatch), list[str]()
+
+    def look(name: str) -> None:
+        did.append(name)
+        if name == refused:
+            raise PeerError(name)
+
+    for name in ("look_again", "check_names"):
+        monkeypatch.setattr(target_module, name, lambda *_, name=name: look(name))
+    session._context = cast(
+        Any, SimpleNamespace(stage=lambda *_: contextlib.nullcontext(), survey=None, wrote=False)
+    )
+    session._receiver = cast(Any, SimpleNamespace(begin=lambda: did.append("begin"), opened=True))
+    with contextlib.suppress(PeerError):
+        session._open_disks()
+    whole = ["look_again", "check_names", "begin"]
+    assert did == (whole[: whole.index(refused) + 1] if refused else whole)
+    assert session._context.wrote is not bool(refused)
+
+
+class Linked(SimpleNamespace):
+    """A context: its link is the last conversation."""
+
+    @property
+    def link(self) -> Any:
+        return self.control
+
+
+def a_source(monkeypatch: pytest.MonkeyPatch) -> tuple[SourceSession, list[str]]:
+    """A source in the middle of a copy to OURS."""
+    asked = list[str]()
+    for name in ASKED:
+        monkeypatch.setattr(source_module, name, lambda *_, name=name: asked.append(name))
+    monkeypatch.setattr(source_module, "local_card", lambda *_: "02:00:00:00:00:01")
+    monkeypatch.setattr(source_module, "own_hello", lambda *_: HELLO)
+    monkeypatch.setattr(source_module, "own_reach", lambda *_: ())
+    plan = SimpleNamespace(digest="the plan")
+    other = SimpleNamespace(inventory=SimpleNamespace(machine=SimpleNamespace(id=OURS)))
+    context = Linked(
+        control=Wire(OURS),
+        agreed=plan,
+        plan=plan,
+        other=other,
+        own=None,
+        own_decision=None,
+        peer=None,
+        note=lambda _: None,
+        host=SimpleNamespace(links=None),
+        settings=SimpleNamespace(reconnect=5),
+    )
+    session = SourceSession(cast(Any, context), cast(Any, None), cast(Any, Door()))
+    session._sender = cast(Any, SimpleNamespace(close=lambda: asked.append("forgotten")))
+    return session, asked
+
+
+@pytest.mark.parametrize("refused", [*ASKED, ""])
+def test_a_source_serves_nobody_again_before_all_was_asked_again(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, asked = a_source(monkeypatch)
+    wire = Wire(OURS)
+
+    def refuse(*_: object) -> None:
+        raise PeerError(refused)
+
+    if refused:
+        monkeypatch.setattr(source_module, refused, refuse)
+        with pytest.raises(PeerError, match=refused):
+            session._resume(cast(Any, wire), HELLO)
+        assert asked == list(ASKED[: ASKED.index(refused)])
+    else:
+        assert session._resume(cast(Any, wire), HELLO)
+        assert asked == list(ASKED)
+    assert any(isinstance(message, Welcome) for message in wire.sent) is not bool(refused)
+    session._context.link.close()
+    session.close()
+
+
+def test_only_the_target_of_the_copy_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, asked = a_source(monkeypatch)
+    stranger, ours = Wire(OTHER), Wire(OURS)
+    resuming = SimpleNamespace(resume="the plan")
+    for caller in (stranger, ours):
+        session._reception.visitors.put((cast(Any, caller), cast(Any, resuming)))
+    assert session.reconnect() is Outcome.LINK_BACK
+    assert stranger.closed and not ours.closed and asked == list(ASKED)
+    session._context.link.close()
+    session.close()
+
+
+def test_a_target_that_comes_back_with_another_plan_begins_from_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, asked = a_source(monkeypatch)
+    monkeypatch.setattr(session, "_greet", lambda *_: None)
+    hello = SimpleNamespace(resume="another plan")
+    session._reception.visitors.put((cast(Any, Wire(OURS)), cast(Any, hello)))
+    assert session.reconnect() is Outcome.PEER_LEFT
+    assert asked == ["forgotten"] and session._context.plan is None
+    session.close()
+
+
+def test_a_data_connection_has_to_know_the_secret_of_the_session() -> None:
+    served: list[object] = []
+    reception = Reception(cast(Any, Door()))
+    secret = reception.open_session(cast(Any, SimpleNamespace(serve=served.append)), OURS)
+    stranger, ours = Wire(OURS), Wire(OURS)
+    reception._serve(cast(Any, stranger), Attach("0" * len(secret)))
+    assert served == [] and isinstance(stranger.sent[0], Stop)
+    reception._serve(cast(Any, ours), Attach(secret))
+    assert served == [ours]
+    reception.close()
+
+
 @pytest.mark.parametrize("said", [PeerError("Go away."), StoppedError("A person said so.")])
 def test_what_the_peer_says_hides_no_fault_of_the_work(
     said: Exception, monkeypatch: pytest.MonkeyPatch
@@ -276,6 +458,25 @@ def test_nobody_fits_who_is_undecided(own: Role, monkeypatch: pytest.MonkeyPatch
     context = SimpleNamespace(own_decision=decision, monitor=lambda _: None)
     with pytest.raises(LinkError, match="in vain"):
         Meeting(cast(Any, context), newcomers, "").choose(lambda _: True)
+
+
+def test_of_two_that_fit_none_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("payload.session.meeting.SETTLE", 0.0)
+    rounds, shown = iter(range(3)), list[Any]()
+
+    def newcomers(known: frozenset[str]) -> Iterator[Any]:
+        if next(rounds, None) is None:
+            raise LinkError("It was waited for in vain.")
+        for peer_id in {OURS, OTHER} - known:
+            conversation = SimpleNamespace(peer_id=peer_id, ended=False, close=lambda: None)
+            verdict = SimpleNamespace(role=Role.SOURCE)
+            yield SimpleNamespace(conversation=conversation, verdict=verdict, line="", name="")
+
+    decision = SimpleNamespace(role=Role.SOURCE)
+    context = SimpleNamespace(own_decision=decision, monitor=shown.append)
+    with pytest.raises(LinkError, match="in vain"):
+        Meeting(cast(Any, context), newcomers, "").choose(lambda _: True)
+    assert "this one does not guess" in shown[0].text
 
 
 def test_the_source_shows_progress_of_the_plan_s_regions_only() -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from payload.model.errors import LinkError, PeerError, SettingsError
+from payload.wire import tls
 from payload.wire.tls import Credentials, Site, load_site, make_site_key, peer_id
 
 SOURCE = "5" * 32
@@ -86,6 +87,16 @@ def test_certificate_of_the_site_that_names_no_machine_is_refused(site: Site) ->
     refused, _ = shake_hands(
         site.credentials(SOURCE), Credentials(TARGET, calling.called, nameless)
     )
+    assert type(refused) is PeerError
+
+
+def test_certificate_of_the_site_for_something_else_is_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(tls, "ID_PREFIX", "https://www.example.org/")
+        other = site.credentials(TARGET)
+    refused, _ = shake_hands(site.credentials(SOURCE), other)
     assert type(refused) is PeerError
 
 
