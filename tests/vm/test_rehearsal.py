@@ -1,6 +1,5 @@
 """The main job, once, as a person runs it: everything else is judged by its report."""
 
-import base64
 import json
 import re
 from collections.abc import Sequence
@@ -82,7 +81,6 @@ def test_the_copy_came_up_inside_the_target_and_is_unused_all_the_same(
     proof = report["payload"]["boot_proof"]
     assert proof["verdict"] == "login", proof["why"]
     assert "UGS-FAILOVER-UP groupware" in proof["serial"]
-    assert base64.b64decode(proof["picture"]).startswith(b"\x89PNG")
     left = sorted((PROJECT / "build/rehearsal").glob("target*.raw"))
     decision = decide_role(_look_at(report, left), Settings())
     assert (decision.role, decision.rule) == (Role.TARGET, "unused copy")
