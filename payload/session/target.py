@@ -67,7 +67,7 @@ class TargetSession:
         self._boot_loader: BootLoaderReport | None = None
         self._boot_proof: BootProof | None = None
         self._copy_id = uuid.uuid4().hex
-        self._address: Candidate | None = None
+        self._reached: dict[str, Candidate] = {}  # machine id -> where it answered last
         self._listening: Listening | None = None
         self._ways: Ways | None = None
         self._reach: tuple[Reach, ...] = ()  # the source's, as it said last
@@ -150,6 +150,7 @@ class TargetSession:
             if not isinstance(answer, Hello):
                 raise PeerError(f"The source answered {type(answer).__name__} to our Hello.")
             on_failure.pop_all()
+        self._reached[channel.peer_id] = replace(candidate, machine_id=channel.peer_id)
         return conversation, answer
 
     def _own_reach(self) -> tuple[Reach, ...]:
@@ -309,16 +310,14 @@ class TargetSession:
             context.note("The source answers again.")
 
     def _candidate(self) -> Candidate:
-        """Where the peer is now: its address may have changed with the link."""
+        """Where the peer is now: its address may have changed with the link. While a card takes
+        a new address of its own nobody is in sight on it; then it is where it answered last."""
         wanted = self._context.other.inventory.machine.id
-        for candidate in self._discovery.candidates():
-            if candidate.machine_id == wanted:
-                self._address = candidate
-        if self._address is None:
-            raise LinkError("The source is not in sight.")
+        seen = (one for one in self._discovery.candidates() if one.machine_id == wanted)
+        candidate = next(seen, self._reached[wanted])
         told = self._ways.addresses() if self._ways is not None else ()
-        addresses = dict.fromkeys((*self._address.addresses, *told))
-        return replace(self._address, addresses=tuple(addresses))
+        addresses = dict.fromkeys((*candidate.addresses, *told))
+        return replace(candidate, addresses=tuple(addresses))
 
     def _tell_both(self, event: Event) -> None:
         """Our own screen, and the source's: its administrator may stand there."""

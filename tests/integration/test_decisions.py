@@ -46,7 +46,7 @@ from tests.integration.workshop import Workshop, root_for_writing
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("decisions")]
 AT_ONCE = 8
 AS_SOURCE = f"{NO_COUNTDOWN} failover.role=source"
-COUNTDOWN_SECONDS = 6
+COUNTDOWN_SECONDS = 12
 COUNTDOWN = f"failover.countdown={COUNTDOWN_SECONDS}"
 UUID = "4c4c4544-0042-3510-8052-b4c04f4a3132"
 
@@ -523,7 +523,7 @@ def disk_replaced_while_the_link_was_away(case: Scenario) -> None:
         target = case.bench.start(second, TARGET_ID, blank)
         target.wait_for(r"^\[copy\].*\d+%")
         second.unplug("eth0")
-        target.wait_for("calling the source again")
+        target.wait_for(r"(?s)^\[copy\][^\n]*\d%.*calling the source again")
         foreign.replace(blank[1])
         second.plug("eth0")
         ours, theirs = target.report(), source.report()
@@ -544,7 +544,7 @@ def source_started_anew_in_the_middle_with_other_content(case: Scenario) -> None
         target = case.bench.start(second, TARGET_ID, blank)
         target.wait_for(r"^\[copy\].* all [1-9]\d?%")
         end(source.process)
-        target.wait_for("calling the source again")
+        target.wait_for(r"(?s)^\[copy\][^\n]*\d%.*calling the source again")
         with root_for_writing(server[0]) as root:
             for file in (root / "usr/share/doc").iterdir():
                 file.write_text(file.read_text()[::-1])

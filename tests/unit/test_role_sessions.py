@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from payload.connect.discovery import Candidate
+from payload.connect.discovery import Address, Candidate
 from payload.model.errors import LinkError, PeerError, StoppedError, TargetDiskError, VerifyError
 from payload.model.event import Progress
 from payload.model.message import Alive, Attach, Doing, Hello, Message, Stop, Welcome
@@ -151,6 +151,20 @@ def test_a_source_that_answers_no_hello_leaves_no_connection_behind(
     with pytest.raises(PeerError):
         session._greet(Candidate("", "", "", (), site_matches=True), resume="")
     assert wire.closed
+
+
+def test_a_source_out_of_sight_is_where_it_answered_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is in sight on a card of ours that just got another address."""
+    session = a_target(monkeypatch, Wire(OTHER, HELLO))
+    candidate = Candidate("", "", "", (Address("192.0.2.1", 1),), site_matches=True)
+    session._greet(candidate, resume="")[0].close()
+    inventory = SimpleNamespace(machine=SimpleNamespace(id=OTHER))
+    session._context = cast(Any, SimpleNamespace(other=SimpleNamespace(inventory=inventory)))
+    session._discovery = cast(Any, SimpleNamespace(candidates=lambda: ()))
+    assert session._candidate() == replace(candidate, machine_id=OTHER)
+    moved = replace(candidate, machine_id=OTHER, addresses=(Address("192.0.2.2", 1),))
+    session._discovery = cast(Any, SimpleNamespace(candidates=lambda: (moved,)))
+    assert session._candidate() == moved
 
 
 def test_an_address_that_another_machine_has_now_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
