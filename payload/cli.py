@@ -293,9 +293,11 @@ def print_page(arguments: argparse.Namespace) -> int:
 
 
 def write_pages(arguments: argparse.Namespace) -> int:
-    """All of them, as files."""
-    from payload.console.reference import PAGES
+    """All of them, as files, and the tables in the page that has them among its text."""
+    from payload.console.reference import FILLED, PAGES, fill
 
     for name, page in PAGES.items():
         (arguments.directory / name).write_text(page(), encoding="utf-8")
+    filled = arguments.directory / FILLED
+    filled.write_text(fill(filled.read_text(encoding="utf-8")), encoding="utf-8")
     return 0

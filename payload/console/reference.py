@@ -10,6 +10,7 @@ from payload.model.errors import FailoverError
 from payload.model.settings import KEYS, Settings
 
 NOTICE = "<!-- Printed from the code by `make docs`; change it there. -->"
+NOTICE_END = "<!-- End of what is printed. -->"
 
 
 def exit_codes() -> str:
@@ -65,20 +66,24 @@ def _default(value: object) -> str:
 
 
 def roles() -> str:
-    """docs/roles.md"""
+    """The two tables of docs/safety.md"""
     alone = tuple((rule.name, rule.role.value, " ".join(rule.reason.split())) for rule in RULES)
     paired = tuple((rule.name, " ".join(rule.reason.split())) for rule in PAIR_RULES)
-    first = _page(
-        "Which role a machine takes",
-        "The first row that holds decides. The screen shows its reason, and what was found on "
-        "each disk.",
-        ("row", "role", "reason"),
-        alone,
-    )
     return (
-        f"{first}\n## Two machines that met\n\nAny row that holds means that nothing is written; "
-        f"each machine asks for itself.\n\n{_table(('row', 'reason'), paired)}"
+        "## Which role a machine takes\n\nThe first row that holds decides. The screen shows its "
+        f"reason, and what was found on each disk.\n\n{_table(('row', 'role', 'reason'), alone)}\n"
+        "## Two machines that met\n\nAny row that holds means that nothing is written; each "
+        f"machine asks for itself.\n\n{_table(('row', 'reason'), paired)}"
     )
+
+
+def fill(page: str) -> str:
+    """A page that people write, with the tables that belong between its two notices made anew."""
+    before, begin, rest = page.partition(f"{NOTICE}\n")
+    _, end, after = rest.partition(f"{NOTICE_END}\n")
+    if not end:
+        raise ValueError(f"it lacks {NOTICE} and {NOTICE_END} after it")
+    return f"{before}{begin}\n{roles()}\n{end}{after}"
 
 
 def _page(title: str, text: str, head: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> str:
@@ -90,4 +95,5 @@ def _table(head: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-PAGES = {"exit-codes.md": exit_codes, "settings.md": settings, "roles.md": roles}
+PAGES = {"exit-codes.md": exit_codes, "settings.md": settings}
+FILLED = "safety.md"  # has the tables of roles among its text

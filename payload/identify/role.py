@@ -1,7 +1,7 @@
 """Which role this machine has, and whether it and its peer fit together. No I/O.
 
 The decision is a table: the first row whose condition holds decides, and tells its reason. What
-no row allows is UNDECIDED, and then nothing is written anywhere. `docs/roles.md` prints the
+no row allows is UNDECIDED, and then nothing is written anywhere. `docs/safety.md` prints the
 tables from here.
 """
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from payload.console.reference import PAGES
+from payload.console.reference import FILLED, NOTICE_END, PAGES, fill, roles
 from payload.model.errors import FailoverError, HoleError
 from payload.model.settings import KEYS
 
@@ -15,6 +15,19 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_up_to_date(name: str) -> None:
     assert (DOCS / name).read_text() == PAGES[name](), "run `make docs`"
+
+
+def test_the_tables_among_other_text_are_up_to_date() -> None:
+    page = (DOCS / FILLED).read_text()
+    assert fill(page) == page, "run `make docs`"
+    assert roles() in page
+
+
+def test_only_what_lies_between_the_notices_is_printed_anew() -> None:
+    page = (DOCS / FILLED).read_text()
+    assert fill(page.replace("| row |", "| old |")) == page
+    with pytest.raises(ValueError, match="it lacks"):
+        fill(page.replace(NOTICE_END, ""))
 
 
 def test_every_code_has_one_meaning() -> None:
@@ -31,6 +44,6 @@ def test_every_setting_is_listed() -> None:
 
 
 def test_tables_are_whole() -> None:
-    for page in PAGES.values():
+    for page in (*PAGES.values(), roles):
         for block in re.findall(r"(?:^\|.*\|\n)+", page(), re.MULTILINE):
             assert len({line.count(" | ") for line in block.splitlines()}) == 1
