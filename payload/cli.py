@@ -296,8 +296,11 @@ def write_pages(arguments: argparse.Namespace) -> int:
     """All of them, as files, and the tables in the page that has them among its text."""
     from payload.console.reference import FILLED, PAGES, fill
 
+    filled = arguments.directory / FILLED
+    try:
+        filled.write_text(fill(_read_bytes(filled).decode()), encoding="utf-8")
+    except ValueError as error:
+        raise SettingsError(f"{filled} cannot be filled: {error}.") from error
     for name, page in PAGES.items():
         (arguments.directory / name).write_text(page(), encoding="utf-8")
-    filled = arguments.directory / FILLED
-    filled.write_text(fill(filled.read_text(encoding="utf-8")), encoding="utf-8")
     return 0

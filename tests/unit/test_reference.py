@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from payload.cli import main
 from payload.console.reference import FILLED, NOTICE_END, PAGES, fill, roles
-from payload.model.errors import FailoverError, HoleError
+from payload.model.errors import FailoverError, HoleError, SettingsError
 from payload.model.settings import KEYS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -28,6 +29,17 @@ def test_only_what_lies_between_the_notices_is_printed_anew() -> None:
     assert fill(page.replace("| row |", "| old |")) == page
     with pytest.raises(ValueError, match="it lacks"):
         fill(page.replace(NOTICE_END, ""))
+
+
+def test_a_directory_without_that_page_gets_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["docs", str(tmp_path)]) == SettingsError.exit_code
+    assert "safety.md cannot be read: No such file" in capsys.readouterr().err
+    (tmp_path / FILLED).write_text("# Safety\n")
+    assert main(["docs", str(tmp_path)]) == SettingsError.exit_code
+    assert "safety.md cannot be filled: it lacks" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [FILLED]
 
 
 def test_every_code_has_one_meaning() -> None:
