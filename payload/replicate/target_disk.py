@@ -140,12 +140,24 @@ class TargetDisk:
             self.read(buffer[mark], mark.start)
         self.write(buffer, 0)
         self.flush()
-        # sfdisk opens the disk itself; some versions want it for themselves.
-        self._release()
-        sector_size = self.hardware.sector_size
-        write_table(self._host, self.hardware.node, self.pair.table, sector_size)
-        self._descriptor = self._reopen()
-        self.recheck()  # for a moment nobody had it open
+        with self._reserved():
+            self._release()
+            sector_size = self.hardware.sector_size
+            write_table(self._host, self.hardware.node, self.pair.table, sector_size)
+            self._descriptor = self._reopen()
+        self.recheck()  # for a moment anybody could begin to use it
+
+    @contextmanager
+    def _reserved(self) -> Iterator[None]:
+        """sfdisk opens the disk itself, by name, and some versions want it for themselves. As long
+        as somebody else has it open to read, the kernel gives neither its name nor its number to
+        another device, whatever happens to this one (drivers/scsi/sd.c, scsi_disk_release)."""
+        with self._told("kept open"):
+            reading = self._blocks.open_to_read(self.hardware.node)
+        try:
+            yield
+        finally:
+            os.close(reading)
 
     def _reopen(self) -> int:
         """udev looks at a disk whenever somebody wrote to it, and may have it for a moment."""

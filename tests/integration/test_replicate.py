@@ -1,5 +1,6 @@
 """A whole copy between image files: real file systems, real sfdisk and partclone, no wire."""
 
+import contextlib
 import errno
 import hashlib
 import mmap
@@ -840,6 +841,35 @@ def test_a_disk_that_is_exchanged_while_its_table_is_made_gets_no_boot_code(
     copy.receiver.abandon()
     assert read(path, 0, SECTOR) == b"somebody's data".ljust(SECTOR, b"\0")
     assert read(path.with_suffix(".old"), 0, 440) == bytes(440), "nothing starts"
+
+
+def test_its_name_stays_taken_while_its_table_is_made(
+    source: Images, target: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sfdisk opens the disk by name, and would write to another one that got it meanwhile."""
+    held: list[tuple[str, int]] = []
+    make = target_disk.write_table
+
+    def look(host: Any, node: str, *rest: Any) -> None:
+        held.extend((node, how) for how in open_here(Path(node)))
+        make(host, node, *rest)
+
+    monkeypatch.setattr(target_disk, "write_table", look)
+    Copy(source, target).run()
+    with_table = target.paths[:2]
+    assert sorted(held) == [(str(path), os.O_RDONLY) for path in with_table]
+    assert not any(open_here(path) for path in target.paths)
+
+
+def open_here(path: Path) -> list[int]:
+    """How each descriptor of this process for that file was opened: O_RDONLY, O_RDWR."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the descriptor of this listing
+            if entry.readlink() == path:
+                flags = Path("/proc/self/fdinfo", entry.name).read_text().split()[3]
+                found.append(int(flags, 8) & os.O_ACCMODE)
+    return found
 
 
 def test_a_second_table_of_another_kind_leaves_nothing_behind(
