@@ -1,12 +1,14 @@
-"""What the tests with whole machines start from."""
+"""What the tests with whole machines, or with whole copies, start from."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from payload.wire.tls import make_site_key
+from tests.integration.copy_images import Images, make_source, make_target
 from tests.integration.harness import Bench
 from tests.integration.server_image import MIB, make_image, make_server
 
@@ -28,3 +30,15 @@ def server(tmp_path) -> list[Path]:
 @pytest.fixture
 def blanks(tmp_path) -> list[Path]:
     return [make_image(tmp_path / "t0.img", 120 * MIB), make_image(tmp_path / "t1.img", 32 * MIB)]
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """For all copies of a worker: nothing may write to it."""
+    return make_source(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Images]:
+    yield make_target(tmp_path / "target")
+    shutil.rmtree(tmp_path / "target")

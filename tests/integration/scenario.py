@@ -1,0 +1,75 @@
+"""What a scenario of `test_decisions` has at hand, and what it asks of the machines."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from payload.model.report import Report, Result
+from tests.integration.harness import NO_COUNTDOWN, SOURCE_ID, Bench, Process, sha256
+from tests.integration.image_blocks import ImageDisk
+from tests.integration.namespaces import Machine, network
+from tests.integration.workshop import Workshop
+
+
+@dataclass
+class Scenario:
+    """What one scenario has at hand."""
+
+    bench: Bench
+    made: Workshop
+
+    def pair(
+        self,
+        source: tuple[Machine, str, Sequence[Path | ImageDisk], str],
+        target: tuple[Machine, str, Sequence[Path | ImageDisk], str],
+    ) -> tuple[Report, Report]:
+        processes = [self.bench.start(*words) for words in (source, target)]
+        source_report, target_report = (process.report() for process in processes)
+        return source_report, target_report
+
+    def undecided(
+        self, machine_id: str, disks: Sequence[Path | ImageDisk], line: str = NO_COUNTDOWN
+    ) -> Report:
+        """A machine that ends by itself beside a server that waits, having written nothing."""
+        server = self.made.server()
+        images = [disk.path if isinstance(disk, ImageDisk) else disk for disk in disks]
+        with network(2) as (first, second), unchanged([*server, *images]):
+            source = self.bench.start(first, SOURCE_ID, server)
+            source.wait_for(r"^\[wait\]")
+            report = self.bench.start(second, machine_id, disks, line).report()
+            assert_apart([source], "No target found yet")
+        assert (report.result, report.exit_code) == (Result.FAILED, 3), report.sentence
+        return report
+
+
+@contextlib.contextmanager
+def unchanged(images: Sequence[Path]) -> Iterator[None]:
+    before = {path: sha256(path) for path in images}
+    yield
+    assert {path: sha256(path) for path in images} == before
+
+
+def assert_copied(reports: tuple[Report, Report]) -> Report:
+    source, target = reports
+    assert target.result is Result.OK, target.sentence
+    assert source == target and target.verified
+    return target
+
+
+def assert_apart(processes: Sequence[Process], *patterns: str) -> None:
+    """Each says why it waits, and after a while neither has made a plan."""
+    for process, pattern in zip(processes, patterns, strict=True):
+        process.wait_for(pattern)
+    time.sleep(3)
+    for process in processes:
+        assert process.process.poll() is None and "[plan]" not in process.log, process.log
+
+
+SCENARIOS: list[Callable[[Scenario], None]] = []
+
+
+def scenario(work: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
+    SCENARIOS.append(work)
+    return work

@@ -1,0 +1,195 @@
+"""What changes between the plan and the end of the copy."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from payload.model.report import Report, Result
+from payload.system import device
+from payload.system.command import run
+from payload.system.mounts import LinuxMounts
+from tests.integration.harness import (
+    ROOT_SIZE,
+    ROOT_START,
+    SOURCE_ID,
+    TARGET_ID,
+    end,
+    is_blank,
+    sha256,
+    slow_down,
+    speed_up,
+)
+from tests.integration.namespaces import network
+from tests.integration.scenario import Scenario, assert_copied, scenario, unchanged
+from tests.integration.server_image import MIB
+from tests.integration.workshop import root_for_writing
+
+COUNTDOWN_SECONDS = 12
+COUNTDOWN = f"failover.countdown={COUNTDOWN_SECONDS}"
+
+
+def stopped_before_the_write(
+    case: Scenario, targets: Sequence[Path], meddle: Callable[[], None]
+) -> Report:
+    """The target's report after `meddle` was done while the countdown ran."""
+    server = case.made.server()
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN)
+        target = case.bench.start(second, TARGET_ID, targets, COUNTDOWN)
+        target.wait_for(r"^\[countdown\]")
+        meddle()
+        ours, theirs = target.report(), source.report()
+    assert ours.result is Result.FAILED and theirs.result is Result.FAILED
+    assert "othing was written" in ours.sentence, ours.sentence
+    assert "othing was written" in theirs.sentence, theirs.sentence
+    return ours
+
+
+@scenario
+def disks_whose_names_swapped_between_plan_and_write(case: Scenario) -> None:
+    blank, foreign = case.made.blank(), case.made.foreign("t2.img", 32 * MIB)
+    beside = blank[0].with_name("t2.img")
+    foreign.rename(beside)
+    before = sha256(beside)
+    aside = beside.with_name("aside")
+
+    def swap() -> None:
+        blank[1].rename(aside)
+        beside.rename(blank[1])
+        aside.rename(beside)
+
+    report = stopped_before_the_write(case, [*blank, beside], swap)
+    assert report.exit_code == 8 and "t1.img" in report.sentence
+    assert is_blank(blank[0]) and is_blank(beside) and sha256(blank[1]) == before
+
+
+@scenario
+def disk_replaced_between_plan_and_write(case: Scenario) -> None:
+    blank, foreign = case.made.blank(), case.made.foreign()
+    before = sha256(foreign)
+    report = stopped_before_the_write(case, blank, lambda: foreign.replace(blank[0]))
+    assert report.exit_code == 8 and "another device" in report.sentence
+    assert sha256(blank[0]) == before and is_blank(blank[1])
+
+
+@scenario
+def disk_written_to_between_plan_and_write(case: Scenario) -> None:
+    """The same device, but somebody's data is on it by now, where no partition would be."""
+    blank = case.made.blank()
+
+    def write() -> None:
+        with blank[1].open("r+b") as disk:
+            disk.seek(-4096, os.SEEK_END)
+            disk.write(b"data")
+
+    report = stopped_before_the_write(case, blank, write)
+    assert report.exit_code == 8
+    assert "on it was blank, now there is no known signature, but data at byte" in report.sentence
+    assert is_blank(blank[0]) and blank[1].read_bytes().strip(b"\0") == b"data"
+
+
+@scenario
+def copy_started_between_plan_and_write(case: Scenario) -> None:
+    """Somebody mounted our unused copy for writing while the machines counted down."""
+    copied = case.made.copy()
+    hashes: list[str] = []
+
+    def use() -> None:
+        with root_for_writing(copied[0]) as root:
+            (root / "newer.txt").write_text("mail\n")
+        hashes.extend(sha256(path) for path in copied)
+
+    report = stopped_before_the_write(case, copied, use)
+    assert report.exit_code == 3 and "was in service" in report.sentence
+    assert [sha256(path) for path in copied] == hashes
+
+
+@scenario
+def disk_replaced_while_the_link_was_away(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    foreign = case.made.foreign("t1.img", 32 * MIB)
+    before = sha256(foreign)
+    with network(2) as (first, second), unchanged(server):
+        slow_down(second, "eth0")
+        source = case.bench.start(first, SOURCE_ID, server)
+        target = case.bench.start(second, TARGET_ID, blank)
+        target.wait_for(r"^\[copy\].*\d+%")
+        second.unplug("eth0")
+        target.wait_for(r"(?s)^\[copy\][^\n]*\d%.*calling the source again")
+        foreign.replace(blank[1])
+        second.plug("eth0")
+        ours, theirs = target.report(), source.report()
+    assert ours.result is Result.FAILED and theirs.result is Result.FAILED
+    assert ours.exit_code == 8 and "no longer the disk" in ours.sentence
+    assert "The link is back" not in target.log, "found out before anything more was written"
+    assert sha256(blank[1]) == before
+    assert not blank[0].read_bytes()[:512].strip(b"\0"), "nothing bootable"
+
+
+@scenario
+def source_started_anew_in_the_middle_with_other_content(case: Scenario) -> None:
+    """It was switched off, ran as the server for a while, and came back from the medium."""
+    server, blank = case.made.server(), case.made.blank()
+    with network(2) as (first, second):
+        slow_down(second, "eth0")
+        source = case.bench.start(first, SOURCE_ID, server)
+        target = case.bench.start(second, TARGET_ID, blank)
+        target.wait_for(r"^\[copy\].* all [1-9]\d?%")
+        end(source.process)
+        target.wait_for(r"(?s)^\[copy\][^\n]*\d%.*calling the source again")
+        with root_for_writing(server[0]) as root:
+            for file in (root / "usr/share/doc").iterdir():
+                file.write_text(file.read_text()[::-1])
+        expected = sha256_of_tree(server[0])
+        speed_up(second, "eth0")
+        with unchanged(server):
+            source = case.bench.start(first, SOURCE_ID, server)
+            assert_copied((source.report(), target.report()))
+    assert "everything is compared with it again" in target.log
+    assert sha256_of_tree(blank[0]) == expected
+
+
+def sha256_of_tree(image: Path) -> dict[str, str]:
+    with (
+        device.view(run, str(image), ROOT_START, ROOT_SIZE, writable=False) as node,
+        LinuxMounts(run).mount(node, "ext4") as root,
+    ):
+        return {path.name: sha256(path) for path in (root / "usr/share/doc").iterdir()}
+
+
+@scenario
+def key_on_the_source_in_the_countdown(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN, press_key=True)
+        target = case.bench.start(second, TARGET_ID, blank, COUNTDOWN)
+        assert source.report().result is Result.STOPPED
+        assert target.report().result is Result.STOPPED
+    assert all(is_blank(path) for path in blank)
+
+
+@scenario
+def source_that_vanishes_in_the_countdown(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN)
+        target = case.bench.start(second, TARGET_ID, blank, COUNTDOWN)
+        target.wait_for(r"^\[countdown\]")
+        end(source.process)
+        target.wait_for(r"Nothing was written\.(\n.*)*^\[wait\]")
+        time.sleep(COUNTDOWN_SECONDS)
+        assert target.process.poll() is None
+    assert all(is_blank(path) for path in blank)
+
+
+@scenario
+def target_that_vanishes_in_the_countdown(case: Scenario) -> None:
+    server, blank = case.made.server(), case.made.blank()
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN)
+        target = case.bench.start(second, TARGET_ID, blank, COUNTDOWN)
+        source.wait_for(r"^\[countdown\]")
+        end(target.process)
+        source.wait_for(r"Nothing was written\.(\n.*)*^\[wait\]")
+    assert all(is_blank(path) for path in blank)
