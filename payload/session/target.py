@@ -305,6 +305,7 @@ class TargetSession:
             self._check_control()
         except LinkError as error:
             context.warn(f"{error} The copy goes on meanwhile; calling the source again.")
+            context.link.close()
         with self._speaking, contextlib.suppress(LinkError):  # tried again at the next look
             self._resume(during_copy=True)
             context.note("The source answers again.")

@@ -292,6 +292,21 @@ def test_a_source_that_was_started_anew_is_not_taken_up_in_the_middle_of_a_step(
     assert did == ["close"]
 
 
+def test_a_lost_conversation_is_closed_before_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its heartbeat would else go on for as long as the copy does."""
+    session, did = a_resuming_target(monkeypatch, "1")
+
+    def poll(_: float) -> None:
+        raise LinkError("It broke.")
+
+    context = cast(Any, session._context)
+    context.link = SimpleNamespace(ended=True, poll=poll, close=lambda: did.append("closed"))
+    context.warn = context.note = did.append
+    session._keep_control()
+    lost = "It broke. The copy goes on meanwhile; calling the source again."
+    assert did == [lost, "closed", "The source answers again."]
+
+
 @pytest.mark.parametrize("refused", ["look_again", "check_names", ""])
 def test_the_last_look_comes_before_the_first_write(
     refused: str, monkeypatch: pytest.MonkeyPatch
