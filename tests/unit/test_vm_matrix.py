@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.case import common_networks, plug_in
+from tests.vm import matrix
+from tests.vm.case import Case, common_networks, plug_in
 from tests.vm.machine import Card
 from tests.vm.matrix import (
     CASES,
@@ -42,6 +43,21 @@ def test_only_what_passed_unchanged_is_not_run_again() -> None:
     assert chosen([], replace(PASSED, key="of another ISO")) == everything
     assert chosen([], replace(PASSED, result="failed")) == everything
     assert chosen([2], PASSED) == [2]
+
+
+@pytest.mark.parametrize(("result", "code"), [("passed", 0), ("failed", 1), ("refused", 1)])
+def test_a_wanted_case_alone_decides_the_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: str, code: int
+) -> None:
+    def run(case: Case, *_: object) -> Outcome:
+        return Outcome(case.number, result, "It was run.")
+
+    monkeypatch.setattr(matrix, "run_case", run)
+    (tmp_path / "iso").touch()
+    words = ["--iso", str(tmp_path / "iso"), "--output", str(tmp_path / "matrix")]
+    assert matrix.main([*words, "--case", "2"]) == code
+    assert matrix.main(words) == code, "all of them"
+    assert len(read_outcomes(tmp_path / "matrix.json")) == len(CASES)
 
 
 def test_a_refusal_is_one_only_with_the_source_as_it_was() -> None:

@@ -175,8 +175,8 @@ def main(arguments: list[str] | None = None) -> int:
         outcome = known[case.number]
         print(f"case {case.number}: {outcome.result}: {outcome.why}", flush=True)
     show(known.values(), Console())
-    all_passed = all(number in known and known[number].result == "passed" for number in numbers)
-    return 0 if all_passed else 1
+    wanted = [known.get(number) for number in given.case or numbers]
+    return 0 if all(one is not None and one.result == "passed" for one in wanted) else 1
 
 
 if __name__ == "__main__":
