@@ -12,8 +12,8 @@
 What was done is kept in ledgers, so a step that ended with LinkError is simply called again.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from time import time
 from typing import Protocol
@@ -85,6 +85,8 @@ class Receiver:
         self._areas: dict[int, bytes] = {}  # boot areas, by pair
         self._wrote = False
         self._open = False
+        self._interrupted = False
+        self._halt: Callable[[], None] = _nothing  # what ends the work that goes on now
 
     # --- begin
 
@@ -217,10 +219,27 @@ class Receiver:
             )
 
         lanes = Lanes(Work(schedule), fetcher, connections, backlog, self._monitor)
-        lanes.add(open_data)
-        lanes.crew.start(lambda: self._prove_behind(backlog))
-        lanes.crew.start(lambda: lanes.look_for_more(find_links))
-        lanes.crew.wait()
+        with self._interruptible(lanes.interrupt):
+            lanes.add(open_data)
+            lanes.crew.start(lambda: self._prove_behind(backlog))
+            lanes.crew.start(lambda: lanes.look_for_more(find_links))
+            lanes.crew.wait()
+
+    def interrupt(self) -> None:
+        """For good, from any thread: nothing more is fetched or read back. What goes on now ends
+        soon, as if done, or as if the link was lost."""
+        self._interrupted = True
+        self._halt()
+
+    @contextmanager
+    def _interruptible(self, halt: Callable[[], None]) -> Iterator[None]:
+        self._halt = halt
+        if self._interrupted:  # only asked now, lest it comes between
+            halt()
+        try:
+            yield
+        finally:
+            self._halt = _nothing
 
     def _schedule(self, ledgers: Sequence[Ledger], state: State, *, head: bool) -> Schedule:
         labels = [pair.source.label for pair in self._plan.disks]
@@ -286,10 +305,11 @@ class Receiver:
         schedule = self._schedule(on_disk, State.WRITTEN, head=head)
         unproven = self._all_done() - sum(ledger.read_back for ledger in self._ledgers)
         meter = Meter("verify", unproven, 0, self._account, self._monitor)
-        work_together(
-            [partial(self._prove_items, schedule.hand(), meter) for _ in range(self._workers)],
-            schedule.stop,
-        )
+        with self._interruptible(schedule.stop):
+            work_together(
+                [partial(self._prove_items, schedule.hand(), meter) for _ in range(self._workers)],
+                schedule.stop,
+            )
 
     def _prove_items(self, take: Take, meter: Meter) -> None:
         buffer = aligned_buffer()
@@ -382,6 +402,10 @@ class Receiver:
         return tuple(
             ledger.report(pairs[ledger.region.pair].target.label) for ledger in self._ledgers
         )
+
+
+def _nothing() -> None:
+    """There is no work that could be ended."""
 
 
 def _target_disk(host: Host, plan: Plan, index: int, inventory: Inventory) -> TargetDisk:

@@ -252,8 +252,10 @@ class TargetSession:
 
     def _beside_control(self, work: Callable[[], None]) -> None:
         """Do what may take hours, and meanwhile take the conversation up again whenever it breaks:
-        a source that is left alone gives up. Raises what `work` does, else what the peer said."""
-        done = threading.Event()
+        a source that is left alone gives up. Raises what `work` does, else what the peer said. A
+        peer or a disk that is not the one agreed on ends the copying at once."""
+        assert self._receiver is not None
+        receiver, done = self._receiver, threading.Event()
 
         def do() -> None:
             try:
@@ -262,8 +264,11 @@ class TargetSession:
                 done.set()
 
         def keep() -> None:
-            while not done.wait(RETRY):
-                self._keep_control()
+            with ExitStack() as on_failure:
+                on_failure.callback(receiver.interrupt)
+                while not done.wait(RETRY):
+                    self._keep_control()
+                on_failure.pop_all()
 
         work_together([do, keep], lambda: None)
 
@@ -373,7 +378,7 @@ class TargetSession:
             raise
         if is_another_run:
             self._listen_for_beacons()  # their key is made of both runs
-        if not during_copy:
+        if self._steps or not during_copy:  # else it is being finished: we mount its disks
             self._check_receiver(start_over=is_another_run)
 
     def _check_receiver(self, *, start_over: bool) -> None:

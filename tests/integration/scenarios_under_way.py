@@ -10,6 +10,7 @@ from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
 from tests.integration.harness import (
+    NO_COUNTDOWN,
     ROOT_SIZE,
     ROOT_START,
     SOURCE_ID,
@@ -123,6 +124,32 @@ def disk_replaced_while_the_link_was_away(case: Scenario) -> None:
     assert ours.result is Result.FAILED and theirs.result is Result.FAILED
     assert ours.exit_code == 8 and "no longer the disk" in ours.sentence
     assert "The link is back" not in target.log, "found out before anything more was written"
+    assert sha256(blank[1]) == before
+    assert not blank[0].read_bytes()[:512].strip(b"\0"), "nothing bootable"
+
+
+@scenario
+def disk_replaced_while_only_the_conversation_was_away(case: Scenario) -> None:
+    """Two wires carry the copy; with one of them the conversation is lost, and found again."""
+    server, blank = case.made.server(), case.made.blank()
+    foreign = case.made.foreign("t1.img", 32 * MIB)
+    before = sha256(foreign)
+    with network(2, cards=2) as (first, second), unchanged(server):
+        for card in second.cards:
+            slow_down(second, card, "200kbit")
+        source = case.bench.start(first, SOURCE_ID, server)
+        target = case.bench.start(
+            second, TARGET_ID, blank, f"{NO_COUNTDOWN} failover.connections=1"
+        )
+        further = target.wait_for(r"(?<=also runs over network card )eth\d(?= now)")
+        target.wait_for(r"^\[copy\].*\d+%")
+        foreign.replace(blank[1])
+        (main,) = set(second.cards) - {further}
+        second.unplug(main)
+        ours, theirs = target.report(), source.report()
+    assert ours.result is Result.FAILED and theirs.result is Result.FAILED
+    assert ours.exit_code == 8 and "no longer the disk" in ours.sentence
+    assert "[verify]" not in target.log, "found out before the copy was at its end"
     assert sha256(blank[1]) == before
     assert not blank[0].read_bytes()[:512].strip(b"\0"), "nothing bootable"
 

@@ -1,5 +1,6 @@
 """A whole copy between image files: real file systems, real sfdisk and partclone, no wire."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -12,7 +13,7 @@ import pytest
 from payload.model.errors import LinkError, PeerError, TargetDiskError, VerifyError
 from payload.model.event import Limiter, Note, Progress
 from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
-from payload.model.message import ChunkRequest, MapRequest, Stop
+from payload.model.message import ChunkRequest, MapRequest, Message, Stop
 from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Region
 from payload.replicate import backlog, meter
 from payload.replicate.extents import find_chunks
@@ -23,6 +24,7 @@ from tests.integration.copy_images import SECTOR, Images, make_host
 from tests.integration.server_image import MIB, make_image, tool
 from tests.integration.whole_copy import (
     Copy,
+    CuttingLine,
     Faults,
     assert_equal_content,
     hashes,
@@ -204,6 +206,36 @@ def test_a_broken_link_costs_only_what_was_under_way(source: Images, target: Ima
     copy.receiver.write_heads(copy.open_data)
     copy.receiver.seal()
     assert_equal_content(copy)
+
+
+def test_an_interrupted_copy_ends_at_once_and_stays_ended(source: Images, target: Images) -> None:
+    copy = Copy(source, target)
+    copy.prepare()
+
+    def interrupted() -> CuttingLine:
+        line = copy.open_data()
+        receive = line.receive
+
+        def first(timeout: float | None) -> Message:
+            copy.receiver.interrupt()
+            return receive(timeout)
+
+        monkeypatch.setattr(line, "receive", first)
+        return line
+
+    with pytest.MonkeyPatch.context() as monkeypatch, contextlib.suppress(LinkError):
+        copy.receiver.fetch(interrupted)
+    done = sum(ledger.done for ledger in copy.receiver._ledgers)
+    assert done < 40 * MIB < sum(ledger.size for ledger in copy.receiver._ledgers)
+    for step in (copy.receiver.fetch, copy.receiver.write_heads):
+        with contextlib.suppress(LinkError):
+            step(copy.open_data)
+    copy.receiver.verify()
+    assert sum(ledger.done for ledger in copy.receiver._ledgers) == done
+    assert sum(ledger.read_back for ledger in copy.receiver._ledgers) <= done
+    with pytest.raises(VerifyError):
+        copy.receiver.seal()
+    copy.receiver.abandon()
 
 
 def test_what_lacks_a_chunk_or_a_proof_is_not_sealed(source: Images, target: Images) -> None:

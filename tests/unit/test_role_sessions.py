@@ -139,7 +139,9 @@ def a_target(monkeypatch: pytest.MonkeyPatch, wire: Wire | None = None) -> Targe
     monkeypatch.setattr(target_module, "GREETING", 0.05)
     monkeypatch.setattr(target_module, "RETRY", 0.01)
     discovery = SimpleNamespace(recognise=lambda _: None)
-    return TargetSession(cast(Any, context), cast(Any, discovery), cast(Any, None))
+    session = TargetSession(cast(Any, context), cast(Any, discovery), cast(Any, None))
+    session._receiver = cast(Any, SimpleNamespace(interrupt=lambda: None))
+    return session
 
 
 @pytest.mark.parametrize("said", [[], [Alive()], [Stop("I am busy.")]])
@@ -290,6 +292,45 @@ def test_a_source_that_was_started_anew_is_not_taken_up_in_the_middle_of_a_step(
     with pytest.raises(LinkError, match="started anew"):
         session._resume(during_copy=True)
     assert did == ["close"]
+
+
+def test_a_disk_that_is_another_one_ends_the_copying_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, halted = a_target(monkeypatch), threading.Event()
+    session._receiver = cast(Any, SimpleNamespace(interrupt=halted.set))
+
+    def refuse() -> None:
+        raise TargetDiskError("It is another disk by now.")
+
+    monkeypatch.setattr(session, "_keep_control", refuse)
+    with pytest.raises(TargetDiskError):
+        session._beside_control(lambda: halted.wait(10) and None)
+    assert halted.is_set()
+
+
+def test_a_link_that_breaks_interrupts_nothing_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same receiver carries on when it is back."""
+    session, halted = a_target(monkeypatch), threading.Event()
+    session._receiver = cast(Any, SimpleNamespace(interrupt=halted.set))
+
+    def lose() -> None:
+        raise LinkError("It broke.")
+
+    with pytest.raises(LinkError):
+        session._beside_control(lose)
+    assert not halted.is_set()
+
+
+@pytest.mark.parametrize(("left", "expected"), [(1, ["recheck"]), (0, [])])
+def test_the_disks_are_asked_when_only_the_conversation_broke(
+    left: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not while the copy is finished: its disks are in use then, by ourselves."""
+    session, did = a_resuming_target(monkeypatch, "1")
+    session._steps.extend([lambda: None] * left)
+    session._resume(during_copy=True)
+    assert did == expected
 
 
 def test_a_lost_conversation_is_closed_before_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
