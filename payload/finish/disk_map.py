@@ -1,8 +1,8 @@
 """What names of the source's disks and partitions mean, and what they have to become here.
 
-A name is changed only if the copy's own kernel would know the disk by another one on this machine:
-/dev/sda1 that stays /dev/sda1 is left alone. A changed one becomes the UUID of what it means, which
-holds on every machine, or the new name where there is no UUID.
+A name is changed only if the copy's own kernel would know the disk by another one on this machine,
+or may at any boot: /dev/sda1 that stays /dev/sda1 is left alone. A changed one becomes the UUID of
+what it means, which holds on every machine, or the new name where there is no UUID.
 """
 
 import re
@@ -13,7 +13,7 @@ from payload.finish.volumes import Volume
 from payload.model.disk import Hardware
 from payload.model.inventory import Inventory
 from payload.model.plan import Plan
-from payload.system.disk_names import name_disks, partition_name
+from payload.system.disk_names import name_disks, other_names, partition_name
 from payload.system.kernel_modules import Kernel
 
 _NAME = re.compile(
@@ -29,7 +29,9 @@ _FAMILY = re.compile(r"[a-z]d(?=[a-z])|xvd|[a-z]+")
 class CopiedDisk:
     """A disk of the copy. `before` are its names at the source, "sda", as its kernel has them or,
     where that is not known, by its place; `links` are those below /dev/disk/by-id and by-path.
-    `now` is its name here, "" when that is not known; `volumes` by partition number."""
+    `now` is its name here, "" when that is not known, and `others` are those it may have as well;
+    `volumes` by partition number. `same_hardware`: it hangs on what it hung on at the source, so
+    the names hold as well, or as badly, as there."""
 
     before: str
     now: str
@@ -37,11 +39,19 @@ class CopiedDisk:
     links: frozenset[str] = frozenset()
     same_hardware: bool = False
     volumes: Mapping[int, Volume] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
 
     @property
     def renamed(self) -> bool:
         """Whether its name here is another one, or may be."""
-        return self.before != self.now if self.before and self.now else not self.same_hardware
+        return bool(self.new_names) if self.before and self.now else not self.same_hardware
+
+    @property
+    def new_names(self) -> tuple[str, ...]:
+        """The names it has or may have here, and had not at the source; () when not known."""
+        if not (self.before and self.now) or (self.same_hardware and self.before == self.now):
+            return ()
+        return tuple(name for name in (self.now, *sorted(self.others)) if name != self.before)
 
     def names(self, name: str) -> tuple[str, ...]:
         """Its paths and those of its partitions, if it is called `name`."""
@@ -88,7 +98,8 @@ class DiskMap:
         if not disk.now:
             return not disk.same_hardware
         as_before = disk.same_hardware and disk.before == disk.now
-        return spec != f"/dev/{partition_name(disk.now, number)}" and not as_before
+        is_another = spec != f"/dev/{partition_name(disk.now, number)}"
+        return (is_another or bool(disk.others)) and not as_before
 
     def by_uuid(self, spec: str) -> str:
         """What a name of the source has to become: "UUID=..", a name, or itself."""
@@ -138,6 +149,7 @@ def map_disks(
 ) -> DiskMap:
     """The names of the copied disks, at the source and here, for that kernel of the copy."""
     before, here = _names(source, kernel), _names(target, kernel)
+    everything = frozenset(name for name in here.values() if name)
     order = list(before)
     known = list(volumes)
     return DiskMap(
@@ -150,10 +162,13 @@ def map_disks(
                 same_hardware=_controllers(source, pair.source.id)
                 == _controllers(target, pair.target.id),
                 volumes={one.number: one for one in known if one.disk == index},
+                others=other_names(kernel, here.get(pair.target.id, ""), everything)
+                if kernel
+                else frozenset(),
             )
             for index, pair in enumerate(plan.disks)
         ),
-        frozenset(name for name in here.values() if name),
+        everything,
     )
 
 

@@ -108,17 +108,20 @@ def rewrite_lvm_conf(text: str, disks: DiskMap) -> str:
     """Filters that take a disk by its old name take it by its new one, before anything else."""
 
     def wider(found: re.Match[str]) -> str:
-        new = [f' "a|^/dev/{disk.now}|",' for disk in disks.disks if _is_lost(disk, found[2])]
+        lost = [name for disk in disks.disks for name in _lost_names(disk, found[2])]
+        new = [f' "a|^/dev/{name}|",' for name in dict.fromkeys(lost)]
         return f"{found[1]}{''.join(new)}{found[2]}]"
 
     return _FILTER.sub(wider, text)
 
 
-def _is_lost(disk: CopiedDisk, patterns: str) -> bool:
-    if not (disk.renamed and disk.before and disk.now):
-        return False
-    names = zip(disk.names(disk.before), disk.names(disk.now), strict=True)
-    return any(_accepts(patterns, old) and not _accepts(patterns, new) for old, new in names)
+def _lost_names(disk: CopiedDisk, patterns: str) -> Iterator[str]:
+    """The names it may have here by which it is not taken as it was by the old one."""
+    before = disk.names(disk.before)
+    for name in disk.new_names:
+        names = zip(before, disk.names(name), strict=True)
+        if any(_accepts(patterns, old) and not _accepts(patterns, new) for old, new in names):
+            yield name
 
 
 def _accepts(patterns: str, name: str) -> bool:

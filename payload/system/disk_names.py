@@ -6,7 +6,7 @@ next. They follow from the driver by which it reaches each disk, and from the or
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from payload.system.kernel_modules import Kernel
 
@@ -25,6 +25,9 @@ _FAMILIES = (
 _CLASSES = {"sd": ("sd_mod",), "hd": ("ide_disk", "ide_gd_mod"), "mmcblk": ("mmc_block",)}
 # These claim whole classes of devices and drive few of them.
 _GENERIC = frozenset({"ata_generic", "pata_acpi", "ide_pci_generic", "generic"})
+# Since when the kernel finds several disks of a family in any order, another one at each boot: sd
+# probes them beside each other (Linux commit f049cf1a7b67), nvme counts subsystems as they come.
+_ANY_ORDER = {"sd": (5, 3), "nvme": (4, 15)}
 _SYSTEMS_OF_IDE = (2, 6, 31)  # the last in which distributions preferred drivers/ide to libata
 _PORT = re.compile(r"-ata-(\d+)(?:\.(\d+))?$")
 
@@ -88,6 +91,14 @@ def name_disks(kernel: Kernel, disks: Sequence[tuple[Sequence[str], str]]) -> tu
         seen[family] += 1
         names.append(_name(family, place))
     return tuple(names)
+
+
+def other_names(kernel: Kernel, name: str, names: Iterable[str]) -> frozenset[str]:
+    """Which of the `names` of a machine's disks the one called `name` may have at another boot."""
+    for family, since in _ANY_ORDER.items():
+        if name.startswith(family) and _numbers(kernel.version) >= since:
+            return frozenset(one for one in names if one.startswith(family)) - {name}
+    return frozenset()
 
 
 def _name(family: str, place: int) -> str:

@@ -1,8 +1,16 @@
 """What the copy's own kernel calls the disks of another machine."""
 
+from dataclasses import replace
+
 import pytest
 
-from payload.system.disk_names import driver_of, missing_modules, name_disks, partition_name
+from payload.system.disk_names import (
+    driver_of,
+    missing_modules,
+    name_disks,
+    other_names,
+    partition_name,
+)
 from payload.system.kernel_modules import Kernel
 
 PIIX = "pci:v00008086d00007111sv0sd0bc01sc01i8A"
@@ -94,3 +102,22 @@ def test_what_an_initramfs_lacks(
     held: set[str], controllers: list[str], missing: tuple[str, ...]
 ) -> None:
     assert missing_modules(NEW, frozenset(held), controllers) == missing
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "names", "others"),
+    [
+        ("5.2.21", "sda", ("sda", "sdb"), set()),
+        ("5.3.0-1-amd64", "sda", ("sda", "sdb", "vda"), {"sdb"}),
+        ("6.12.1", "sdb", ("sda", "sdb", "sdc"), {"sda", "sdc"}),
+        ("6.12.1", "sda", ("sda", "vda", "nvme0n1"), set()),
+        ("6.12.1", "vda", ("vda", "vdb"), set()),
+        ("4.14.0", "nvme0n1", ("nvme0n1", "nvme1n1"), set()),
+        ("4.15.0", "nvme0n1", ("nvme0n1", "nvme1n1", "sda"), {"nvme1n1"}),
+        ("6.12.1", "", ("sda", "sdb"), set()),
+    ],
+)  # fmt: skip
+def test_which_names_a_kernel_gives_in_any_order(
+    version: str, name: str, names: tuple[str, ...], others: set[str]
+) -> None:
+    assert other_names(replace(NEW, version=version), name, names) == others

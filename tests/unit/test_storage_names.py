@@ -35,9 +35,10 @@ def disk(
     volumes: Iterable[Volume] = (),
     *links: str,
     same: bool = False,
+    others: tuple[str, ...] = (),
 ) -> CopiedDisk:
     table = {one.number: one for one in volumes}
-    return CopiedDisk(before, now, place, frozenset(links), same, table)
+    return CopiedDisk(before, now, place, frozenset(links), same, table, frozenset(others))
 
 
 SYSTEM = (
@@ -217,6 +218,23 @@ def test_a_system_whose_names_stay_is_not_touched(tmp_path: Path) -> None:
                    DEVICES_FILE: "IDTYPE=devname IDNAME=/dev/sda6 PVID=x\n"})  # fmt: skip
     same = DiskMap((disk("sda", "sda", 0, SYSTEM, same=True),))
     assert plan_storage_names(read_storage_files(tmp_path), same) == ()
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_names_that_may_change_at_any_boot_become_uuids(same: bool) -> None:
+    """But behind the controller that the server has they held as well, or as badly, there."""
+    disks = DiskMap((
+        disk("sda", "sda", 0, SYSTEM, same=same, others=("sdb",)),
+        disk("sdb", "sdb", 1, DATA, same=same, others=("sda",)),
+    ))  # fmt: skip
+    old = "/dev/sda2 / ext3 defaults 0 1\n/dev/sdb1 /srv xfs defaults 0 0\n"
+    new = f"UUID={ROOT} / ext3 defaults 0 1\nUUID={SPOOL} /srv xfs defaults 0 0\n"
+    assert rewrite_fstab(old, disks) == (old if same else new)
+    assert rewrite_device_map("(hd0) /dev/sda\n", disks) == "(hd0) /dev/sda\n"
+    filters = 'filter = [ "a|^/dev/sda|", "r|.*|" ]'
+    wider = 'filter = [ "a|^/dev/sdb|", "a|^/dev/sda|", "r|.*|" ]'
+    assert rewrite_lvm_conf(filters, disks) == (filters if same else wider)
+    assert rewrite_lvm_conf(wider, disks) == wider
 
 
 def test_a_disk_that_was_not_copied_and_has_a_namesake_here() -> None:
