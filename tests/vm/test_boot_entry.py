@@ -28,6 +28,7 @@ BOOT_SECONDS, SECONDS = 400.0, 120.0
 REGISTER = f"""\
 export PYTHONPATH=/usr/lib/ugs-failover:/usr/lib/ugs-failover/site-packages
 python3 - >/dev/ttyS0 2>&1 <<'END'
+from pathlib import Path
 from types import SimpleNamespace as Paper
 from payload.finish.boot_entry import register
 from payload.finish.uefi import ESP_TYPES
@@ -36,11 +37,12 @@ from payload.system.boot_entries import read_boot_table
 from payload.system.linux import linux_host
 
 host = linux_host()
+node = str(next(Path("/dev/disk/by-id").glob("*SYSTEM")).resolve())
 esp = Volume(0, 1, {ESP.start * 512}, {ESP.size * 512}, "vfat", part_uuid="{GUID}",
              type_id="{ESP_TYPE.lower()}")
 plan = Paper(disks=[Paper(target=Paper(id="a"))], source=Paper(host_name="server"))
-target = Paper(disk=lambda _: Paper(hardware=Paper(node="/dev/sda")))
-with (host.blocks.view("/dev/sda", esp.start, esp.size) as device,
+target = Paper(disk=lambda _: Paper(hardware=Paper(node=node)))
+with (host.blocks.view(node, esp.start, esp.size) as device,
       host.mounts.mount(device, "vfat") as tree):
     for turn in ("first", "second"):
         known = register(host.run, plan, target, {{esp: tree}})
@@ -66,7 +68,7 @@ def test_the_firmware_starts_what_was_registered(tmp_path: Path, iso: Path) -> N
     with Machine(live, directory) as machine:
         machine.wait_for(DECIDED, BOOT_SECONDS)
         machine.turn_to_console(2)
-        machine.type_keys("sh /dev/sdb\n")
+        machine.type_keys("sh /dev/disk/by-id/*SCRIPT\n")  # the kernel names them in any order
         first = machine.wait_for(r"^first (.*)$", SECONDS)
         assert "'firmware entry Boot00" in first[1]
         assert machine.wait_for(r"^second (.*)$", SECONDS)[1] == "[] ()"
