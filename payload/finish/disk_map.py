@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from payload.finish.volumes import Volume
-from payload.model.disk import Hardware
+from payload.model.disk import Disk, Hardware
 from payload.model.inventory import Inventory
 from payload.model.plan import Plan
 from payload.system.disk_names import name_disks, other_names, partition_name
@@ -144,13 +144,15 @@ def map_disks(
     plan: Plan,
     source: Inventory,
     target: Inventory,
+    order: Sequence[str],
     volumes: Iterable[Volume],
     kernel: Kernel | None,
 ) -> DiskMap:
-    """The names of the copied disks, at the source and here, for that kernel of the copy."""
-    before, here = _names(source, kernel), _names(target, kernel)
+    """The names of the copied disks, at the source and here, for that kernel of the copy. `order`
+    are the source's disks as it counted them there."""
+    before = _names([source.disk(disk_id) for disk_id in order], kernel)
+    here = _names(target.counted_disks, kernel)
     everything = frozenset(name for name in here.values() if name)
-    order = list(before)
     known = list(volumes)
     return DiskMap(
         tuple(
@@ -172,9 +174,8 @@ def map_disks(
     )
 
 
-def _names(machine: Inventory, kernel: Kernel | None) -> dict[str, str]:
-    """Stable id -> name, in the order in which the disks are found."""
-    disks = machine.eligible_disks
+def _names(disks: Sequence[Disk], kernel: Kernel | None) -> dict[str, str]:
+    """Stable id -> name; the disks are in the order in which they are found."""
     told = [(disk.hardware.controllers, disk.hardware.path) for disk in disks]
     names: Sequence[str] = name_disks(kernel, told) if kernel else [""] * len(disks)
     return {disk.id: name for disk, name in zip(disks, names, strict=True)}

@@ -50,6 +50,7 @@ class CopiedSystem:
     partitions: Sequence[Volume]  # all of them
     beside: Sequence[Volume]  # without the root
     fstab: Sequence[Mount]
+    order: Sequence[str]  # the source's disks as that fstab counts them
     attach: Attach
     changes_of: Callable[[Volume, str], Iterable[Change]]
 
@@ -132,7 +133,7 @@ def _plan(
     system: CopiedSystem, plan: Plan, source: Inventory, target: Inventory, stale: bool
 ) -> _Work:
     startup = read_startup(system.host.run, [system.root])
-    names = map_disks(plan, source, target, system.partitions, startup.kernel)
+    names = map_disks(plan, source, target, system.order, system.partitions, startup.kernel)
     files = read_storage_files(system.root)
     bare = startup.start is not None and not startup.start.path
     edits = plan_storage_names(files, names, bare=bare)

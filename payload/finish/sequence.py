@@ -14,6 +14,7 @@ from pathlib import Path
 from payload.finish.adapt import adapt_tree, refuse_lost_ways
 from payload.finish.boot_record import plant_record
 from payload.finish.bootloader import BootDisk, check_boot
+from payload.finish.disk_order import order_at_source, order_at_target
 from payload.finish.efi_chain import Program
 from payload.finish.hardware import CopiedSystem, adapt_to_disks
 from payload.finish.marker import record_marker, write_marker
@@ -84,8 +85,7 @@ def finish_copy(
     """
     if plan.encrypted:
         return _mark_encrypted(host, plan, source, target, copy_id, finished_at, version)
-    order = [disk.id for disk in source.eligible_disks]
-    volumes = find_volumes(plan, order)
+    volumes = find_volumes(plan)
     place, options = root_of(plan, volumes), root_options(plan)
     with (
         as_adapt_error("adapted"),
@@ -102,9 +102,11 @@ def finish_copy(
             refuse_lost_ways(cards, in_use)
             assignment = assign(cards, in_use, source.cards, target.cards)
             fstab = parse_fstab((read_inside(root, "/etc/fstab") or b"").decode("latin-1"))
-            volumes = name_arrays(volumes, _mdadm_conf(root))
+            order = order_at_source(plan, source, fstab)
+            volumes = name_arrays(find_volumes(plan, order), _mdadm_conf(root))
+            place = root_of(plan, volumes)
             beside = [one for one in volumes if one != place]
-            system = _system(host, plan, target, root, volumes, beside, fstab)
+            system = _system(host, plan, target, root, volumes, beside, fstab, order)
             with system.whole(writable=False, places=("/usr",)):  # what its udev and init are
                 adaptation = adapt_tree(root, assignment)
                 record = plant_record(root)
@@ -198,7 +200,7 @@ def check_finished(
 
     Raises AdaptError with the reason and what a person can do.
     """
-    volumes = find_volumes(plan)
+    volumes = find_volumes(plan, order_at_target(plan, target))
     unseen: list[str] = []
     with (
         as_adapt_error("checked"),
@@ -238,6 +240,7 @@ def _system(
     volumes: Sequence[Volume],
     beside: Sequence[Volume],
     fstab: Sequence[Mount],
+    order: Sequence[str],
 ) -> CopiedSystem:
     def attach(volume: Volume, *, writable: bool) -> AbstractContextManager[str]:
         return attached(host, plan, target, volume, writable=writable)
@@ -245,7 +248,7 @@ def _system(
     def changes_of(volume: Volume, device: str) -> list[Change]:
         return list(_mount_changes(plan, target, volume, device))
 
-    return CopiedSystem(host, root, volumes, beside, fstab, attach, changes_of)
+    return CopiedSystem(host, root, volumes, beside, fstab, order, attach, changes_of)
 
 
 def _mount_changes(plan: Plan, target: Inventory, volume: Volume, device: str) -> Iterator[Change]:

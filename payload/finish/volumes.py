@@ -34,7 +34,7 @@ class Volume:
     """A place of the copy for a file system: a partition (number 0: a whole disk) at bytes `start`
     to `start + size`, or a volume of LVM or MD.
 
-    `disk` counts the plan's pairs from 0, `place` counts the disks as a kernel does at the source.
+    `disk` counts the plan's pairs from 0, `place` counts the disks as a kernel does.
     Of a volume, `disk` and `start` are those of its first byte, and `number` is NO_PARTITION;
     `partitions` are the (disk, number) that a boot loader takes it for which knows nothing of RAID.
     """
@@ -113,8 +113,8 @@ def device_number(spec: str) -> int | None:
 def find_volumes(plan: Plan, order: Sequence[str] = ()) -> tuple[Volume, ...]:
     """Every planned partition, whole-disk file system and volume, in the order of the plan.
 
-    `order` are the source's disks by stable id as its kernel counts them; without it the plan's
-    own order counts.
+    `order` are the source's disks by stable id as a kernel counts them (`finish.disk_order`);
+    without it the plan's own order counts.
     """
     volumes = []
     for region in plan.regions:

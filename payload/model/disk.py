@@ -1,5 +1,6 @@
 """What a disk is and what lies on it. All sizes and positions are bytes."""
 
+import re
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -92,6 +93,13 @@ class Hardware:
         if self.serial:
             return f"serial:{self.serial}"
         return f"path:{self.path or self.name}"
+
+    @property
+    def position(self) -> list[tuple[int, str]]:
+        """Sorts disks as the firmware counts them, and every kernel that probes one after the
+        other: ata-2 before ata-10. The names of this boot do not tell: see `system.disk_names`."""
+        words = re.findall(r"\d+|\D+", self.path)
+        return [(int(word), "") if word.isdecimal() else (-1, word) for word in words]
 
     @property
     def label(self) -> str:

@@ -61,6 +61,11 @@ class Inventory:
         return tuple(disk for disk in self.disks if disk.eligible)
 
     @property
+    def counted_disks(self) -> tuple[Disk, ...]:
+        """The same as a kernel counts them that probes one after the other."""
+        return tuple(sorted(self.eligible_disks, key=lambda disk: disk.hardware.position))
+
+    @property
     def host_name(self) -> str:
         """The host name of the installed system, if there is one."""
         return next((system.host_name for system in self.systems if system.host_name), "")

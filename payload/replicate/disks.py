@@ -1,6 +1,5 @@
 """Disks as a plan sees them: where they are plugged in, what people call them, what is on them."""
 
-import re
 from collections.abc import Sequence
 
 from payload.model.disk import Content, Disk, Hardware
@@ -19,9 +18,8 @@ def content_of(disk: Disk) -> Content:
 
 
 def place(disk: Disk) -> tuple[list[tuple[int, str]], str]:
-    """Sorts as the firmware counts: ata-2 before ata-10."""
-    words = re.findall(r"\d+|\D+", disk.hardware.path)
-    return [(int(word), "") if word.isdecimal() else (-1, word) for word in words], disk.id
+    """Sorts as the firmware counts."""
+    return disk.hardware.position, disk.id
 
 
 def amount(size: int) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from payload.finish.boot_record import PROOF_PRODUCT, PROOF_WORD
+from payload.finish.disk_order import order_at_target
 from payload.finish.volumes import (
     find_volumes,
     mounted_at,
@@ -119,7 +120,7 @@ def _disks(host: Host, plan: Plan, target: Inventory) -> Iterator[VirtualDisk]:
 
 def _read_startup(host: Host, plan: Plan, target: Inventory) -> Startup:
     """How the copy starts by itself; nothing known of an encrypted one."""
-    volumes = find_volumes(plan)
+    volumes = find_volumes(plan, order_at_target(plan, target))
     root = root_of(plan, volumes)
     if plan.encrypted:
         return Startup()

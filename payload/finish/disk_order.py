@@ -1,0 +1,52 @@
+"""Which disk of the copy a name such as sda means, at the source and on the target.
+
+Kernels count disks as they find them, and the live system's own count is none of theirs: newer ones
+find several disks in any order. So they are counted by where they are plugged in. What the files of
+the system say counts more: a server whose fstab has its root on sdb knows best.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import permutations
+
+from payload.finish.volumes import Mount, Volume, find_volumes, root_of
+from payload.model.inventory import Inventory
+from payload.model.plan import Plan
+
+_MOST = 6  # disks whose orders are all tried
+_EXT = frozenset({"ext2", "ext3", "ext4"})  # drivers that mount each other's
+
+
+def order_at_source(plan: Plan, source: Inventory, fstab: Sequence[Mount]) -> tuple[str, ...]:
+    """The source's disks by stable id, as the kernel counted them for which that fstab was
+    written."""
+    disks = [disk.id for disk in source.counted_disks]
+    if len(disks) > _MOST:
+        return tuple(disks)
+    return max(permutations(disks), key=partial(_agreement, plan, fstab))
+
+
+def _agreement(plan: Plan, fstab: Sequence[Mount], order: Sequence[str]) -> int:
+    """How many lines of that fstab are true if the disks are counted in this order; the root's
+    counts more than all others."""
+    volumes = find_volumes(plan, order)
+    root = root_of(plan, volumes)
+    agreement = 0
+    for mount in fstab:
+        found = next((one for one in volumes if one.is_called(mount.spec)), None)
+        if mount.place == "/":
+            agreement += len(fstab) * (found == root)
+        elif found is not None:
+            agreement += _may_be(found, mount.kind)
+    return agreement
+
+
+def _may_be(volume: Volume, kind: str) -> bool:
+    return kind in (volume.kind, "auto") or {kind, volume.kind} <= _EXT
+
+
+def order_at_target(plan: Plan, target: Inventory) -> tuple[str, ...]:
+    """The disks of the copy by the source's stable ids, as a kernel counts them on the target, ""
+    for those that are not of the copy."""
+    copied = {pair.target.id: pair.source.id for pair in plan.disks}
+    return tuple(copied.get(disk.id, "") for disk in target.counted_disks)

@@ -1,0 +1,76 @@
+"""Which disk sda is, though the live system may have found the disks in any order."""
+
+from dataclasses import replace
+
+import pytest
+
+from payload.finish.disk_order import order_at_source, order_at_target
+from payload.finish.volumes import Mount, find_volumes, mounted_at, root_of
+from payload.model.inventory import Inventory
+from payload.model.plan import Plan
+from tests.unit.test_planning import GB, data_disk, disk, machine, plan, server
+
+ROOT, DATA = "serial:A", "serial:B"
+
+
+def pair_of_machines(*, data_first: bool) -> tuple[Plan, Inventory, Inventory]:
+    """A server whose root is in partition 6 of disk A, and data in partition 1 of disk B."""
+    source = server(data_disk("B", 2 * GB, place=0 if data_first else 2))
+    target = machine("7a", disk("X", 8 * GB, None, 1), disk("Y", 8 * GB, None, 2))
+    return plan(source, target), source, target
+
+
+def lines(*words: str) -> list[Mount]:
+    return [Mount(*line.split()) for line in words]
+
+
+@pytest.mark.parametrize(
+    ("fstab", "data_first", "order"),
+    [
+        ([], False, (ROOT, DATA)),
+        ([], True, (DATA, ROOT)),
+        (["UUID=1 / ext4"], True, (DATA, ROOT)),
+        # The root's line is true in one order only.
+        (["/dev/sda6 / ext4"], True, (ROOT, DATA)),
+        (["/dev/sdb6 / ext4"], False, (DATA, ROOT)),
+        # So are lines of another kind of file system.
+        (["UUID=1 / ext4", "/dev/sda1 /boot ext3"], True, (ROOT, DATA)),
+        (["UUID=1 / ext4", "/dev/sda1 /boot ext4"], True, (ROOT, DATA)),
+        (["UUID=1 / ext4", "/dev/sdb1 /boot ext3"], False, (DATA, ROOT)),
+        (["UUID=1 / ext4", "/dev/sda1 /srv auto"], True, (DATA, ROOT)),
+        # One wrong line weighs less than the root's.
+        (["/dev/sda6 / ext4", "/dev/sda1 /srv xfs", "/dev/sdb1 /x ext3"], True, (ROOT, DATA)),
+        # Disks that were not copied tell nothing.
+        (["/dev/sdc6 / ext4", "/dev/sdd1 /srv xfs"], True, (DATA, ROOT)),
+    ],
+)
+def test_what_the_fstab_says_counts_more_than_the_cables(
+    fstab: list[str], data_first: bool, order: tuple[str, str]
+) -> None:
+    made, source, _ = pair_of_machines(data_first=data_first)
+    assert order_at_source(made, source, lines(*fstab)) == order
+
+
+@pytest.mark.parametrize("data_first", [False, True])
+def test_the_names_of_the_live_system_tell_nothing(data_first: bool) -> None:
+    made, source, target = pair_of_machines(data_first=data_first)
+    turned_source = replace(source, disks=source.disks[::-1])
+    turned_target = replace(target, disks=target.disks[::-1])
+    assert order_at_source(made, turned_source, []) == order_at_source(made, source, [])
+    assert order_at_target(made, turned_target) == order_at_target(made, target)
+
+
+def test_disks_of_the_target_that_are_not_of_the_copy_count_too() -> None:
+    made, _, target = pair_of_machines(data_first=False)
+    more = replace(target, disks=(disk("Z", GB, None, 0), *target.disks))
+    order = order_at_target(made, more)
+    assert order == ("", ROOT, DATA)
+    volumes = find_volumes(made, order)
+    assert mounted_at(volumes, lines("/dev/sdb6 / ext4"), "/") == root_of(made, volumes)
+
+
+def test_many_disks_are_counted_by_their_cables() -> None:
+    source = server(*(data_disk(f"{place}", GB, place) for place in range(2, 9)))
+    target = machine("7a", *(disk(f"X{place}", 8 * GB, None, place) for place in range(1, 9)))
+    order = order_at_source(plan(source, target), source, lines("/dev/sdb6 / ext4"))
+    assert order == (ROOT, *(f"serial:{place}" for place in range(2, 9)))
