@@ -5,11 +5,11 @@ find several disks in any order. So they are counted by where they are plugged i
 the system say counts more: a server whose fstab has its root on sdb knows best.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import permutations
 
-from payload.finish.volumes import Mount, Volume, find_volumes, root_of
+from payload.finish.volumes import Mount, Volume, find_volumes, parse_fstab, root_of
 from payload.model.inventory import Inventory
 from payload.model.plan import Plan
 
@@ -17,13 +17,21 @@ _MOST = 6  # disks whose orders are all tried
 _EXT = frozenset({"ext2", "ext3", "ext4"})  # drivers that mount each other's
 
 
-def order_at_source(plan: Plan, source: Inventory, fstab: Sequence[Mount]) -> tuple[str, ...]:
+def order_at_source(plan: Plan, source: Inventory, fstab: str) -> tuple[str, ...]:
     """The source's disks by stable id, as the kernel counted them for which that fstab was
     written."""
     disks = [disk.id for disk in source.counted_disks]
     if len(disks) > _MOST:
         return tuple(disks)
-    return max(permutations(disks), key=partial(_agreement, plan, fstab))
+    lines = (*parse_fstab(fstab), *_swap_lines(fstab))
+    return max(permutations(disks), key=partial(_agreement, plan, lines))
+
+
+def _swap_lines(fstab: str) -> Iterator[Mount]:
+    for line in fstab.split("\n"):
+        words = line.split()
+        if words[2:3] == ["swap"] and not words[0].startswith("#"):
+            yield Mount(words[0], "", "swap")
 
 
 def _agreement(plan: Plan, fstab: Sequence[Mount], order: Sequence[str]) -> int:

@@ -101,8 +101,8 @@ def finish_copy(
                 monitor(Note(f"{entry.name}: {entry.mac or 'no card'} ({entry.why})"))
             refuse_lost_ways(cards, in_use)
             assignment = assign(cards, in_use, source.cards, target.cards)
-            fstab = parse_fstab((read_inside(root, "/etc/fstab") or b"").decode("latin-1"))
-            order = order_at_source(plan, source, fstab)
+            lines = (read_inside(root, "/etc/fstab") or b"").decode("latin-1")
+            fstab, order = parse_fstab(lines), order_at_source(plan, source, lines)
             volumes = name_arrays(find_volumes(plan, order), _mdadm_conf(root))
             place = root_of(plan, volumes)
             beside = [one for one in volumes if one != place]

@@ -96,6 +96,25 @@ def test_names_and_initramfs_are_those_of_this_machine(copy: Copy) -> None:
     assert f"root=UUID={ROOT_UUID}" in " / ".join(copy.check())
 
 
+def test_what_sda_was_is_told_by_the_fstab_and_not_by_this_boot(copy: Copy) -> None:
+    """The live system found the disks the other way round, and so may the cables have been laid:
+    but only one of them has a swap in partition 5."""
+    give_maker(copy)
+    system, data = copy.source.disks
+    turned = (
+        replace(data, hardware=replace(data.hardware, path="pci-0000:00:1f.2-ata-1")),
+        replace(system, hardware=replace(system.hardware, path="pci-0000:00:1f.2-ata-2")),
+    )
+    copy.source = replace(copy.source, disks=turned)
+    copy.finish()
+    with copy.root() as root:
+        fstab = (root / "etc/fstab").read_text().splitlines()
+    assert fstab[1] == f"UUID={BOOT_UUID} /boot ext4 defaults 0 2"
+    assert fstab[3] == f"UUID={DATA_UUID} /srv ext4 defaults 0 2"
+    with copy.boot() as boot:
+        assert (boot / "initrd.img-6.1").read_bytes() == FOR_ALL
+
+
 def test_the_survey_finds_the_maker_on_a_usr_of_its_own(copy: Copy) -> None:
     """Without it, a copy that can be helped would be refused."""
     with copy.root(writable=True) as root:
