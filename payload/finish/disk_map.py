@@ -150,7 +150,7 @@ def map_disks(
 ) -> DiskMap:
     """The names of the copied disks, at the source and here, for that kernel of the copy. `order`
     are the source's disks as it counted them there."""
-    before = _names([source.disk(disk_id) for disk_id in order], kernel)
+    before = _names([source.disk(disk_id) for disk_id in order if disk_id], kernel)
     here = _names(target.counted_disks, kernel)
     everything = frozenset(name for name in here.values() if name)
     known = list(volumes)

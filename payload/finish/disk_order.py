@@ -10,21 +10,33 @@ from functools import partial
 from itertools import permutations
 
 from payload.finish.volumes import Mount, Volume, find_volumes, parse_fstab, root_of
+from payload.model.disk import Disk
 from payload.model.inventory import Inventory
 from payload.model.plan import Plan
+from payload.system.disk_names import place_at_cables
 
 _MOST = 6  # disks whose orders are all tried
+_LAST_IDE = 7  # hdh
 _EXT = frozenset({"ext2", "ext3", "ext4"})  # drivers that mount each other's
 
 
 def order_at_source(plan: Plan, source: Inventory, fstab: str) -> tuple[str, ...]:
     """The source's disks by stable id, as the kernel counted them for which that fstab was
-    written."""
-    disks = [disk.id for disk in source.counted_disks]
-    if len(disks) > _MOST:
-        return tuple(disks)
+    written; "" where it left out a letter."""
     lines = (*parse_fstab(fstab), *_swap_lines(fstab))
-    return max(permutations(disks), key=partial(_agreement, plan, lines))
+    return max(_orders(source.counted_disks), key=partial(_agreement, plan, lines))
+
+
+def _orders(disks: Sequence[Disk]) -> Iterator[tuple[str, ...]]:
+    """In which a kernel may count these disks, the most likely first."""
+    counted = tuple(disk.id for disk in disks)
+    yield from permutations(counted) if len(counted) <= _MOST else (counted,)
+    places = [place_at_cables(disk.hardware.path) for disk in disks]
+    lettered = {
+        place: disk for place, disk in zip(places, counted, strict=True) if place is not None
+    }
+    if len(lettered) == len(disks) <= max(lettered) <= _LAST_IDE:
+        yield tuple(lettered.get(place, "") for place in range(max(lettered) + 1))
 
 
 def _swap_lines(fstab: str) -> Iterator[Mount]:

@@ -83,14 +83,18 @@ def name_disks(kernel: Kernel, disks: Sequence[tuple[Sequence[str], str]]) -> tu
     seen: Counter[str] = Counter()
     for controllers, path in disks:
         family, _ = driver_of(kernel, controllers)
-        port = _PORT.search(path)
-        place = seen[family]
-        if family == "hd" and port:
-            # The letter is a place at the cables, not a number: two channels, two disks on each.
-            place = 2 * (int(port[1]) - 1) + int(port[2] or 0)
+        at_cable = place_at_cables(path)
+        place = seen[family] if family != "hd" or at_cable is None else at_cable
         seen[family] += 1
         names.append(_name(family, place))
     return tuple(names)
+
+
+def place_at_cables(path: str) -> int | None:
+    """Which letter an IDE disk with that by-path name has, from 0: it is a place at the cables, not
+    a count. Two channels, two disks on each. None for other disks."""
+    port = _PORT.search(path)
+    return 2 * (int(port[1]) - 1) + int(port[2] or 0) if port else None
 
 
 def other_names(kernel: Kernel, name: str, names: Iterable[str]) -> frozenset[str]:

@@ -58,6 +58,28 @@ def test_the_names_of_the_live_system_tell_nothing(data_first: bool) -> None:
     assert order_at_target(made, turned_target) == order_at_target(made, target)
 
 
+@pytest.mark.parametrize(
+    ("fstab", "order"),
+    [
+        ("/dev/hda6 / ext4\n/dev/hdd1 /srv xfs", (ROOT, "", "", DATA)),
+        ("/dev/hda6 / ext4\n/dev/hdb1 /srv xfs", (ROOT, DATA)),
+        ("/dev/sda6 / ext4\n/dev/sdb1 /srv xfs", (ROOT, DATA)),
+    ],
+)
+def test_the_letter_of_an_ide_disk_is_its_place_at_the_cables(
+    fstab: str, order: tuple[str, ...]
+) -> None:
+    cables = ("pci-0000:00:07.1-ata-1.0", "pci-0000:00:07.1-ata-2.1")
+    disks = server(data_disk("B", 2 * GB)).disks
+    laid = (
+        replace(one, hardware=replace(one.hardware, path=path))
+        for one, path in zip(disks, cables, strict=True)
+    )
+    source = replace(server(), disks=tuple(laid))
+    target = machine("7a", disk("X", 8 * GB, None, 1), disk("Y", 8 * GB, None, 2))
+    assert order_at_source(plan(source, target), source, fstab) == order
+
+
 def test_disks_of_the_target_that_are_not_of_the_copy_count_too() -> None:
     made, _, target = pair_of_machines(data_first=False)
     more = replace(target, disks=(disk("Z", GB, None, 0), *target.disks))
