@@ -24,19 +24,21 @@ def order_at_source(plan: Plan, source: Inventory, fstab: str) -> tuple[str, ...
     """The source's disks by stable id, as the kernel counted them for which that fstab was
     written; "" where it left out a letter."""
     lines = (*parse_fstab(fstab), *_swap_lines(fstab))
-    return max(_orders(source.counted_disks), key=partial(_agreement, plan, lines))
+    by_letter = any(line.spec.startswith("/dev/hd") for line in lines)
+    orders = _orders(source.counted_disks, by_letter=by_letter)
+    return max(orders, key=partial(_agreement, plan, lines))
 
 
-def _orders(disks: Sequence[Disk]) -> Iterator[tuple[str, ...]]:
+def _orders(disks: Sequence[Disk], *, by_letter: bool) -> Iterator[tuple[str, ...]]:
     """In which a kernel may count these disks, the most likely first."""
     counted = tuple(disk.id for disk in disks)
     yield from permutations(counted) if len(counted) <= _MOST else (counted,)
-    places = [place_at_cables(disk.hardware.path) for disk in disks]
-    lettered = {
+    places = (place_at_cables(disk.hardware.path) for disk in disks)
+    letters = {
         place: disk for place, disk in zip(places, counted, strict=True) if place is not None
     }
-    if len(lettered) == len(disks) <= max(lettered) <= _LAST_IDE:
-        yield tuple(lettered.get(place, "") for place in range(max(lettered) + 1))
+    if by_letter and len(letters) == len(disks) <= max(letters) <= _LAST_IDE:
+        yield tuple(letters.get(place, "") for place in range(max(letters) + 1))
 
 
 def _swap_lines(fstab: str) -> Iterator[Mount]:

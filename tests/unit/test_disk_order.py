@@ -64,6 +64,7 @@ def test_the_names_of_the_live_system_tell_nothing(data_first: bool) -> None:
         ("/dev/hda6 / ext4\n/dev/hdd1 /srv xfs", (ROOT, "", "", DATA)),
         ("/dev/hda6 / ext4\n/dev/hdb1 /srv xfs", (ROOT, DATA)),
         ("/dev/sda6 / ext4\n/dev/sdb1 /srv xfs", (ROOT, DATA)),
+        ("/dev/sda6 / ext4\n/dev/sdd1 /stick xfs", (ROOT, DATA)),
     ],
 )
 def test_the_letter_of_an_ide_disk_is_its_place_at_the_cables(
