@@ -21,10 +21,7 @@ def test_a_disk_that_is_busy_for_a_moment_after_the_table_is_waited_for(
 ) -> None:
     monkeypatch.setattr(target_disk, "REOPEN_PAUSE", 0.001)
     copy = Copy(source, target)
-    copy.prepare()
-    copy.receiver.fetch(copy.open_data)
-    copy.receiver.verify()
-    copy.receiver.write_heads(copy.open_data)
+    copy.run(seal=False)
     target.blocks.busy = 5
     copy.receiver.seal()
     assert target.blocks.busy == 0
@@ -68,10 +65,7 @@ def test_a_disk_that_is_exchanged_while_the_copy_is_made_to_boot_is_not_sealed(
     source: Images, target: Images
 ) -> None:
     copy = Copy(source, target)
-    copy.prepare()
-    copy.receiver.fetch(copy.open_data)
-    copy.receiver.verify()
-    copy.receiver.write_heads(copy.open_data)
+    copy.run(seal=False)
     exchange(target.paths[0])
     before = hashes(target)
     with pytest.raises(TargetDiskError, match="no longer the disk"):

@@ -93,14 +93,15 @@ class Copy:
         self.receiver.begin()
         self.fetch_maps()
 
-    def run(self) -> None:
+    def run(self, *, seal: bool = True) -> None:
         self.prepare()
         self.receiver.discard_free()
         self.receiver.fetch(self.open_data)
         self.receiver.verify()
         self.receiver.write_heads(self.open_data)
-        self.receiver.seal()
-        self.sender.close()
+        if seal:
+            self.receiver.seal()
+            self.sender.close()
 
     @property
     def sent(self) -> int:

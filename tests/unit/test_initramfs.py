@@ -99,7 +99,7 @@ def test_what_is_none_is_told(tmp_path: Path, content: bytes, why: str) -> None:
 @pytest.mark.parametrize("packer", ["gzip", "bzip2", "xz", "zstd"])
 def test_little_is_unpacked_at_a_time(tmp_path: Path, packer: str) -> None:
     """Zeros pack so well that a few bytes would fill the memory."""
-    place = image(tmp_path, PACKERS[packer](archive({"init": bytes(192 << 20)})))
+    place = image(tmp_path, PACKERS[packer](archive({"init": bytes(128 << 20)})))
     assert place.stat().st_size < 1 << 18
     tracemalloc.start()
     try:
