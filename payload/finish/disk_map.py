@@ -13,7 +13,7 @@ from payload.finish.volumes import Volume
 from payload.model.disk import Disk, Hardware
 from payload.model.inventory import Inventory
 from payload.model.plan import Plan
-from payload.system.disk_names import name_disks, other_names, partition_name
+from payload.system.disk_names import name_disks, name_family, other_names, partition_name
 from payload.system.kernel_modules import Kernel
 
 _NAME = re.compile(
@@ -22,7 +22,6 @@ _NAME = re.compile(
 )
 _LINK = re.compile(r"/dev/disk/by-(?P<kind>id|path)/(?P<name>.+?)(?:-part(?P<part>\d+))?")
 _MEMBERS = ("linux_raid_member", "LVM2_member")  # whose UUID is not that of what is on them
-_FAMILY = re.compile(r"[a-z]d(?=[a-z])|xvd|[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,8 @@ class DiskMap:
         for disk in self.disks:
             if disk.before == name:
                 return disk
-        family = _family(name)
-        if any(_family(disk.before) == family for disk in self.disks):
+        family = name_family(name)
+        if any(name_family(disk.before) == family for disk in self.disks):
             return None  # names of this family are known, and this is none of them
         return next((disk for disk in self.disks if disk.place == _place(name)), None)
 
@@ -121,11 +120,6 @@ class DiskMap:
         """Whether it means a disk that was not copied, and would mean another one here."""
         name = _NAME.fullmatch(spec)
         return name is not None and self.find(spec) is None and name["disk"] in self.here
-
-
-def _family(name: str) -> str:
-    found = _FAMILY.match(name)
-    return found[0] if found else ""
 
 
 def _place(name: str) -> int:

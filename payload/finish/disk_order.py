@@ -13,7 +13,7 @@ from payload.finish.volumes import Mount, Volume, find_volumes, parse_fstab, roo
 from payload.model.disk import Disk
 from payload.model.inventory import Inventory
 from payload.model.plan import Plan
-from payload.system.disk_names import place_at_cables
+from payload.system.disk_names import name_family, place_at_cables
 
 _MOST = 6  # disks whose orders are all tried
 _LAST_IDE = 7  # hdh
@@ -69,6 +69,10 @@ def _may_be(volume: Volume, kind: str) -> bool:
 
 def order_at_target(plan: Plan, target: Inventory) -> tuple[str, ...]:
     """The disks of the copy by the source's stable ids, as a kernel counts them on the target, ""
-    for those that are not of the copy."""
+    for those that are not of the copy. Those of the root's family come first: each is counted by
+    itself, and an NVMe disk beside it makes no sdb of sda."""
     copied = {pair.target.id: pair.source.id for pair in plan.disks}
-    return tuple(copied.get(disk.id, "") for disk in target.counted_disks)
+    root = target.disk(plan.disks[plan.regions[plan.root].pair].target.id)
+    family = name_family(root.hardware.name)
+    disks = sorted(target.counted_disks, key=lambda disk: name_family(disk.hardware.name) != family)
+    return tuple(copied.get(disk.id, "") for disk in disks)

@@ -18,7 +18,6 @@ from payload.finish.boot_entry import register
 from payload.finish.boot_sector import GRUB_2, GRUB_LEGACY, SECTOR, BootCode
 from payload.finish.bootloader import BootDisk
 from payload.finish.candidates import Medium, Task, find_loaders
-from payload.finish.disk_order import order_at_target
 from payload.finish.grub_layout import CODE_END, find_room
 from payload.finish.grub_legacy import is_stage1
 from payload.finish.menu_check import check_menu
@@ -104,7 +103,7 @@ def _told(report: BootLoaderReport, monitor: Monitor) -> BootLoaderReport:
 
 def _prepare(host: Host, plan: Plan, target: Inventory, broken: LoaderError) -> Reinstall:
     """Find a GRUB that does. Raises AdaptError; nothing is written either way."""
-    volumes = find_volumes(plan, order_at_target(plan, target))
+    volumes = find_volumes(plan)
     with (
         as_adapt_error("given a boot loader"),
         mounted_read_only(host, plan, target, volumes, lambda _: None) as trees,

@@ -14,7 +14,7 @@ from pathlib import Path
 from payload.finish.adapt import adapt_tree, refuse_lost_ways
 from payload.finish.boot_record import plant_record
 from payload.finish.bootloader import BootDisk, check_boot
-from payload.finish.disk_order import order_at_source, order_at_target
+from payload.finish.disk_order import order_at_source
 from payload.finish.efi_chain import Program
 from payload.finish.hardware import CopiedSystem, adapt_to_disks
 from payload.finish.marker import record_marker, write_marker
@@ -200,7 +200,7 @@ def check_finished(
 
     Raises AdaptError with the reason and what a person can do.
     """
-    volumes = find_volumes(plan, order_at_target(plan, target))
+    volumes = find_volumes(plan)
     unseen: list[str] = []
     with (
         as_adapt_error("checked"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 MIB = 1 << 20
+_POSITION = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|\d+|\D+")  # PCI is hex
 EXTENDED_TYPES = frozenset({"5", "f", "85", "c5"})
 
 
@@ -98,7 +99,7 @@ class Hardware:
     def position(self) -> list[tuple[int, str]]:
         """Sorts disks as the firmware counts them, and every kernel that probes one after the
         other: ata-2 before ata-10. The names of this boot do not tell: see `system.disk_names`."""
-        words = re.findall(r"\d+|\D+", self.path)
+        words = _POSITION.findall(self.path)
         return [(int(word), "") if word.isdecimal() else (-1, word) for word in words]
 
     @property

@@ -29,6 +29,7 @@ _GENERIC = frozenset({"ata_generic", "pata_acpi", "ide_pci_generic", "generic"})
 # probes them beside each other (Linux commit f049cf1a7b67), nvme counts subsystems as they come.
 _ANY_ORDER = {"sd": (5, 3), "nvme": (4, 15)}
 _SYSTEMS_OF_IDE = (2, 6, 31)  # the last in which distributions preferred drivers/ide to libata
+_FAMILY = re.compile(r"[a-z]d(?=[a-z])|xvd|[a-z]+")
 _PORT = re.compile(r"-ata-(\d+)(?:\.(\d+))?$")
 
 
@@ -90,6 +91,12 @@ def name_disks(kernel: Kernel, disks: Sequence[tuple[Sequence[str], str]]) -> tu
     return tuple(names)
 
 
+def name_family(name: str) -> str:
+    """What the name of a disk begins with: "sd" of sda. Kernels count each family by itself."""
+    found = _FAMILY.match(name)
+    return found[0] if found else ""
+
+
 def place_at_cables(path: str) -> int | None:
     """Which letter an IDE disk with that by-path name has, from 0: it is a place at the cables, not
     a count. Two channels, two disks on each. None for other disks."""
@@ -99,10 +106,11 @@ def place_at_cables(path: str) -> int | None:
 
 def other_names(kernel: Kernel, name: str, names: Iterable[str]) -> frozenset[str]:
     """Which of the `names` of a machine's disks the one called `name` may have at another boot."""
-    for family, since in _ANY_ORDER.items():
-        if name.startswith(family) and _numbers(kernel.version) >= since:
-            return frozenset(one for one in names if one.startswith(family)) - {name}
-    return frozenset()
+    family = name_family(name)
+    since = _ANY_ORDER.get(family)
+    if since is None or _numbers(kernel.version) < since:
+        return frozenset()
+    return frozenset(one for one in names if name_family(one) == family) - {name}
 
 
 def _name(family: str, place: int) -> str:

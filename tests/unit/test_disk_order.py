@@ -90,6 +90,22 @@ def test_disks_of_the_target_that_are_not_of_the_copy_count_too() -> None:
     assert mounted_at(volumes, [Mount("/dev/sdb6", "/", "ext4")], "/") == root_of(made, volumes)
 
 
+def test_a_disk_of_another_family_moves_no_name() -> None:
+    made, _, target = pair_of_machines(data_first=False)
+    nvme = disk("N", GB, None)
+    place = replace(nvme.hardware, name="nvme0n1", path="pci-0000:00:01.0-nvme-1")
+    more = replace(target, disks=(replace(nvme, hardware=place), *target.disks))
+    assert more.counted_disks[0].id == nvme.id
+    assert order_at_target(made, more) == (ROOT, DATA, "")
+
+
+def test_pci_slots_are_counted_in_hex_and_ports_in_decimals() -> None:
+    paths = ["pci-0000:00:02.0-ata-2", "pci-0000:00:02.0-ata-10", "pci-0000:00:1f.2-ata-1"]
+    disks = [replace(disk("A", GB, None).hardware, path=path) for path in paths]
+    disks.reverse()
+    assert [one.path for one in sorted(disks, key=lambda one: one.position)] == paths
+
+
 def test_many_disks_are_counted_by_their_cables() -> None:
     source = server(*(data_disk(f"{place}", GB, place) for place in range(2, 9)))
     target = machine("7a", *(disk(f"X{place}", 8 * GB, None, place) for place in range(1, 9)))
