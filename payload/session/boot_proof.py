@@ -41,7 +41,6 @@ from payload.system.host import Host
 from payload.system.startup import Startup, read_startup
 
 MIB = 1 << 20
-LIMIT = 300.0  # seconds the copy may take to come up
 PAUSE = 1.0  # seconds between two looks
 SETTLE = 2.0  # seconds until the screen shows what was just said
 RESERVE = 512 * MIB  # bytes of memory that stay free beside the machine
@@ -74,6 +73,23 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Patience:
+    """How long the copy may take to come up, in seconds. A server may be silent for long while it
+    starts, so it gets `least` in any case; a slow machine that goes on gets `most`."""
+
+    least: float = 300.0
+    still: float = 60.0  # without a byte read or a word said: it does not go on
+    most: float = 900.0
+
+    def is_over(self, spent: float, still: float, encrypted: bool) -> bool:
+        """`still` is since when nothing moved, `encrypted` whether the kernel of an encrypted copy
+        runs: all that comes then is its question for the passphrase."""
+        if still >= self.still and encrypted:
+            return True
+        return spent >= self.most or (spent >= self.least and still >= self.still)
+
+
+@dataclass(frozen=True)
 class Seen:
     """What a look tells: how far the copy is, and by which sign. `name` is the host name that it
     said itself."""
@@ -83,14 +99,15 @@ class Seen:
     name: str = ""
 
 
+PATIENCE = Patience()
 _RANK = (BootVerdict.NOTHING, BootVerdict.LOADER, BootVerdict.KERNEL, BootVerdict.LOGIN)
 
 
 def prove_boot(
-    host: Host, plan: Plan, target: Inventory, wanted: bool, limit: float = LIMIT
+    host: Host, plan: Plan, target: Inventory, wanted: bool, patience: Patience = PATIENCE
 ) -> BootProof:
-    """Start the copy on the target's disks, which are read-only, and watch it for at most `limit`
-    seconds. Raises nothing of ours: without a proof the verdict is SKIPPED."""
+    """Start the copy on the target's disks, which are read-only, and watch how far it comes. Raises
+    nothing of ours: without a proof the verdict is SKIPPED."""
     if not wanted:
         return BootProof(BootVerdict.SKIPPED, "It was switched off by failover.boot-proof.")
     if reason := host.emulator.missing():
@@ -104,7 +121,7 @@ def prove_boot(
         if isinstance(machine, Skipped):
             return BootProof(BootVerdict.SKIPPED, machine.why)
         with host.emulator.start(machine) as running:
-            return watch(running, machine, plan, limit)
+            return watch(running, machine, plan, patience)
     except (FailoverError, OSError) as error:
         return BootProof(BootVerdict.SKIPPED, f"The machine to start it in broke: {error}")
 
@@ -199,12 +216,13 @@ def further(before: Seen, now: Seen) -> Seen:
     return max(before, now, key=lambda seen: _RANK.index(seen.verdict))
 
 
-def watch(running: Running, machine: VirtualMachine, plan: Plan, limit: float) -> BootProof:
-    """How far the copy comes within `limit` seconds, or until it is up. Raises ToolError, OSError
-    when QEMU is gone before anything was seen."""
-    begin = time.monotonic()
+def watch(running: Running, machine: VirtualMachine, plan: Plan, patience: Patience) -> BootProof:
+    """How far the copy comes until it is up or `patience` is over. Raises ToolError, OSError when
+    QEMU is gone before anything was seen."""
+    begin = moved = time.monotonic()
     best, sight = Seen(BootVerdict.NOTHING, ""), Sight()
     while True:
+        before = sight
         try:
             sight = running.look()
         except (ToolError, OSError) as error:
@@ -212,8 +230,13 @@ def watch(running: Running, machine: VirtualMachine, plan: Plan, limit: float) -
                 raise
             sight = replace(sight, running=False, state=str(error))
         best = further(best, judge(sight, machine.firmware))
-        spent = time.monotonic() - begin
-        if best.verdict is BootVerdict.LOGIN or not sight.running or spent >= limit:
+        now = time.monotonic()
+        if (sight.read, sight.serial, sight.screen) != (before.read, before.serial, before.screen):
+            moved = now
+        spent = now - begin
+        asks = plan.encrypted and best.verdict is BootVerdict.KERNEL
+        over = patience.is_over(spent, now - moved, asks)
+        if best.verdict is BootVerdict.LOGIN or not sight.running or over:
             break
         time.sleep(PAUSE)
     if best.verdict is BootVerdict.LOGIN:

@@ -21,7 +21,7 @@ from payload.model.machine import Firmware, MachineIdentity
 from payload.model.marker import MachineReference
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.model.report import BootProof, BootVerdict, Result
-from payload.session.boot_proof import prove_boot, warning_of
+from payload.session.boot_proof import Patience, prove_boot, warning_of
 from payload.system.command import run
 from payload.system.emulator import Controller, LinuxEmulator, VirtualDisk, VirtualMachine
 from payload.system.host import Host
@@ -48,7 +48,7 @@ def prove(server: Bootable, firmware: Firmware, limit: float) -> tuple[BootProof
     target = Inventory(MachineIdentity("b" * 32), firmware, (), disks)
     plan = _plan(server, target)
     before = sha256(server.path)
-    proof = prove_boot(host, plan, target, True, limit)
+    proof = prove_boot(host, plan, target, True, Patience(limit, 0.0, limit))
     assert sha256(server.path) == before
     assert not blocks.opened_for_writing
     return proof, plan

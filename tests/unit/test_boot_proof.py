@@ -21,6 +21,7 @@ from payload.session.boot_proof import (
     MOST,
     OVERLAY,
     RESERVE,
+    Patience,
     Seen,
     Skipped,
     choose_controller,
@@ -338,6 +339,9 @@ class PaperMachine:
         return b"PNG"
 
 
+BRIEF = Patience(0.05, 0.0, 0.05)
+
+
 def prove(
     emulator: PaperMachine, monkeypatch: pytest.MonkeyPatch, plan: Plan = PLAN, **options: Any
 ) -> BootProof:
@@ -346,18 +350,62 @@ def prove(
     host = Host(unused, unused, unused, unused, unused, unused, unused, emulator)
     target: Any = type("Target", (), {"firmware": BIOS})()
     monkeypatch.setattr("payload.session.boot_proof._read_startup", lambda *_: Startup())
-    monkeypatch.setattr("payload.session.boot_proof.PAUSE", 0.0)
+    monkeypatch.setattr("payload.session.boot_proof.PAUSE", options.get("pause", 0.0))
     monkeypatch.setattr("payload.session.boot_proof.SETTLE", 0.0)
-    return prove_boot(host, plan, target, options.get("wanted", True), options.get("limit", 0.05))
+    patience = options.get("patience", BRIEF)
+    return prove_boot(host, plan, target, options.get("wanted", True), patience)
 
 
 def test_it_ends_as_soon_as_the_copy_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     up = Sight(serial="UGS-FAILOVER-UP groupware.example.org\n")
-    proof = prove(PaperMachine([Sight(), Sight(in_kernel=True), up]), monkeypatch, limit=60.0)
+    proof = prove(
+        PaperMachine([Sight(), Sight(in_kernel=True), up]), monkeypatch, patience=Patience()
+    )
     assert proof.verdict is BootVerdict.LOGIN
     assert proof.why == "It said that it is up, as groupware.example.org."
     assert (proof.picture, proof.serial) == ("UE5H", up.serial)
     assert warning_of(proof, PLAN) == ""
+
+
+@pytest.mark.parametrize(
+    ("spent", "still", "asks", "over"),
+    [
+        (299, 299, False, False),  # a file system check, say
+        (300, 59, False, False),
+        (300, 60, False, True),
+        (899, 0, False, False),
+        (900, 0, False, True),
+        (70, 59, True, False),
+        (70, 60, True, True),
+    ],
+)
+def test_a_copy_that_goes_on_gets_more_time(
+    spent: float, still: float, asks: bool, over: bool
+) -> None:
+    assert Patience().is_over(spent, still, asks) is over
+
+
+@pytest.mark.parametrize(
+    "sights",
+    [
+        [Sight(serial="a" * count) for count in range(40)],
+        [Sight(screen="a" * count) for count in range(40)],
+        [Sight(read=count) for count in range(40)],
+    ],
+    ids=["said", "shown", "read"],
+)
+def test_whatever_moves_is_a_copy_that_goes_on(
+    sights: list[Sight], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is up after the time that a still one gets."""
+    patience = Patience(0.02, 0.02, 60.0)
+    up = Sight(screen="groupware login:")
+    looks = [replace(one, in_kernel=True) for one in sights]
+    proof = prove(PaperMachine([*looks, up]), monkeypatch, patience=patience, pause=0.005)
+    assert proof.verdict is BootVerdict.LOGIN
+    waiting = Sight(screen="Press Control-D", in_kernel=True)
+    proof = prove(PaperMachine([*[waiting] * 40, up]), monkeypatch, patience=patience, pause=0.005)
+    assert proof.verdict is BootVerdict.KERNEL
 
 
 def test_another_host_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +415,7 @@ def test_another_host_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_machine_that_stops_by_itself_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     halted = Sight(running=False, state="shutdown")
-    proof = prove(PaperMachine([Sight(in_kernel=True), halted]), monkeypatch, limit=600.0)
+    proof = prove(PaperMachine([Sight(in_kernel=True), halted]), monkeypatch, patience=Patience())
     assert proof.verdict is BootVerdict.KERNEL
     assert "the machine stopped (shutdown)" in proof.why
     assert "did not come up" in warning_of(proof, PLAN)
@@ -375,10 +423,12 @@ def test_a_machine_that_stops_by_itself_is_not_waited_for(monkeypatch: pytest.Mo
 
 def test_what_was_seen_before_qemu_broke_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = Sight(state="gone")
-    proof = prove(PaperMachine([Sight(in_kernel=True), gone], blind=True), monkeypatch, limit=60.0)
+    proof = prove(
+        PaperMachine([Sight(in_kernel=True), gone], blind=True), monkeypatch, patience=Patience()
+    )
     assert proof.verdict is BootVerdict.KERNEL
     assert "stopped (QEMU closed its control socket.)" in proof.why
-    proof = prove(PaperMachine([Sight(), gone], blind=True), monkeypatch, limit=60.0)
+    proof = prove(PaperMachine([Sight(), gone], blind=True), monkeypatch, patience=Patience())
     assert proof.verdict is BootVerdict.SKIPPED
     assert "closed its control socket" in proof.why
 
