@@ -15,6 +15,7 @@ from payload.model.boot_menu import (
 from payload.system.files import read_inside
 from payload.system.menu_files import (
     DIRECTORIES,
+    LILO_CONF,
     SYSLINUX,
     read_grub_cfg,
     read_menu_lst,
@@ -52,7 +53,7 @@ def find_menus(code: BootCode, disk: int, trees: Trees) -> Iterator[Menu]:
             for directory in (code.directory,) if code.directory else DIRECTORIES:
                 for top in tops_of(volume, tree):
                     yield from read_menu(GRUB_2, volume, top, f"{directory}/grub.cfg")
-        for path in {LILO: ("/etc/lilo.conf",), EXTLINUX: SYSLINUX}.get(code.loader, ()):
+        for path in {LILO: (LILO_CONF,), EXTLINUX: SYSLINUX}.get(code.loader, ()):
             yield from read_menu(code.loader, volume, tree, path)
 
 

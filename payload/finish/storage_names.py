@@ -12,6 +12,7 @@ from pathlib import Path
 
 from payload.finish.disk_map import CopiedDisk, DiskMap
 from payload.system.files import inside, read_inside, replace_file, sync_directory
+from payload.system.menu_files import LILO_CONF
 
 _TEMPLATES = "/etc/univention/templates/files"
 _GRUB = ("/boot/grub", "/boot/grub2", "/boot/boot/grub")
@@ -29,7 +30,6 @@ _CACHES = (
     "/etc/lvm/cache/.cache",
 )  # fmt: skip
 DEVICES_FILE = "/etc/lvm/devices/system.devices"
-_LILO = "/etc/lilo.conf"
 # The initramfs has copies of these.
 _IN_INITRAMFS = re.compile(
     r"/etc/(?:initramfs-tools/.*|crypttab|lvm/.*|mdadm/mdadm\.conf|mdadm\.conf)"
@@ -186,7 +186,7 @@ _DIRECTORIES: Mapping[str, Rewrite] = {
 
 def read_storage_files(root: Path) -> dict[str, bytes]:
     """The files of the system at `root` that may name disks, by path. Raises OSError."""
-    paths = [*_FILES, *_CACHES, DEVICES_FILE, _LILO]
+    paths = [*_FILES, *_CACHES, DEVICES_FILE, LILO_CONF]
     for directory in _DIRECTORIES:
         place = inside(root, directory)
         if place.is_dir():
@@ -250,7 +250,7 @@ def find_unsolved(files: Mapping[str, bytes], disks: DiskMap) -> Iterator[str]:
     """What a person has to put right: a disk that was not copied is mounted by a name that another
     one has on this machine; LILO tells the kernel its root by a name it was installed with."""
     if not any(f"{place}/{name}" in files for place in _GRUB for name in _MENUS):
-        lilo = files.get(_LILO, b"").decode("latin-1")
+        lilo = files.get(LILO_CONF, b"").decode("latin-1")
         for spec in re.findall(rf"^\s*root\s*=\s*\"?({_SPEC})", lilo, re.MULTILINE):
             if disks.is_stale(spec):
                 yield (

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from payload.model.survey import Offer, OfferKind
+from payload.system.disk_names import driver_of
 from payload.system.kernel_modules import Kernel
 
 _DISK, _CARD = OfferKind.CONTROLLER, OfferKind.CARD
@@ -81,11 +82,16 @@ DEVICES = (
 )  # fmt: skip
 
 
-def find_offers(maker: str, kernel: Kernel, held: frozenset[str] | None) -> tuple[Offer, ...]:
+def find_offers(
+    maker: str, kernel: Kernel, held: frozenset[str] | None, family: str = ""
+) -> tuple[Offer, ...]:
     """What the virtual machines of that maker offer and this kernel drives. `held` are the modules
-    in its initramfs: controllers it starts with as it is come first, None: not known. Empty when
-    the target is no virtual machine."""
+    in its initramfs: controllers it starts with as it is come first, None: not known. With a
+    `family` ("hd") only controllers whose disks have such names. Empty when the target is no
+    virtual machine."""
     found = [device for device in _of_maker(maker) if _driven(device, kernel)]
+    if family:
+        found = [device for device in found if _names_by(device, kernel) in ("", family)]
     found.sort(key=lambda device: held is not None and not _ready(device, kernel, held))
     return tuple(dict.fromkeys(Offer(device.kind, device.name) for device in found))
 
@@ -109,6 +115,10 @@ def _driven(device: Device, kernel: Kernel) -> bool:
     if kernel.options is not None and device.option in kernel.options:
         return True
     return all(kernel.claiming(modalias) for modalias in device.modaliases)
+
+
+def _names_by(device: Device, kernel: Kernel) -> str:
+    return "" if device.kind is OfferKind.CARD else driver_of(kernel, device.modaliases)[0]
 
 
 def _ready(device: Device, kernel: Kernel, held: frozenset[str]) -> bool:

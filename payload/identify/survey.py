@@ -17,8 +17,8 @@ from payload.identify.layers import LVM_KIND, MD_KIND
 from payload.identify.offers import find_offers, option_of
 from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
-from payload.model.survey import Drivers, Initramfs, LateDisk, Survey
-from payload.system.disk_names import missing_modules
+from payload.model.survey import Drivers, FixedRoot, Initramfs, LateDisk, Offer, Survey
+from payload.system.disk_names import driver_of, missing_modules, name_family
 from payload.system.files import inside
 from payload.system.host import Host
 from payload.system.kernel_modules import Kernel
@@ -40,8 +40,9 @@ def take_survey(host: Host, source: Inventory, target: Inventory, clock_ahead: i
         used=_used(host, source),
         clock_ahead=clock_ahead,
         initramfs=_describe(found),
-        offers=find_offers(target.machine.vendor, found.kernel, found.held) if found.kernel else (),
+        offers=_offers(found, target),
         late=tuple(_late(found, target)),
+        fixed_root=_fixed_root(found, target),
     )
 
 
@@ -59,6 +60,30 @@ def _late(found: Startup, target: Inventory) -> Iterator[LateDisk]:
         missing = missing_modules(found.kernel, found.held, disk.hardware.controllers)
         if missing:
             yield LateDisk(disk.id, missing)
+
+
+def _offers(found: Startup, target: Inventory) -> tuple[Offer, ...]:
+    if found.kernel is None or found.start is None:
+        return ()
+    family = _family(found.start.fixed_root)
+    return find_offers(target.machine.vendor, found.kernel, found.held, family)
+
+
+def _family(name: str) -> str:
+    return name_family(name.removeprefix("/dev/"))
+
+
+def _fixed_root(found: Startup, target: Inventory) -> FixedRoot | None:
+    if found.kernel is None or found.start is None or not found.start.fixed_root:
+        return None
+    name = found.start.fixed_root
+    named = [
+        (disk.id, driver_of(found.kernel, disk.hardware.controllers)[0])
+        for disk in target.eligible_disks
+    ]
+    return FixedRoot(
+        name, tuple(one for one, family in named if family and family != _family(name))
+    )
 
 
 def _modaliases(target: Inventory) -> tuple[str, ...]:

@@ -39,6 +39,14 @@ class LateDisk:
     modules: tuple[str, ...]  # what it does not hold
 
 
+@dataclass(frozen=True)
+class FixedRoot:
+    """A root file system that nothing in the copy can name anew: LILO's map holds its number."""
+
+    name: str  # as lilo.conf has it, "/dev/hda2"
+    renamed: tuple[str, ...]  # disks of the target (stable ids) with names of another kind
+
+
 class OfferKind(StrEnum):
     CONTROLLER = "controller"
     CARD = "card"
@@ -64,6 +72,7 @@ class Survey:
     asked: bool = True
     initramfs: Initramfs | None = None  # None: it is not known which kernel starts
     late: tuple[LateDisk, ...] = ()  # known where `initramfs` is
+    fixed_root: FixedRoot | None = None
     offers: tuple[Offer, ...] = ()  # for the kind of machine the target is
     network: NamesInUse | None = None  # None: the system's configuration could not be read
 

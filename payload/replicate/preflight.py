@@ -75,6 +75,7 @@ def check_copy(
         Check("sizes and sectors", Answer.YES, "every disk fits"),
         Check("firmware", Answer.YES, f"both machines start by {target.firmware.upper()}"),
         _check_controllers(plan, target, survey),
+        *_check_fixed_root(plan, target, survey),
         _check_initramfs(plan, target, survey),
         _check_cards(plan, target, survey),
         _check_memory(source, target),
@@ -140,6 +141,28 @@ def _other_controller(survey: Survey) -> str:
 
 def _offered(survey: Survey, kind: OfferKind) -> list[str]:
     return [offer.name for offer in survey.offers if offer.kind is kind]
+
+
+# --- the root file system
+
+
+def _check_fixed_root(plan: Plan, target: Inventory, survey: Survey) -> Iterator[Check]:
+    """Asked of LILO only: every other boot loader is told the new name."""
+    fixed = survey.fixed_root
+    if fixed is None:
+        return
+    disk = target.disk(plan.disks[plan.regions[plan.root].pair].target.id)
+    if disk.id in fixed.renamed:
+        raise PlanError(
+            f"{_system(plan)} is started by LILO with {fixed.name} as its root, and behind the "
+            f"controller of the target's disk {disk.hardware.label} its kernel has names of "
+            "another kind. Only lilo itself can change that: the copy would not start by itself. "
+            f"{UNTOUCHED} {_other_controller(survey)}, or let /etc/lilo.conf of the source name "
+            "the root by LABEL= or UUID= and run lilo there."
+        )
+    yield Check(
+        "root that LILO names", Answer.YES, f"{fixed.name} has a name of that kind here, too"
+    )
 
 
 # --- the initramfs

@@ -29,7 +29,7 @@ _GENERIC = frozenset({"ata_generic", "pata_acpi", "ide_pci_generic", "generic"})
 # probes them beside each other (Linux commit f049cf1a7b67), nvme counts subsystems as they come.
 _ANY_ORDER = {"sd": (5, 3), "nvme": (4, 15)}
 _SYSTEMS_OF_IDE = (2, 6, 31)  # the last in which distributions preferred drivers/ide to libata
-_FAMILY = re.compile(r"[a-z]d(?=[a-z])|xvd|[a-z]+")
+_FAMILY = re.compile(r"[hsv]d(?=[a-z])|xvd|[a-z]+")
 _PORT = re.compile(r"-ata-(\d+)(?:\.(\d+))?$")
 
 

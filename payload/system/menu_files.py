@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from payload.model.boot_menu import (
@@ -24,6 +24,9 @@ SYSLINUX = tuple(
     for ending in (".conf", ".cfg")
 )
 SNIPPETS = ("/loader/entries", "/boot/loader/entries")
+LILO_CONF = "/etc/lilo.conf"
+# Of disks: LILO keeps what it knows by a name, LABEL= or UUID=, as words for the initramfs.
+_BY_NUMBER = re.compile(r"/dev/(?:[hsv]d|xvd)[a-z]|/dev/(?:cciss|ida|nvme|mmcblk)")
 _IMAGES = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}", "initrd-{}.img")
 
 
@@ -35,6 +38,7 @@ class Start:
     version: str
     image: Path | None = None
     path: str = ""
+    fixed_root: str = ""  # the disk or partition that LILO's map names as root, by number
 
 
 def read_grub_cfg(tree: Path, directory: str, text: str) -> list[Entry]:
@@ -86,11 +90,12 @@ def find_start(trees: Sequence[Path], versions: Sequence[str]) -> Start | None:
     """What the menu starts by itself, of the kernels with these versions; without a menu that
     tells, the newest that has an initramfs. `trees` are the system's root and its /boot, where
     that is a file system of its own. None: nothing to be found. Raises OSError."""
-    for entries in _menus(trees):
+    for path, entries in _menus(trees):
         for entry in entries[:1]:
             found = _start_of(entry, trees, versions)
             if found is not None:
-                return found
+                fixed = path == LILO_CONF and _BY_NUMBER.match(entry.root)
+                return replace(found, fixed_root=entry.root) if fixed else found
             if find_file(trees, entry.kernel) is not None:
                 return None  # one that has no modules, or goes on in what cannot be followed
     for version in sorted(versions, key=_by_number, reverse=True):
@@ -102,7 +107,8 @@ def find_start(trees: Sequence[Path], versions: Sequence[str]) -> Start | None:
     return None
 
 
-def _menus(trees: Sequence[Path]) -> Iterator[list[Entry]]:
+def _menus(trees: Sequence[Path]) -> Iterator[tuple[str, list[Entry]]]:
+    """Each with the file it is from."""
     for name, read in (
         ("grub.cfg", read_grub_cfg),
         ("menu.lst", read_menu_lst),
@@ -111,11 +117,12 @@ def _menus(trees: Sequence[Path]) -> Iterator[list[Entry]]:
         for tree in trees:
             for directory in DIRECTORIES:
                 text = read_text(tree, f"{directory}/{name}")
-                yield read(tree, directory, text) if text else []
+                yield name, read(tree, directory, text) if text else []
     for tree in trees:
-        yield parse_lilo_conf(read_text(tree, "/etc/lilo.conf"))
         for path in SYSLINUX:
-            yield parse_syslinux_cfg(read_text(tree, path))
+            yield path, parse_syslinux_cfg(read_text(tree, path))
+    for tree in trees:
+        yield LILO_CONF, parse_lilo_conf(read_text(tree, LILO_CONF))
 
 
 def _start_of(entry: Entry, trees: Sequence[Path], versions: Sequence[str]) -> Start | None:

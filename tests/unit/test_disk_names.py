@@ -8,6 +8,7 @@ from payload.system.disk_names import (
     driver_of,
     missing_modules,
     name_disks,
+    name_family,
     other_names,
     partition_name,
 )
@@ -77,6 +78,23 @@ def test_of_two_drivers_the_age_of_the_kernel_decides() -> None:
     squeeze = Kernel("2.6.32-5-686", ALIASES, False, PLACES | IDE)
     assert driver_of(lenny, [PIIX]) == ("hd", "piix")
     assert driver_of(squeeze, [PIIX]) == ("sd", "ata_piix")
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("hdc", "hd"),
+        ("sda1", "sd"),
+        ("vdb", "vd"),
+        ("xvda1", "xvd"),
+        ("nvme0n1p2", "nvme"),
+        ("cciss/c0d0p5", "cciss"),
+        ("ida/c0d0", "ida"),
+        ("mmcblk0p1", "mmcblk"),
+    ],
+)
+def test_each_driver_has_names_of_its_kind(name: str, family: str) -> None:
+    assert name_family(name) == family
 
 
 def test_partitions_of_disks_whose_name_ends_with_a_digit() -> None:

@@ -12,7 +12,7 @@ from payload.model.inventory import Inventory
 from payload.model.machine import Card
 from payload.model.plan import CopyMode, Plan
 from payload.model.settings import Settings
-from payload.model.survey import Drivers, Initramfs, LateDisk, Offer, OfferKind, Survey
+from payload.model.survey import Drivers, FixedRoot, Initramfs, LateDisk, Offer, OfferKind, Survey
 from payload.replicate.planning import plan_copy
 from payload.replicate.preflight import Preflight, check_copy, device_name
 from tests.unit.machines import disk, machine, server
@@ -111,6 +111,20 @@ def test_a_kernel_without_an_initramfs_is_not_said_to_have_one() -> None:
     )
     with pytest.raises(PlanError, match=r"but kernel 2\.6\.18, which starts without .* \(ahci\)"):
         check(replace(without, late=(LateDisk("serial:SB", ("ahci",)),)))
+
+
+def test_a_root_that_only_lilo_could_name_anew_is_no_copy() -> None:
+    offers = (Offer(OfferKind.CONTROLLER, "an IDE controller"),)
+    fixed = replace(KNOWN, fixed_root=FixedRoot("/dev/hda2", ("serial:SB",)), offers=offers)
+    with pytest.raises(PlanError) as caught:
+        check(fixed)
+    assert "is started by LILO with /dev/hda2 as its root" in str(caught.value)
+    assert "No disk was written. Choose an IDE controller for this virtual" in str(caught.value)
+    assert "LABEL= or UUID=" in str(caught.value)
+    for others in ((), ("serial:data",)):
+        found = check(replace(fixed, fixed_root=FixedRoot("/dev/hda2", others)))
+        assert found.warnings == ()
+        assert "  root that LILO names: yes, /dev/hda2 has a name of that kind" in found.lines[4]
 
 
 def test_a_menu_that_starts_the_wrong_kernel_is_no_copy() -> None:

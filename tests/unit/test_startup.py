@@ -62,6 +62,28 @@ def test_links_into_a_boot_of_its_own_are_followed(tmp_path: Path) -> None:
     assert start and (start.version, start.image) == (OLD, boot / f"initrd.img-{OLD}")
 
 
+@pytest.mark.parametrize(
+    ("root", "fixed"),
+    [
+        ("/dev/hda2", "/dev/hda2"),
+        ("/dev/cciss/c0d0p2", "/dev/cciss/c0d0p2"),
+        ("/dev/xvda1", "/dev/xvda1"),
+        ("LABEL=root", ""),  # words for the initramfs
+        ("/dev/disk/by-id/ata-X-part2", ""),
+        ("/dev/mapper/vg-root", ""),
+        ("/dev/vg/root", ""),
+    ],
+)
+def test_lilo_alone_fixes_the_root_by_its_number(tmp_path: Path, root: str, fixed: str) -> None:
+    boot_files(tmp_path)
+    put(tmp_path, {"etc/lilo.conf": f"root={root}\nimage=/boot/vmlinuz-{OLD}\n label=a\n"})
+    start = find_start([tmp_path], [OLD, NEW])
+    assert start and (start.version, start.fixed_root) == (OLD, fixed)
+    put(tmp_path, {"boot/extlinux/extlinux.conf": f"label a\n linux /boot/vmlinuz-{NEW}\n"})
+    start = find_start([tmp_path], [OLD, NEW])
+    assert start and (start.version, start.fixed_root) == (NEW, "")  # lilo.conf is a leftover
+
+
 def test_without_a_menu_the_newest_with_an_initramfs(tmp_path: Path) -> None:
     boot_files(tmp_path)
     start = find_start([tmp_path], [OLD, NEW, "6.12.0-nothing"])

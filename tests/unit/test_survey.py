@@ -10,7 +10,7 @@ import pytest
 from payload.identify.survey import find_drivers, take_survey
 from payload.model.disk import FileSystem, Partition, PartitionTable
 from payload.model.machine import Card
-from payload.model.survey import Initramfs, LateDisk, Offer, OfferKind, Survey
+from payload.model.survey import FixedRoot, Initramfs, LateDisk, Offer, OfferKind, Survey
 from payload.system.command import run
 from payload.system.kernel_modules import (
     Kernel,
@@ -188,6 +188,33 @@ def test_a_virtual_machine_is_offered_what_it_has_and_the_system_knows(tmp_path:
         Offer(OfferKind.CONTROLLER, "a SATA (AHCI) controller"),
         Offer(OfferKind.CARD, "an E1000 card"),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "renamed", "controllers"),
+    [
+        ("/dev/hda1", ("serial:SB",), ["an IDE controller"]),
+        ("/dev/sda1", (), ["a SATA (AHCI) controller"]),
+    ],
+)
+def test_lilo_is_asked_for_the_kind_of_name_its_root_has(
+    tmp_path: Path, name: str, renamed: tuple[str, ...], controllers: list[str]
+) -> None:
+    """Linux 2.6.18: what hangs on an IDE controller is hda, on an AHCI controller sda."""
+    ide = b"alias pci:v00008086d00007111sv*sd*bc*sc*i* piix\n"
+    install(tmp_path, "2.6.18", ALIASES + ide)
+    modules = "kernel/drivers/ide/pci/piix.ko:\nkernel/drivers/ata/ahci.ko:\n"
+    (tmp_path / "lib/modules/2.6.18/modules.dep").write_text(modules)
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot/vmlinuz-2.6.18").write_bytes(b"k")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/lilo.conf").write_text(f"image=/boot/vmlinuz-2.6.18\n root={name}\n")
+    target = target_with(AHCI)
+    target = replace(target, machine=replace(target.machine, vendor="VMware, Inc."))
+    found = take_survey(Rooms(tmp_path), source_of(), target, 0)  # type: ignore[arg-type]
+    assert found.fixed_root == FixedRoot(name, renamed)
+    offers = [one.name for one in found.offers if one.kind is OfferKind.CONTROLLER]
+    assert offers == controllers
 
 
 @pytest.mark.parametrize("error", [OSError("gone")])
