@@ -5,32 +5,29 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
 from payload.connect.beacons import Listening
 from payload.connect.discovery import Candidate, Discovery
-from payload.connect.pairing import call, local_card
-from payload.connect.ways import Pair, Ways, own_reach
 from payload.finish.reinstall import make_it_start
 from payload.finish.sequence import FinishResult, finish_copy
 from payload.model.errors import LinkError, PeerError, StoppedError
 from payload.model.event import Event, Progress, Stage
-from payload.model.message import Attach, Doing, Final, Hello, Reach, Welcome
+from payload.model.message import Doing, Final, Welcome
 from payload.model.network import Arrival
 from payload.model.report import BootLoaderReport, BootProof, Report
-from payload.model.role import Role
 from payload.model.survey import Survey
 from payload.replicate.crew import work_together
 from payload.replicate.receiver import Receiver
 from payload.session.agreement import agree, exchange_go, exchange_plans, expect
 from payload.session.boot_proof import prove_boot, warning_of
+from payload.session.calling import RETRY, Calling
 from payload.session.card_names import check_names
 from payload.session.closing import make_report
 from payload.session.context import Context
-from payload.session.conversation import Conversation
 from payload.session.last_look import check_role, look_again
 from payload.session.meeting import (
     GREETING,
@@ -40,15 +37,12 @@ from payload.session.meeting import (
     bystanders,
     check_peer,
     judge,
-    own_hello,
 )
 from payload.session.states import Outcome
 from payload.wire.beacon import beacon_key
-from payload.wire.channel import Channel
 from payload.wire.tls import Credentials
 
 NO_PEER = "This machine is the target. No source found yet: boot the server from the medium."
-RETRY = 3.0  # seconds between two calls to a candidate that did not answer
 FAREWELL = 20.0  # seconds the source has to confirm the report
 
 
@@ -58,19 +52,14 @@ class TargetSession:
     def __init__(self, context: Context, discovery: Discovery, credentials: Credentials) -> None:
         self._context = context
         self._discovery = discovery
-        self._credentials = credentials
-        self._session = ""
+        self._calling = Calling(context, discovery, credentials)
         self._receiver: Receiver | None = None
         self._steps: deque[Callable[[], None]] = deque()
-        self._next_call: dict[str, float] = {}
         self._finish: FinishResult | None = None
         self._boot_loader: BootLoaderReport | None = None
         self._boot_proof: BootProof | None = None
         self._copy_id = uuid.uuid4().hex
-        self._reached: dict[str, Candidate] = {}  # machine id -> where it answered last
         self._listening: Listening | None = None
-        self._ways: Ways | None = None
-        self._reach: tuple[Reach, ...] = ()  # the source's, as it said last
         self._speaking = threading.Lock()  # who holds it has the control conversation to itself
 
     # --- connect
@@ -107,25 +96,15 @@ class TargetSession:
         )
 
     def _newcomers(self, known: frozenset[str]) -> Iterable[Acquaintance]:
-        for candidate in self._discovery.candidates():
-            if candidate.machine_id in known or not self._is_due(candidate):
-                continue
+        for candidate in self._calling.due(known):
             acquaintance = self._introduce(candidate)
             if acquaintance is not None:
                 yield acquaintance
 
-    def _is_due(self, candidate: Candidate) -> bool:
-        now = time.monotonic()
-        key = candidate.machine_id or str(candidate.addresses)
-        if self._next_call.get(key, 0.0) > now:
-            return False
-        self._next_call[key] = now + RETRY
-        return candidate.role in ("", Role.SOURCE.value)
-
     def _introduce(self, candidate: Candidate) -> Acquaintance | None:
         """Exchange Hello. Whoever cannot be reached or believed is tried again later."""
         try:
-            conversation, hello = self._greet(candidate, resume="")
+            conversation, hello = self._calling.greet(candidate, resume="")
         except PeerError as error:
             self._context.note_once(str(error))
             return None
@@ -136,37 +115,6 @@ class TargetSession:
             conversation.say_stop(str(error))
             conversation.close()
             return None
-
-    def _greet(self, candidate: Candidate, resume: str) -> tuple[Conversation, Hello]:
-        channel = self._call(candidate)
-        self._discovery.recognise(channel.peer_id)
-        with ExitStack() as on_failure:
-            on_failure.callback(channel.close)
-            card = local_card(channel, self._context.host.links)
-            channel.send(own_hello(self._context, card, resume))
-            conversation = Conversation(channel, card, self._own_reach)
-            on_failure.callback(conversation.close)
-            answer = conversation.receive(GREETING)
-            if not isinstance(answer, Hello):
-                raise PeerError(f"The source answered {type(answer).__name__} to our Hello.")
-            on_failure.pop_all()
-        self._reached[channel.peer_id] = replace(candidate, machine_id=channel.peer_id)
-        return conversation, answer
-
-    def _own_reach(self) -> tuple[Reach, ...]:
-        return own_reach(self._context.host.links, self._context.settings)
-
-    def _call(self, candidate: Candidate) -> Channel:
-        """Raises LinkError, also when somebody else answers: addresses go from hand to hand, and
-        the machine that was meant may be at another one at the next call."""
-        try:
-            return call(
-                candidate.addresses,
-                self._credentials,
-                expected_id=candidate.machine_id or None,
-            )
-        except PeerError as error:
-            raise LinkError(str(error)) from error
 
     # --- agree
 
@@ -197,8 +145,8 @@ class TargetSession:
 
     def _begin(self) -> None:
         context = self._context
-        if not self._session:  # else the link broke before we could begin, and is back
-            self._session = expect(context, Welcome, GREETING).session
+        if not self._calling.session:  # else the link broke before we could begin, and is back
+            self._calling.session = expect(context, Welcome, GREETING).session
         self._receiver = receiver = Receiver(
             context.host,
             context.agreed,
@@ -236,14 +184,12 @@ class TargetSession:
 
     def _fetch(self) -> None:
         assert self._receiver is not None
-        peer_id = self._context.other.inventory.machine.id
-        links, settings = self._context.host.links, self._context.settings
-        self._ways = Ways(links, settings, self._credentials, peer_id)
-        self._receiver.fetch(self._open_data, self._find_links)
+        self._calling.use_all_links()
+        self._receiver.fetch(self._calling.open_data, self._calling.further)
 
     def _fetch_heads(self) -> None:
         assert self._receiver is not None
-        self._receiver.write_heads(self._open_data)
+        self._receiver.write_heads(self._calling.open_data)
 
     def _timed(self, name: str, text: str, work: Callable[[], None]) -> None:
         with self._context.stage(name, text):
@@ -272,34 +218,6 @@ class TargetSession:
 
         work_together([do, keep], lambda: None)
 
-    def _open_data(self) -> Channel:
-        """Another connection to the same source, attached to this session. Raises LinkError."""
-        channel = self._call(self._candidate())
-        if self._ways is not None:
-            self._ways.took(channel, self._reach)
-        return self._attach(channel)
-
-    def _open_over(self, pair: Pair) -> Channel:
-        """The same over that link. Raises LinkError."""
-        assert self._ways is not None
-        return self._attach(self._ways.open(pair))
-
-    def _attach(self, channel: Channel) -> Channel:
-        try:
-            channel.send(Attach(self._session))
-        except LinkError:
-            channel.close()
-            raise
-        return channel
-
-    def _find_links(self) -> Iterator[Callable[[], Channel]]:
-        """Further links to the source, looked for every second while content is fetched."""
-        assert self._ways is not None
-        self._reach = self._context.link.reach or self._reach
-        for pair in self._ways.look(self._reach):
-            self._context.note(f"The copy also runs over network card {pair.own} now.")
-            yield partial(self._open_over, pair)
-
     def _keep_control(self) -> None:
         """The conversation may have run over a link that is lost, while others carry the copy, or
         while the target alone works. It is taken up again over whichever link answers."""
@@ -314,16 +232,6 @@ class TargetSession:
         with self._speaking, contextlib.suppress(LinkError):  # tried again at the next look
             self._resume(during_copy=True)
             context.note("The source answers again.")
-
-    def _candidate(self) -> Candidate:
-        """Where the peer is now: its address may have changed with the link. While a card takes
-        a new address of its own nobody is in sight on it; then it is where it answered last."""
-        wanted = self._context.other.inventory.machine.id
-        seen = (one for one in self._discovery.candidates() if one.machine_id == wanted)
-        candidate = next(seen, self._reached[wanted])
-        told = self._ways.addresses() if self._ways is not None else ()
-        addresses = dict.fromkeys((*candidate.addresses, *told))
-        return replace(candidate, addresses=tuple(addresses))
 
     def _tell_both(self, event: Event) -> None:
         """Our own screen, and the source's: its administrator may stand there."""
@@ -361,7 +269,7 @@ class TargetSession:
         """The same machine with the same plan, confirmed by both, and the very disks that it is
         for. A source that was started anew counts down anew, and may hold other content."""
         context = self._context
-        conversation, hello = self._greet(self._candidate(), resume=context.agreed.digest)
+        conversation, hello = self._calling.greet_again()
         is_another_run = hello.run != context.other.run
         if during_copy and is_another_run:  # the data connections end too, and all begins anew
             conversation.close()
@@ -372,7 +280,7 @@ class TargetSession:
             check_role(context, context.own, context.own_decision)
             exchange_plans(context, context.agreed, None)
             exchange_go(context)
-            self._session = expect(context, Welcome, GREETING).session
+            self._calling.session = expect(context, Welcome, GREETING).session
         except LinkError:
             conversation.close()
             raise

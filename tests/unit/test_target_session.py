@@ -1,0 +1,225 @@
+"""What the target does when a conversation breaks, and what it asks before it writes."""
+
+import contextlib
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from payload.model.errors import LinkError, PeerError, StoppedError, TargetDiskError, VerifyError
+from payload.session import target as target_module
+from payload.session.target import TargetSession
+from tests.unit.paper_wires import ASKED, OTHER, Wire
+
+
+def a_target(monkeypatch: pytest.MonkeyPatch) -> TargetSession:
+    monkeypatch.setattr(target_module, "RETRY", 0.01)
+    nothing = cast(Any, None)
+    session = TargetSession(nothing, nothing, nothing)
+    session._receiver = cast(Any, SimpleNamespace(interrupt=lambda: None))
+    return session
+
+
+def test_the_conversation_is_taken_up_again_while_the_target_works_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reading back may take longer than a source waits for a target that left."""
+    session, looks = a_target(monkeypatch), threading.Semaphore(0)
+    monkeypatch.setattr(session, "_keep_control", looks.release)
+    session._beside_control(lambda: [looks.acquire(timeout=10) for _ in range(3)] and None)
+
+
+@pytest.mark.parametrize("refused", [*ASKED, ""])
+def test_nothing_goes_on_over_a_new_conversation_before_all_was_asked_again(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machine, roles, plan, Go, and then the disks: the same as at the first time."""
+    session, asked = a_target(monkeypatch), list[str]()
+    said = SimpleNamespace(run="1", inventory=None)
+
+    def ask(name: str) -> None:
+        asked.append(name)
+        if name == refused:
+            raise PeerError(name)
+
+    for name in ASKED:
+        monkeypatch.setattr(target_module, name, lambda *_, name=name: ask(name))
+    monkeypatch.setattr(target_module, "expect", lambda *_: SimpleNamespace(session="s"))
+    monkeypatch.setattr(session._calling, "greet_again", lambda: (Wire(OTHER), said))
+    plan = SimpleNamespace(digest="")
+    facts = {"other": said, "own": None, "own_decision": None, "agreed": plan}
+    session._context = cast(Any, SimpleNamespace(**facts, control=None, peer=None))
+    session._receiver = cast(
+        Any, SimpleNamespace(opened=True, recheck=lambda: asked.append("disks"))
+    )
+    if refused:
+        with pytest.raises(PeerError, match=refused):
+            session._resume()
+        assert asked == list(ASKED[: ASKED.index(refused) + 1])
+    else:
+        session._resume()
+        assert asked == [*ASKED, "disks"]
+
+
+def test_the_disks_are_asked_again_before_the_copy_is_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Finishing writes into its file systems, which may be hours after the copy began."""
+
+    def refuse() -> None:
+        raise TargetDiskError("It is another disk by now.")
+
+    session, changed = a_target(monkeypatch), list[str]()
+    session._receiver = cast(Any, SimpleNamespace(recheck=refuse))
+    monkeypatch.setattr(target_module, "finish_copy", lambda *_: changed.append("copy"))
+    with pytest.raises(TargetDiskError):
+        session._make_it_boot()
+    assert changed == []
+
+
+def a_resuming_target(monkeypatch: pytest.MonkeyPatch, run: str) -> tuple[TargetSession, list[str]]:
+    """A target in the middle of a copy, whose source answers again, now in this run of its own."""
+    session, did = a_target(monkeypatch), list[str]()
+    for name in ASKED:
+        monkeypatch.setattr(target_module, name, lambda *_: None)
+    monkeypatch.setattr(target_module, "expect", lambda *_: SimpleNamespace(session="s"))
+    answer = SimpleNamespace(run=run, inventory=None)
+    wire = SimpleNamespace(close=lambda: did.append("close"))
+    monkeypatch.setattr(session._calling, "greet_again", lambda: (wire, answer))
+    monkeypatch.setattr(session, "_listen_for_beacons", lambda: None)
+    monkeypatch.setattr(session, "_copying", lambda _: [lambda: None])
+    facts = {"own": None, "own_decision": None, "agreed": SimpleNamespace(digest="")}
+    other = SimpleNamespace(run="1", inventory=None)
+    context = SimpleNamespace(**facts, other=other, control=None, peer=None, note=lambda _: None)
+    session._context = cast(Any, context)
+    receiver = SimpleNamespace(
+        opened=True,
+        recheck=lambda: did.append("recheck"),
+        start_over=lambda: did.append("start over"),
+    )
+    session._receiver = cast(Any, receiver)
+    return session, did
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"), [("1", ["recheck"]), ("2", ["recheck", "start over"])]
+)
+def test_all_is_compared_again_with_a_source_that_was_started_anew(
+    run: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, did = a_resuming_target(monkeypatch, run)
+    session._resume()
+    assert (did, len(session._steps)) == (expected, len(expected) - 1)
+
+
+def test_a_source_that_was_started_anew_is_not_taken_up_in_the_middle_of_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, did = a_resuming_target(monkeypatch, "2")
+    with pytest.raises(LinkError, match="started anew"):
+        session._resume(during_copy=True)
+    assert did == ["close"]
+
+
+def test_a_disk_that_is_another_one_ends_the_copying_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, halted = a_target(monkeypatch), threading.Event()
+    session._receiver = cast(Any, SimpleNamespace(interrupt=halted.set))
+
+    def refuse() -> None:
+        raise TargetDiskError("It is another disk by now.")
+
+    monkeypatch.setattr(session, "_keep_control", refuse)
+    with pytest.raises(TargetDiskError):
+        session._beside_control(lambda: halted.wait(10) and None)
+    assert halted.is_set()
+
+
+def test_a_link_that_breaks_interrupts_nothing_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same receiver carries on when it is back."""
+    session, halted = a_target(monkeypatch), threading.Event()
+    session._receiver = cast(Any, SimpleNamespace(interrupt=halted.set))
+
+    def lose() -> None:
+        raise LinkError("It broke.")
+
+    with pytest.raises(LinkError):
+        session._beside_control(lose)
+    assert not halted.is_set()
+
+
+@pytest.mark.parametrize(("left", "expected"), [(1, ["recheck"]), (0, [])])
+def test_the_disks_are_asked_when_only_the_conversation_broke(
+    left: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not while the copy is finished: its disks are in use then, by ourselves."""
+    session, did = a_resuming_target(monkeypatch, "1")
+    session._steps.extend([lambda: None] * left)
+    session._resume(during_copy=True)
+    assert did == expected
+
+
+def test_a_lost_conversation_is_closed_before_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its heartbeat would else go on for as long as the copy does."""
+    session, did = a_resuming_target(monkeypatch, "1")
+
+    def poll(_: float) -> None:
+        raise LinkError("It broke.")
+
+    context = cast(Any, session._context)
+    context.link = SimpleNamespace(ended=True, poll=poll, close=lambda: did.append("closed"))
+    context.warn = context.note = did.append
+    session._keep_control()
+    lost = "It broke. The copy goes on meanwhile; calling the source again."
+    assert did == [lost, "closed", "The source answers again."]
+
+
+@pytest.mark.parametrize("refused", ["look_again", "check_names", ""])
+def test_the_last_look_comes_before_the_first_write(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, did = a_target(monkeypatch), list[str]()
+
+    def look(name: str) -> None:
+        did.append(name)
+        if name == refused:
+            raise PeerError(name)
+
+    for name in ("look_again", "check_names"):
+        monkeypatch.setattr(target_module, name, lambda *_, name=name: look(name))
+    session._context = cast(
+        Any, SimpleNamespace(stage=lambda *_: contextlib.nullcontext(), survey=None, wrote=False)
+    )
+    session._receiver = cast(Any, SimpleNamespace(begin=lambda: did.append("begin"), opened=True))
+    with contextlib.suppress(PeerError):
+        session._open_disks()
+    whole = ["look_again", "check_names", "begin"]
+    assert did == (whole[: whole.index(refused) + 1] if refused else whole)
+    assert session._context.wrote is not bool(refused)
+
+
+@pytest.mark.parametrize("said", [PeerError("Go away."), StoppedError("A person said so.")])
+def test_what_the_peer_says_hides_no_fault_of_the_work(
+    said: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, heard = a_target(monkeypatch), threading.Event()
+
+    def keep_control() -> None:
+        heard.set()
+        raise said
+
+    def wait() -> None:
+        assert heard.wait(10)
+
+    def work() -> None:
+        wait()
+        raise VerifyError("It reads back other than it was written.")
+
+    monkeypatch.setattr(session, "_keep_control", keep_control)
+    with pytest.raises(VerifyError):
+        session._beside_control(work)
+    heard.clear()
+    with pytest.raises(type(said)):
+        session._beside_control(wait)
