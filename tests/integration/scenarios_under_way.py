@@ -137,15 +137,16 @@ def disk_replaced_while_only_the_conversation_was_away(case: Scenario) -> None:
     with network(2, cards=2) as (first, second), unchanged(server):
         for card in second.cards:
             slow_down(second, card, "200kbit")
+        second.unplug("eth1")  # so that the conversation can only run over the other one
         source = case.bench.start(first, SOURCE_ID, server)
         target = case.bench.start(
             second, TARGET_ID, blank, f"{NO_COUNTDOWN} failover.connections=1"
         )
-        further = target.wait_for(r"(?<=also runs over network card )eth\d(?= now)")
         target.wait_for(r"^\[copy\].*\d+%")
+        second.plug("eth1")
+        target.wait_for(r"also runs over network card eth1 now")
         foreign.replace(blank[1])
-        (main,) = set(second.cards) - {further}
-        second.unplug(main)
+        second.unplug("eth0")
         ours, theirs = target.report(), source.report()
     assert ours.result is Result.FAILED and theirs.result is Result.FAILED
     assert ours.exit_code == 8 and "no longer the disk" in ours.sentence
