@@ -18,6 +18,7 @@ help:
 	@echo "                 (about two hours; CASE=n for one of them)"
 	@echo "make check       lint, types, layers, unit tests (under a minute)"
 	@echo "make iso         only the ISO: $(ISO)"
+	@echo "                 and build/pxe for a boot server"
 	@echo "                 (boot_proof=0: without QEMU on it, which starts each copy once)"
 	@echo "make docs        print the reference pages in docs/ from the code"
 	@echo "make soak        machines killed in the middle of many copies: RUNS=60 SEED=1"
@@ -45,7 +46,7 @@ build/.packages: .ci/packages
 	@touch $@
 
 iso: setup
-	live-build/build --output $(ISO) $(if $(filter 0 no off,$(boot_proof)),--no-boot-proof)
+	live-build/build --output $(ISO) --network build/pxe $(if $(filter 0 no off,$(boot_proof)),--no-boot-proof)
 
 rehearsal: setup iso
 	$(PYTHON) -m tests.vm.rehearse --iso $(ISO) --output build/rehearsal \

@@ -65,7 +65,7 @@ def test_boot_menu_entries_set_what_they_promise() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["live-media=/dev/disk/by-uuid/$medium", "noswap", "noresume", "systemd.gpt_auto=0",
+    "word", ["$medium", "noswap", "noresume", "systemd.gpt_auto=0",
              "raid=noautodetect", "nofstab", "nonetworking", "vsyscall=emulate"],
 )  # fmt: skip
 def test_kernel_line_leaves_the_disks_alone(word: str) -> None:
@@ -74,6 +74,45 @@ def test_kernel_line_leaves_the_disks_alone(word: str) -> None:
         w.strip('"') for line in lines if line.startswith("set parameters=") for w in line.split()
     ]
     assert word in words
+
+
+def test_the_menu_gets_all_it_asks_for(build: ModuleType) -> None:
+    settings = build.menu_settings("/live", "live-media=/dev/disk/by-uuid/1", 5, "console=ttyS1")
+    menu = (SITE / "grub.cfg").read_text()
+    given = set(re.findall(r"^set (\w+)=", settings, re.M))
+    own = {"parameters", "partition", "loader", "disk", "root", "prefix", "grub_platform"}
+    code = re.sub(r"^#.*", "", menu, flags=re.M)
+    assert set(re.findall(r"\$(\w+)", code)) - own | {"timeout"} == given
+
+
+def test_the_network_menu_lets_live_boot_fetch_the_iso_alone(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, iso = tmp_path / "base", tmp_path / "made.iso"
+    (base / "boot-images").mkdir(parents=True)
+    for name in ("pxe.0", "bootx64.efi", "grubnetx64.efi"):
+        (base / "boot-images" / name).write_text(name)
+    for path in (base / "vmlinuz", base / "initrd.img", iso):
+        path.write_text(path.name)
+    iso.chmod(0o600)
+    monkeypatch.setattr(build, "WORK", tmp_path)
+    monkeypatch.setattr(build, "PROJECT", tmp_path)
+    build.lay_out_network(tmp_path / "pxe", iso, 5, "failover.countdown=60")
+    settings = (tmp_path / "pxe/grub/settings.cfg").read_text()
+    fetched = "http://$net_default_server/ugs-failover/ugs-failover.iso"
+    assert f'set medium="fetch={fetched} BOOTIF=01-$net_default_mac"' in settings
+    assert 'set live="/ugs-failover"' in settings and "failover.countdown=60" in settings
+    assert "live-media" not in settings
+    given = tmp_path / "pxe/ugs-failover"
+    assert {path.name: path.read_text() for path in given.iterdir()} == {
+        "pxe.0": "pxe.0",
+        "bootx64.efi": "bootx64.efi",
+        "grubx64.efi": "grubnetx64.efi",
+        "vmlinuz": "vmlinuz",
+        "initrd.img": "initrd.img",
+        "ugs-failover.iso": "made.iso",
+    }
+    assert (given / "ugs-failover.iso").stat().st_mode & 0o077 == 0
 
 
 def test_no_package_that_assembles_disks_by_itself() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from payload.model.machine import Firmware
 from tests.vm.machine import (
+    BootServer,
     Bus,
     Card,
     Drive,
@@ -66,6 +67,13 @@ def test_a_wire_has_one_listening_end() -> None:
     ]
     assert ["server=on" in ends[0], "server=off" in ends[1]] == [True, True]
     assert "hubport" in plan_cards((Card("52:54:00:00:00:01"),))[1]
+
+
+def test_a_boot_server_comes_before_the_disks() -> None:
+    card = Card("52:54:00:00:00:01", server=BootServer(Path("/srv"), "a/pxe.0"))
+    _, netdev, _, device = plan_cards((card,))
+    assert netdev == "user,id=net0,tftp=/srv,bootfile=a/pxe.0"
+    assert device.endswith(",bootindex=0")
 
 
 def test_cards_have_their_own_cables_and_slots() -> None:

@@ -86,6 +86,15 @@ class Wire:
 
 
 @dataclass(frozen=True)
+class BootServer:
+    """What a card starts its machine from: DHCP and TFTP, by QEMU. Whatever the machine asks the
+    server for besides, it asks this host's loopback interface for."""
+
+    directory: Path
+    file: str  # below it, fetched first
+
+
+@dataclass(frozen=True)
 class Card:
     """A network card. Without a wire the cable ends in a hub with nobody else: carrier is up.
 
@@ -98,6 +107,7 @@ class Card:
     wire: Wire | None = None
     network: str = ""
     slot: int = 0
+    server: BootServer | None = None
 
 
 @dataclass(frozen=True)
@@ -199,12 +209,16 @@ def plan_cards(cards: Sequence[Card]) -> list[str]:
 
 
 def _plan_card(number: int, card: Card) -> list[str]:
-    if card.wire is None:
+    first = ""
+    if card.server is not None:
+        netdev = f"user,id=net{number},tftp={card.server.directory},bootfile={card.server.file}"
+        first = ",bootindex=0"
+    elif card.wire is None:
         netdev = f"hubport,id=net{number},hubid={number}"
     else:
         listens = "on" if card.wire.listens else "off"
         netdev = f"stream,id=net{number},server={listens},addr.type=unix,addr.path={card.wire.path}"
-    device = f"{card.model},netdev=net{number},mac={card.mac}"
+    device = f"{card.model},netdev=net{number},mac={card.mac}{first}"
     return ["-netdev", netdev, "-device", device + (f",addr={card.slot:#x}" if card.slot else "")]
 
 

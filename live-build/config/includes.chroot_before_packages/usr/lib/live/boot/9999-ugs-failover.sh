@@ -18,6 +18,12 @@ panic ()
 	exec 2>&7 7>&-
 	kill "${tailpid}"
 
+	cure="If it is a USB stick, try another port or a CD; then start this machine again."
+	if [ -n "${FETCH}" ]
+	then
+		cure="Is that web server on, and may it read the file? This machine needs 2 GiB of memory."
+	fi
+
 	for terminal in /dev/console /dev/ttyS0
 	do
 		{
@@ -25,7 +31,7 @@ panic ()
 			echo "UGS-Failover did not start: ${*}."
 			echo "Nothing was written to any disk of this machine."
 			echo "The medium was looked for as ${LIVE_MEDIA:-${FETCH:-unnamed}}."
-			echo "If it is a USB stick, try another port or a CD; then start this machine again."
+			echo "${cure}"
 			echo "/boot.log tells more."
 			echo
 		} 2>/dev/null >"${terminal}"
