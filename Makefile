@@ -64,7 +64,7 @@ test: setup iso
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 	$(PYTHON) -m pytest -q -n 3 --dist loadgroup tests/unit tests/integration
-	$(PYTHON) -m pytest tests/vm
+	$(PYTHON) -m pytest --durations=12 tests/vm
 
 test-boot: setup iso
 	$(PYTHON) -m tests.vm.matrix --iso $(ISO) --output build/boot-matrix $(if $(CASE),--case $(CASE))
