@@ -59,12 +59,14 @@ check: setup
 	.venv/bin/lint-imports --no-cache
 	$(PYTHON) -m pytest -q -n auto tests/unit
 
+# An emulated machine keeps one processor busy: tests that start one run two at a time.
 test: setup iso
 	.venv/bin/ruff check payload tests
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 	$(PYTHON) -m pytest -q -n 3 --dist loadgroup tests/unit tests/integration
-	$(PYTHON) -m pytest --durations=12 tests/vm
+	$(PYTHON) -m pytest -n 2 --dist loadfile --durations=12 -m "not pair" tests/vm
+	$(PYTHON) -m pytest --durations=12 -m pair tests/vm
 
 test-boot: setup iso
 	$(PYTHON) -m tests.vm.matrix --iso $(ISO) --output build/boot-matrix $(if $(CASE),--case $(CASE))

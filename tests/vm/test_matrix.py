@@ -8,7 +8,7 @@ from tests.vm.case import Case
 from tests.vm.conftest import PROJECT
 from tests.vm.matrix import CASES, CHEAPEST, run_case
 
-pytestmark = [pytest.mark.vm, pytest.mark.root]
+pytestmark = [pytest.mark.vm, pytest.mark.pair, pytest.mark.root]
 
 
 @pytest.mark.parametrize(

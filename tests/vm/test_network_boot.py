@@ -7,7 +7,6 @@ import functools
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -30,7 +29,7 @@ LOADERS = {Firmware.BIOS: "ugs-failover/pxe.0", Firmware.UEFI: "ugs-failover/boo
 PLACE = PROJECT / "build" / "network-boot"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(iso: Path) -> Iterator[Path]:
     """What `make iso` laid out; only the web server is at a port of its own."""
     directory = PLACE / "server"
@@ -55,16 +54,14 @@ def _link(source: str, target: str) -> None:
     Path(target).hardlink_to(source)
 
 
-def test_bios_and_uefi_start_the_payload_from_the_network(served: Path) -> None:
-    machines = [_machine(firmware, served) for firmware in Firmware]
-    with ExitStack() as stack:
-        for machine in [stack.enter_context(Machine(one, PLACE)) for one in machines]:
-            machine.wait_for(BANNER, BOOT_SECONDS)
-            machine.wait_for(READY, READY_SECONDS)
-            machine.take_picture()
-        for hardware in machines:
-            blocks = hardware.drives[0].image.stat().st_blocks
-            assert blocks == 0, f"{hardware.name} wrote to its disk, alone"
+@pytest.mark.parametrize("firmware", list(Firmware))
+def test_the_network_boots_to_the_payload(firmware: Firmware, served: Path) -> None:
+    hardware = _machine(firmware, served)
+    with Machine(hardware, PLACE) as machine:
+        machine.wait_for(BANNER, BOOT_SECONDS)
+        machine.wait_for(READY, READY_SECONDS)
+        machine.take_picture()
+        assert hardware.drives[0].image.stat().st_blocks == 0, "it wrote to its disk, alone"
 
 
 def _machine(firmware: Firmware, served: Path) -> Hardware:

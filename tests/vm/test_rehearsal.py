@@ -25,7 +25,7 @@ from tests.vm.conftest import PROJECT
 from tests.vm.images import as_raw, look_at
 from tests.vm.rehearse import main
 
-pytestmark = [pytest.mark.vm, pytest.mark.root]
+pytestmark = [pytest.mark.vm, pytest.mark.pair, pytest.mark.root]
 
 
 @pytest.fixture(scope="module")

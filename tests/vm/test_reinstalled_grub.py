@@ -22,7 +22,7 @@ from tests.vm.machine import Bus, Drive, Hardware, Machine
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 WORD = "this menu is the copy's"
 SPEAK = f"serial --unit=0\nterminal_output serial\necho {WORD!r}\nset timeout=60\n"
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
