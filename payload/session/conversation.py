@@ -6,6 +6,7 @@ from what is said: it may change at any time and is nobody's turn.
 """
 
 import contextlib
+import math
 import queue
 import threading
 import time
@@ -113,12 +114,11 @@ class Conversation:
 
     def receive(self, timeout: float | None = None) -> Message:
         """As `poll`, but silence of `timeout` seconds is a LinkError."""
-        waited = 0.0
-        while timeout is None or waited < timeout:
-            message = self.poll(1.0)
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0:
+            message = self.poll(min(1.0, left))
             if message is not None:
                 return message
-            waited += 1.0
         raise LinkError(f"The other machine gave no answer for {timeout:.0f} seconds.")
 
     @property

@@ -20,6 +20,7 @@ from payload.model.role import Decision, Role
 from payload.session.context import Context
 from payload.session.conversation import Conversation
 
+ROUND = 0.2  # seconds between two looks at who is there
 SETTLE = 5.0  # seconds that exactly one fitting peer must have been alone
 GREETING = 10.0  # seconds a newcomer has for its Hello
 
@@ -146,7 +147,7 @@ class Meeting:
                 if ready(chosen):
                     return chosen
             self._show(fitting)
-            time.sleep(0.2)
+            time.sleep(ROUND)
 
     def _look_around(self) -> None:
         before = {key for key, one in self._known.items() if one in self._fitting()}

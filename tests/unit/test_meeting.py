@@ -35,6 +35,7 @@ def test_who_waits_for_a_choice_that_failed_is_let_go() -> None:
 def test_nobody_fits_who_is_undecided(own: Role, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even beside a machine that is undecided too."""
     monkeypatch.setattr("payload.session.meeting.SETTLE", 0.0)
+    monkeypatch.setattr("payload.session.meeting.ROUND", 0.0)
     rounds = iter(range(3))
 
     def newcomers(known: frozenset[str]) -> Iterator[Any]:
@@ -53,6 +54,7 @@ def test_nobody_fits_who_is_undecided(own: Role, monkeypatch: pytest.MonkeyPatch
 
 def test_of_two_that_fit_none_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("payload.session.meeting.SETTLE", 0.0)
+    monkeypatch.setattr("payload.session.meeting.ROUND", 0.0)
     rounds, shown = iter(range(3)), list[Any]()
 
     def newcomers(known: frozenset[str]) -> Iterator[Any]:
