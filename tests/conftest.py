@@ -1,4 +1,8 @@
-"""What all tests share: properties are judged by their truth, not by how busy the machine is."""
+"""Hypothesis in two profiles: `quick` while one works, `thorough` before a change goes in.
+
+Choose with `--hypothesis-profile=quick`. Properties are judged by their truth, not by how busy the
+machine is.
+"""
 
 import pytest
 from hypothesis import settings
@@ -7,5 +11,6 @@ from hypothesis import settings
 for name in ("harness", "scenario", "scenarios_pairs", "scenarios_under_way", "whole_copy"):
     pytest.register_assert_rewrite(f"tests.integration.{name}")
 
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+settings.register_profile("quick", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=200)
+settings.load_profile("thorough")

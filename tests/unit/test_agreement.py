@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.identify.role import decide_pair, decide_role
@@ -104,7 +104,6 @@ def test_equal_plans_and_go_lead_on(role: Role) -> None:
 
 
 @pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])
-@settings(max_examples=150, deadline=None)
 @given(script=st.lists(st.sampled_from(SAYINGS), max_size=4).map(tuple))
 def test_nothing_else_leads_on(role: Role, script: tuple[Any, ...]) -> None:
     with meeting(role, (*script, GONE)) as context:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.model.disk import Hardware
@@ -38,7 +38,6 @@ def runs() -> st.SearchStrategy[list[tuple[int, int]]]:
     )
 
 
-@settings(deadline=None)
 @given(runs())
 def test_chunks_cover_the_runs_and_keep_the_rules(found: list[tuple[int, int]]) -> None:
     chunks = list(cut(found, SECTOR))

@@ -219,7 +219,7 @@ def test_a_bad_document_is_named(
     assert captured.err.count("\n") == 1
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=ANY_BYTES)
 def test_any_bytes_as_a_document_end_well(
     content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.model.codec import DocumentError, from_json, to_json, to_pretty_json
@@ -21,7 +21,6 @@ def test_what_was_no_utf8_becomes_visible() -> None:
     assert from_json(Report, to_json(odd)) == replace(REPORT, sentence=r"M\udcfcller")
 
 
-@settings(max_examples=40)
 @given(REPORTS)
 def test_every_report_can_be_told(report: Report) -> None:
     told = from_json(Report, to_json(report))

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from payload.console.lines import Throttle, compact_json, render_banner, render_line, render_lines
 from payload.model.codec import from_json
@@ -62,7 +62,6 @@ def test_the_end_is_the_readable_report_and_one_line_of_json() -> None:
     assert lines[0] == "[report] DONE: the copy is finished and verified"
 
 
-@settings(max_examples=30)
 @given(REPORTS)
 def test_the_json_line_is_ascii_and_says_the_same(report: Report) -> None:
     text = compact_json(report)
@@ -70,7 +69,6 @@ def test_the_json_line_is_ascii_and_says_the_same(report: Report) -> None:
     assert json.loads(text)["exit_code"] == report.exit_code
 
 
-@settings(max_examples=60)
 @given(EVENTS)
 def test_no_event_breaks_a_line_or_sends_an_escape(event: Event) -> None:
     for line in render_lines(event):

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.console.painter import changed_rows, encode
@@ -177,7 +177,6 @@ def test_the_end_says_what_to_do() -> None:
     assert "start it: it is unchanged" in " ".join(next_steps(Result.OK, Role.SOURCE.value))
 
 
-@settings(max_examples=40)
 @given(
     st.lists(EVENTS, max_size=12),
     st.sampled_from([*SIZES, (80, 24), (20, 5), (200, 60)]),

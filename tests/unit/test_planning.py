@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.model.codec import from_json, to_json
@@ -416,7 +416,6 @@ def tables(draw: st.DrawFn) -> tuple[PartitionTable, int]:
     return table, (position + 34 + 4096) * SECTOR
 
 
-@settings(max_examples=200, deadline=None)
 @given(tables(), st.sampled_from(CopyMode))
 def test_regions_never_overlap_leave_the_disk_or_touch_the_table(
     made: tuple[PartitionTable, int], mode: CopyMode

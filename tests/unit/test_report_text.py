@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from payload.console.report_text import WIDTH, render_report, totals
 from payload.model.report import Hole, Report, Result
@@ -79,7 +79,6 @@ def test_totals() -> None:
     )
 
 
-@settings(max_examples=50)
 @given(REPORTS)
 def test_any_report_stays_on_its_lines(report: Report) -> None:
     for line in render_report(report).split("\n"):

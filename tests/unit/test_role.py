@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.identify.role import RULES, decide_role
@@ -15,6 +15,7 @@ from payload.model.machine import Firmware, MachineIdentity
 from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
 from payload.model.role import Decision, Ground, Role
 from payload.model.settings import Settings
+from tests.support.effort import examples
 from tests.unit.machines import (
     BLANK,
     DATA,
@@ -544,7 +545,7 @@ def _may_be_overwritten(inventory: Inventory, one: Disk, named: tuple[str, ...])
     return content.blank and nothing
 
 
-@settings(max_examples=500, deadline=None)
+@examples(quick=100, thorough=800)
 @given(inventories(), choices)
 def test_no_facts_end_with_a_permission_the_rule_does_not_give(
     inventory: Inventory, chosen: Settings

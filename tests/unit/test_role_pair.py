@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.identify.role import PAIR_RULES, decide_pair, decide_role
@@ -12,6 +12,7 @@ from payload.model.inventory import Inventory
 from payload.model.marker import Usage
 from payload.model.role import Decision, Ground, Permission, Role
 from payload.model.settings import Settings
+from tests.support.effort import examples
 from tests.unit.machines import (
     BLANK,
     DATA,
@@ -194,7 +195,7 @@ def test_every_row_is_reached_by_a_test_above() -> None:
     assert all(rule.reason.endswith(".") for rule in PAIR_RULES)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(quick=100, thorough=400)
 @given(inventories(), inventories(), choices, choices)
 def test_no_two_machines_start_a_copy_unless_both_came_to_opposite_roles(
     one: Inventory, other: Inventory, one_says: Settings, other_says: Settings
@@ -216,7 +217,6 @@ def test_no_two_machines_start_a_copy_unless_both_came_to_opposite_roles(
 
 
 @pytest.mark.parametrize("side", [0, 1])
-@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_both_sides_agree_or_neither_starts(side: int, data: st.DataObject) -> None:
     machines = [server(), blank(), copy(), unfinished(), server("Z"), copy(used=True)]

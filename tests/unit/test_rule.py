@@ -4,7 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.identify.role import decide_pair, decide_role
@@ -15,6 +15,7 @@ from payload.model.role import Decision, Role
 from payload.model.settings import Settings
 from payload.replicate.planning import plan_copy
 from payload.session.last_look import check_role
+from tests.support.effort import examples
 from tests.unit.machines import (
     GB,
     blank,
@@ -69,7 +70,7 @@ def plan_for(one: Inventory, other: Inventory, says: tuple[Settings, Settings]) 
 def test_no_plan_writes_to_a_disk_for_which_the_rule_does_not_hold() -> None:
     plans = 0
 
-    @settings(max_examples=800, deadline=None)
+    @examples(quick=100, thorough=800)
     @given(sources, targets, choices, choices)
     def check(one: Inventory, other: Inventory, own: Settings, peer: Settings) -> None:
         nonlocal plans
@@ -106,7 +107,7 @@ def test_whenever_one_side_changes_its_mind_the_other_stops() -> None:
     """Before the first write, and after every reconnect, whatever it found or was told by then."""
     changes = 0
 
-    @settings(max_examples=800, deadline=None)
+    @examples(quick=100, thorough=800)
     @given(sources, targets, choices, choices, targets | sources, choices)
     def check(
         one: Inventory,
