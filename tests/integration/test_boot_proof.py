@@ -32,7 +32,7 @@ from tests.integration.harness import SOURCE_ID, TARGET_ID, Bench, sha256
 from tests.integration.image_blocks import ImageBlocks, ImageDisk
 from tests.integration.namespaces import network
 from tests.integration.server_image import MIB, make_image
-from tests.unit.archives import archive
+from tests.support.cpio_archives import archive
 
 UNUSED: Any = None
 PATIENCE = 240.0  # seconds; an emulated processor beside other tests

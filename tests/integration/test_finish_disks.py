@@ -24,7 +24,7 @@ from tests.integration.server_image import (
     write_tree,
 )
 from tests.integration.small_system import install, make_small_system
-from tests.unit.archives import archive
+from tests.support.cpio_archives import archive
 
 pytestmark = pytest.mark.root
 

@@ -26,7 +26,7 @@ from payload.replicate.sender import Sender
 from payload.wire.frames import HEADER, Decoder, encode
 from tests.integration.copy_images import Images, look_at, make_host, plan_for
 from tests.integration.server_image import MIB, make_image, make_server
-from tests.memory_line import MemoryLine, serve_in_thread
+from tests.support.memory_line import MemoryLine, serve_in_thread
 
 pytestmark = pytest.mark.root
 

@@ -28,15 +28,8 @@ from tests.integration.harness import sha256
 from tests.integration.image_blocks import ImageBlocks, ImageDisk
 from tests.integration.machine import NoEmulator
 from tests.integration.server_image import make_ext4, make_image, tool, write_tree
-from tests.integration.volume_images import (
-    EXTENT,
-    Stripes,
-    make_group,
-    new_superblock,
-    old_place,
-    old_superblock,
-    put,
-)
+from tests.integration.volume_images import EXTENT, Stripes, make_group, put
+from tests.support.md_superblocks import new_superblock, old_place, old_superblock
 
 pytestmark = pytest.mark.root
 

@@ -13,7 +13,7 @@ from payload.system.command import run
 from tests.integration.copy_images import SECTOR, Images, LoopBlocks, make_host, sfdisk_json
 from tests.integration.server_image import MIB, make_image, tool
 from tests.integration.whole_copy import Copy, LoopDevices, assert_equal_content, read
-from tests.memory_line import serve_in_thread
+from tests.support.memory_line import serve_in_thread
 
 pytestmark = pytest.mark.root
 

@@ -12,7 +12,7 @@ from payload.system.chroot import Chroot
 from payload.system.command import run
 from payload.system.startup import read_startup
 from tests.integration.small_system import install, make_small_system
-from tests.unit.archives import archive
+from tests.support.cpio_archives import archive
 
 pytestmark = pytest.mark.root
 

@@ -33,7 +33,7 @@ from tests.integration.whole_copy import (
     slowed,
     tree_digests,
 )
-from tests.memory_line import MemoryLine, serve_in_thread
+from tests.support.memory_line import MemoryLine, serve_in_thread
 
 pytestmark = pytest.mark.root
 

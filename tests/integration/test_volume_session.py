@@ -13,7 +13,7 @@ from payload.system.mounts import LinuxMounts
 from tests.integration.harness import SOURCE_ID, TARGET_ID, Bench, copy_once, sha256
 from tests.integration.namespaces import network
 from tests.integration.server_image import MIB, make_image
-from tests.integration.volume_images import EXTENT, old_place
+from tests.integration.volume_images import EXTENT
 from tests.integration.volume_server import (
     BOOT_SIZE,
     BOOT_START,
@@ -26,6 +26,7 @@ from tests.integration.volume_server import (
     make_lvm_server,
     make_mirror_server,
 )
+from tests.support.md_superblocks import old_place
 
 pytestmark = pytest.mark.root
 

@@ -13,15 +13,8 @@ from tests.integration.server_image import (
     tool,
     write_tree,
 )
-from tests.integration.volume_images import (
-    EXTENT,
-    Stripes,
-    make_group,
-    new_superblock,
-    old_place,
-    old_superblock,
-    put,
-)
+from tests.integration.volume_images import EXTENT, Stripes, make_group, put
+from tests.support.md_superblocks import new_superblock, old_place, old_superblock
 
 DISK = 112 * MIB
 BOOT_START, BOOT_SIZE = MIB, 16 * MIB

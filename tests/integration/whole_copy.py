@@ -20,7 +20,7 @@ from payload.system.command import run
 from payload.system.mounts import LinuxMounts
 from tests.integration.copy_images import SECTOR, Images, look_at, plan_for
 from tests.integration.server_image import MIB, make_image
-from tests.memory_line import MemoryLine, serve_in_thread
+from tests.support.memory_line import MemoryLine, serve_in_thread
 
 
 class CuttingLine:

@@ -1,8 +1,5 @@
 """Up to the first write: whatever the other machine says or does, only one way leads on."""
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -10,52 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.identify.role import decide_pair, decide_role
 from payload.model.disk import Disk
 from payload.model.errors import FailoverError, LinkError, PlanError, StoppedError, UndecidedError
 from payload.model.event import Agreement, Countdown, Event
-from payload.model.message import PROTOCOL_VERSION, Go, Hello, MapRequest, Message, PlanOffer, Stop
+from payload.model.message import Go, MapRequest, PlanOffer, Stop
 from payload.model.network import NamesInUse
-from payload.model.plan import CopyMode
 from payload.model.role import Ground, Permission, Role
-from payload.model.settings import Settings
 from payload.model.survey import Survey
 from payload.session import agreement
 from payload.session.agreement import agree, check_permissions, compute_plan
-from payload.session.context import Context
-from payload.session.conversation import Conversation
 from payload.session.states import Outcome
-from tests.unit.machines import blank, disk, server
-from tests.unit.test_conversation import Wire
-
-SOURCE, TARGET = server("A"), blank("B")
-
-
-def hello(inventory: Any, decision: Any = None) -> Hello:
-    decision = decision or decide_role(inventory, Settings())
-    return Hello(PROTOCOL_VERSION, inventory, decision, CopyMode.USED, False, 0, "")
-
-
-@contextmanager
-def meeting(role: Role, script: Sequence[Message | Exception], **chosen: Any) -> Iterator[Context]:
-    """One of both machines, right after it chose its peer, which will say what stands here."""
-    wire = Wire()
-    for item in script:
-        wire.incoming.put(item)
-    chosen = {"countdown": 0} | chosen
-    own, other = (SOURCE, TARGET) if role is Role.SOURCE else (TARGET, SOURCE)
-    events: list[Event] = []
-    context = Context(None, None, Settings(**chosen), events.append, threading.Event(), "test")  # type: ignore[arg-type]
-    context.inventory, context.decision = own, decide_role(own, context.settings)
-    context.peer, context.control = hello(other), Conversation(wire)
-    peer = context.peer
-    context.verdict = decide_pair(
-        own, context.decision, peer.inventory, peer.decision, context.settings
-    )
-    try:
-        yield context
-    finally:
-        context.link.close()
+from tests.support.machines import disk
+from tests.support.meetings import SOURCE, hello, meeting
 
 
 @pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])

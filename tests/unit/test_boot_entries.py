@@ -17,8 +17,8 @@ from payload.model.volume import Layer
 from payload.model.volume import Volume as LayeredVolume
 from payload.system.boot_entries import BootEntry, BootTable, parse_boot_table
 from payload.system.command import Completed
-from tests.unit.efi_programs import listing
-from tests.unit.paper_firmware import Firmware
+from tests.support.efi_programs import listing
+from tests.support.paper_firmware import Firmware
 
 GUID, SECOND = "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "1b4e28ba-2fa1-11d2-883f-0016d3cca428"
 ESP_TYPE = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"

@@ -26,7 +26,7 @@ from payload.identify.role import decide_role
 from payload.model.marker import USED_PATH
 from payload.model.role import Role
 from payload.model.settings import Settings
-from tests.unit.machines import FINISHED_AT, copy
+from tests.support.machines import FINISHED_AT, copy
 
 # As insserv writes it.
 ORDER = """\

@@ -23,9 +23,9 @@ from payload.model.machine import Firmware
 from payload.model.report import BootLoaderReport
 from payload.model.volume import Layer
 from payload.model.volume import Volume as LayeredVolume
-from tests.unit.efi_programs import grub, listing, shim
-from tests.unit.legacy_stages import LOADED, stage1, stage1_5, stage2
-from tests.unit.test_boot_code import TABLE, disk
+from tests.support.boot_disks import ONE_PARTITION, boot_disk
+from tests.support.efi_programs import grub, listing, shim
+from tests.support.grub_legacy_stages import LOADED, stage1, stage1_5, stage2
 
 BOOT = Volume(0, 1, 0, 0, "ext3", "b-boot", type_id="83")
 ROOT = Volume(0, 5, 0, 0, "ext3", "a-root", type_id="83")
@@ -59,10 +59,12 @@ def boot(tmp_path: Path) -> Path:
 
 
 def check_legacy(boot: Path, *parts: tuple[int, bytes]) -> BootLoaderReport:
-    read = disk(*(parts or (*stage1(1), stage1_5(b"/grub"))))
+    read = boot_disk(*(parts or (*stage1(1), stage1_5(b"/grub"))))
     root = write(boot.parent / "root", {"etc/fstab": ""})
     trees = {BOOT: boot, ROOT: root}
-    return check_boot([BootDisk("disk sda", read, TABLE)], [BOOT, ROOT], trees, Firmware.BIOS)
+    return check_boot(
+        [BootDisk("disk sda", read, ONE_PARTITION)], [BOOT, ROOT], trees, Firmware.BIOS
+    )
 
 
 def test_grub_legacy_with_a_separate_boot(boot: Path) -> None:
@@ -137,7 +139,7 @@ def test_what_nobody_can_look_into_is_no_fault(boot: Path) -> None:
     with pytest.raises(AdaptError, match="is called UUID=inside"):
         check_legacy(boot)
     locked = Volume(0, 6, 0, 0, "crypto_LUKS")
-    read = [BootDisk("disk sda", disk(*stage1(1), stage1_5(b"/grub")), TABLE)]
+    read = [BootDisk("disk sda", boot_disk(*stage1(1), stage1_5(b"/grub")), ONE_PARTITION)]
     report = check_boot(read, [BOOT, locked], {BOOT: boot}, Firmware.BIOS)
     assert "root=UUID=inside is in what cannot be looked into" in report.checks
     menu.write_text(menu.read_text().replace("(hd0,0)", "(hd0,6)"))
@@ -174,9 +176,12 @@ def test_grub_names_a_volume(tmp_path: Path, device: str) -> None:
 
 
 def test_a_second_disk_that_would_not_start_is_told(boot: Path) -> None:
-    good = disk(*stage1(1), stage1_5(b"/grub"))
-    for other, word in ((disk(*stage1(1)), "stage 1.5 in sector 1"), (good, "bare prompt")):
-        disks = [BootDisk("disk sda", good, TABLE), BootDisk("disk sdb", other, TABLE)]
+    good = boot_disk(*stage1(1), stage1_5(b"/grub"))
+    for other, word in ((boot_disk(*stage1(1)), "stage 1.5 in sector 1"), (good, "bare prompt")):
+        disks = [
+            BootDisk("disk sda", good, ONE_PARTITION),
+            BootDisk("disk sdb", other, ONE_PARTITION),
+        ]
         (warning,) = [
             one
             for one in check_boot(disks, [BOOT, ROOT], {BOOT: boot}, Firmware.BIOS).warnings
@@ -207,7 +212,7 @@ def test_lilo_starts_what_its_map_says(boot: Path) -> None:
 
 def test_extlinux_starts_what_its_menu_says(boot: Path) -> None:
     table = PartitionTable("dos", "0x1", (Partition(1, 8 * 512, 99 * 512, "83", bootable=True),))
-    code = disk((0, b"\x33"), (8 * 512, b"\xeb\x58\x90EXTLINUX"), (8 * 512 + 510, b"\x55\xaa"))
+    code = boot_disk((0, b"\x33"), (8 * 512, b"\xeb\x58\x90EXTLINUX"), (8 * 512 + 510, b"\x55\xaa"))
     conf = "DEFAULT x\nLABEL x\n KERNEL ../vmlinuz\n APPEND initrd=/initrd.img root=/dev/sda5\n"
     write(boot, {"extlinux/extlinux.conf": conf})
     disks = [BootDisk("disk sda", code, table)]
@@ -267,7 +272,7 @@ CFG = "menuentry x {\n search --fs-uuid --set=root a-root\n linux /vmlinuz root=
 
 
 def check_uefi(trees: dict[Volume, Path], *known: Program) -> BootLoaderReport:
-    read = [BootDisk("disk sda", disk(), TABLE)]
+    read = [BootDisk("disk sda", boot_disk(), ONE_PARTITION)]
     return check_boot(read, list(trees), trees, Firmware.UEFI, known)
 
 

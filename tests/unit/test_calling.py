@@ -11,7 +11,7 @@ from payload.model.errors import LinkError, PeerError
 from payload.model.message import Alive, Message, Stop
 from payload.session import calling as calling_module
 from payload.session.calling import Calling
-from tests.unit.paper_wires import HELLO, OTHER, Wire
+from tests.support.paper_wires import HELLO, OTHER, Wire
 
 
 def a_calling(monkeypatch: pytest.MonkeyPatch, wire: Wire | None = None) -> Calling:

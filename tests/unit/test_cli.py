@@ -19,7 +19,7 @@ from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.machine import Card, Firmware, MachineIdentity
 from payload.model.plan import Plan
 from payload.model.role import Decision, Role
-from tests.unit import machines
+from tests.support import machines
 
 PROJECT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20

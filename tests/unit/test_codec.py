@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from payload.model.codec import DocumentError, from_json, to_json, to_pretty_json
 from payload.model.report import Report
-from tests.unit.console_samples import REPORT, REPORTS
+from tests.support.console_samples import REPORT, REPORTS
 
 
 def test_there_and_back() -> None:

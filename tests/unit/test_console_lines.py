@@ -22,7 +22,7 @@ from payload.model.event import (
 )
 from payload.model.report import Report
 from payload.model.role import Decision, Role
-from tests.unit.console_samples import EVENTS, PROGRESS, REPORT, REPORTS
+from tests.support.console_samples import EVENTS, PROGRESS, REPORT, REPORTS
 
 
 def test_banner() -> None:

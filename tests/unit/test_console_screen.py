@@ -23,7 +23,7 @@ from payload.model.event import (
 )
 from payload.model.report import Result
 from payload.model.role import Decision, Role
-from tests.unit.console_samples import EVENTS, PROGRESS, REPORT
+from tests.support.console_samples import EVENTS, PROGRESS, REPORT
 
 SIZES = [(80, 25), (132, 43)]
 DRAWN = "─█░"

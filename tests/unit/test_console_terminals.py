@@ -16,7 +16,7 @@ from payload.console.console import Console
 from payload.console.keys import KeyWatch, SerialEar, is_key
 from payload.console.outlet import Outlet, open_serial
 from payload.model.event import Countdown, Ended, Note, Stage
-from tests.unit.console_samples import PROGRESS, REPORT
+from tests.support.console_samples import PROGRESS, REPORT
 
 Terminal = tuple[int, str]  # our end, and the path of the other
 

@@ -14,7 +14,7 @@ from payload.model.disk import MIB, Content, FileSystem, Hardware, Unfinished
 from payload.model.mark import MARK_OFFSET, encode_mark
 from payload.system import device
 from payload.system.command import Completed
-from tests.unit.machines import BLANK, with_table
+from tests.support.machines import BLANK, with_table
 
 SIZE = 200 * MIB
 MARK = Unfinished("c" * 32, "A", "B", "serial:S", 1)

@@ -8,15 +8,16 @@ from payload.finish.disk_order import order_at_source, order_at_target
 from payload.finish.volumes import Mount, find_volumes, mounted_at, root_of
 from payload.model.inventory import Inventory
 from payload.model.plan import Plan
-from tests.unit.test_planning import GB, data_disk, disk, machine, plan, server
+from tests.support.machines import machine
+from tests.support.sized_machines import GB, data_disk, plan, sized_disk, sized_server
 
 ROOT, DATA = "serial:A", "serial:B"
 
 
 def pair_of_machines(*, data_first: bool) -> tuple[Plan, Inventory, Inventory]:
     """A server whose root is in partition 6 of disk A, and data in partition 1 of disk B."""
-    source = server(data_disk("B", 2 * GB, place=0 if data_first else 2))
-    target = machine("7a", disk("X", 8 * GB, None, 1), disk("Y", 8 * GB, None, 2))
+    source = sized_server(data_disk("B", 2 * GB, place=0 if data_first else 2))
+    target = machine("7a", sized_disk("X", 8 * GB, None, 1), sized_disk("Y", 8 * GB, None, 2))
     return plan(source, target), source, target
 
 
@@ -71,19 +72,19 @@ def test_the_letter_of_an_ide_disk_is_its_place_at_the_cables(
     fstab: str, order: tuple[str, ...]
 ) -> None:
     cables = ("pci-0000:00:07.1-ata-1.0", "pci-0000:00:07.1-ata-2.1")
-    disks = server(data_disk("B", 2 * GB)).disks
+    disks = sized_server(data_disk("B", 2 * GB)).disks
     laid = (
         replace(one, hardware=replace(one.hardware, path=path))
         for one, path in zip(disks, cables, strict=True)
     )
-    source = replace(server(), disks=tuple(laid))
-    target = machine("7a", disk("X", 8 * GB, None, 1), disk("Y", 8 * GB, None, 2))
+    source = replace(sized_server(), disks=tuple(laid))
+    target = machine("7a", sized_disk("X", 8 * GB, None, 1), sized_disk("Y", 8 * GB, None, 2))
     assert order_at_source(plan(source, target), source, fstab) == order
 
 
 def test_disks_of_the_target_that_are_not_of_the_copy_count_too() -> None:
     made, _, target = pair_of_machines(data_first=False)
-    more = replace(target, disks=(disk("Z", GB, None, 0), *target.disks))
+    more = replace(target, disks=(sized_disk("Z", GB, None, 0), *target.disks))
     order = order_at_target(made, more)
     assert order == ("", ROOT, DATA)
     volumes = find_volumes(made, order)
@@ -92,7 +93,7 @@ def test_disks_of_the_target_that_are_not_of_the_copy_count_too() -> None:
 
 def test_a_disk_of_another_family_moves_no_name() -> None:
     made, _, target = pair_of_machines(data_first=False)
-    nvme = disk("N", GB, None)
+    nvme = sized_disk("N", GB, None)
     place = replace(nvme.hardware, name="nvme0n1", path="pci-0000:00:01.0-nvme-1")
     more = replace(target, disks=(replace(nvme, hardware=place), *target.disks))
     assert more.counted_disks[0].id == nvme.id
@@ -101,13 +102,13 @@ def test_a_disk_of_another_family_moves_no_name() -> None:
 
 def test_pci_slots_are_counted_in_hex_and_ports_in_decimals() -> None:
     paths = ["pci-0000:00:02.0-ata-2", "pci-0000:00:02.0-ata-10", "pci-0000:00:1f.2-ata-1"]
-    disks = [replace(disk("A", GB, None).hardware, path=path) for path in paths]
+    disks = [replace(sized_disk("A", GB, None).hardware, path=path) for path in paths]
     disks.reverse()
     assert [one.path for one in sorted(disks, key=lambda one: one.position)] == paths
 
 
 def test_many_disks_are_counted_by_their_cables() -> None:
-    source = server(*(data_disk(f"{place}", GB, place) for place in range(2, 9)))
-    target = machine("7a", *(disk(f"X{place}", 8 * GB, None, place) for place in range(1, 9)))
+    source = sized_server(*(data_disk(f"{place}", GB, place) for place in range(2, 9)))
+    target = machine("7a", *(sized_disk(f"X{place}", 8 * GB, None, place) for place in range(1, 9)))
     order = order_at_source(plan(source, target), source, "/dev/sdb6 / ext4")
     assert order == (ROOT, *(f"serial:{place}" for place in range(2, 9)))

@@ -8,7 +8,7 @@ import pytest
 from payload.model.report import Result
 from payload.model.settings import Settings
 from payload.session import engine
-from tests.unit import machines
+from tests.support import machines
 
 
 def test_a_machine_that_is_undecided_opens_no_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from payload.system import initramfs
 from payload.system.command import run
 from payload.system.cpio import CpioError, Member, read_members
 from payload.system.initramfs import InitramfsError, read_initramfs
-from tests.unit.archives import archive, member
+from tests.support.cpio_archives import archive, member
 
 MODULES = "usr/lib/modules/6.1.0/kernel/drivers"
 MAIN = archive(

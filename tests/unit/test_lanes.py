@@ -20,7 +20,7 @@ from payload.replicate.limiter import Account
 from payload.replicate.schedule import Schedule
 from payload.replicate.sender import Line
 from payload.replicate.work import Work
-from tests.memory_line import MemoryLine, serve_in_thread
+from tests.support.memory_line import MemoryLine, serve_in_thread
 
 COUNT = 60
 REGION = Region(0, 0, 1, 1 << 20, COUNT * CHUNK_SIZE, Method.ALL)

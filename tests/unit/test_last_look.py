@@ -15,8 +15,8 @@ from payload.session.agreement import compute_plan
 from payload.session.context import Context
 from payload.session.last_look import check_role, look_again
 from payload.session.meeting import check_hello, check_peer, judge
-from tests.unit.machines import DATA, blank, copy, disk, server
-from tests.unit.test_agreement import SOURCE, TARGET, hello, meeting
+from tests.support.machines import DATA, blank, copy, disk, server
+from tests.support.meetings import SOURCE, TARGET, hello, meeting
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from payload.model.report import BootProof, BootVerdict, Report, Result
 from payload.model.settings import After, Settings
 from payload.system.host import Host
 from payload.wire.tls import Site, make_site_key
-from tests.unit.console_samples import REPORT
+from tests.support.console_samples import REPORT
 
 Engine = Callable[[Host, Site, Settings, Monitor, threading.Event, str], Report]
 

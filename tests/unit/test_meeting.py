@@ -9,7 +9,7 @@ import pytest
 from payload.model.errors import LinkError
 from payload.model.role import Role
 from payload.session.meeting import Meeting
-from tests.unit.paper_wires import OTHER, OURS
+from tests.support.paper_wires import OTHER, OURS
 
 
 def test_who_waits_for_a_choice_that_failed_is_let_go() -> None:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.model.codec import from_json, to_json
-from payload.model.disk import MIB, Content, Disk, FileSystem, Hardware, Partition, PartitionTable
+from payload.model.disk import MIB, Content, Disk, FileSystem, Partition, PartitionTable
 from payload.model.errors import PlanError
 from payload.model.inventory import InstalledSystem, Inventory
-from payload.model.machine import Firmware, MachineIdentity
+from payload.model.machine import Firmware
 from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
 from payload.model.plan import CopyMode, Method
 from payload.model.role import Decision, Ground, Permission, Role
@@ -18,77 +18,19 @@ from payload.model.volume import Layer, Segment, Volume
 from payload.replicate.boot_area import table_range
 from payload.replicate.layout import BOOT_LIMIT, FAT12_LIMIT
 from payload.replicate.planning import describe, plan_copy
-
-GB = 10**9 // 4096 * 4096
-SECTOR = 512
-
-
-def hardware(serial: str, size: int, place: int = 1, **more: object) -> Hardware:
-    base = Hardware(
-        name=f"sd{serial}",
-        node=f"/dev/sd{serial}",
-        size=size,
-        serial=serial,
-        model="ACME",
-        path=f"pci-0000:00:1f.2-ata-{place}",
-    )
-    return replace(base, **more)  # type: ignore[arg-type]
-
-
-def partition(
-    number: int, start: int, size: int, kind: str = "ext4", type_id: str = "83"
-) -> Partition:
-    return Partition(number, start, size, type_id, file_system=FileSystem(kind) if kind else None)
-
-
-def server_table() -> PartitionTable:
-    """As on the sample server: /boot, swap and root in an extended partition."""
-    return PartitionTable(
-        "dos",
-        "0xfa110e55",
-        (
-            partition(1, 63 * SECTOR, 100 * MIB, "ext3"),
-            partition(2, 200 * MIB, 5 * GB, "", "5"),
-            partition(5, 201 * MIB, 500 * MIB, "swap", "82"),
-            partition(6, 800 * MIB, 4 * GB, "ext4"),
-        ),
-    )
-
-
-def disk(serial: str, size: int, table: PartitionTable | None, place: int = 1) -> Disk:
-    return Disk(hardware(serial, size, place), Content(table is None, "seen", table))
-
-
-def data_disk(serial: str, size: int, place: int = 2) -> Disk:
-    table = PartitionTable("gpt", "GUID", (partition(1, MIB, size - 2 * MIB, "xfs", "0fc6"),), 34)
-    return disk(serial, size, table, place)
-
-
-def machine(name: str, *disks: Disk, **more: object) -> Inventory:
-    return replace(
-        Inventory(MachineIdentity(name.ljust(32, "0")), Firmware.BIOS, (), disks),
-        **more,  # type: ignore[arg-type]
-    )
-
-
-def server(*more: Disk) -> Inventory:
-    return machine(
-        "5ce",
-        disk("A", 6 * GB, server_table()),
-        *more,
-        systems=(InstalledSystem("serial:A", 6, "ext4", host_name="groupware"),),
-    )
-
-
-def allow(target: Inventory, ground: Ground = Ground.BLANK, source_id: str = "") -> Decision:
-    permissions = tuple(
-        Permission(one.id, ground, "nothing", source_id) for one in target.eligible_disks
-    )
-    return Decision(Role.TARGET, "blank", (), permissions)
-
-
-def plan(source: Inventory, target: Inventory, mode: CopyMode = CopyMode.USED):  # type: ignore[no-untyped-def]
-    return plan_copy(source, target, allow(target), mode)
+from tests.support.machines import machine
+from tests.support.sized_machines import (
+    GB,
+    SECTOR,
+    allow,
+    data_disk,
+    hardware,
+    partition,
+    plan,
+    server_table,
+    sized_disk,
+    sized_server,
+)
 
 
 def mapping(
@@ -99,7 +41,7 @@ def mapping(
 
 
 def test_that_nothing_is_read_back_is_part_of_the_plan_and_shown() -> None:
-    source, target = server(), machine("7a", disk("X", 8 * GB, None))
+    source, target = sized_server(), machine("7a", sized_disk("X", 8 * GB, None))
     made = [
         plan_copy(source, target, allow(target), CopyMode.USED, verify=verify)
         for verify in (True, False)
@@ -111,8 +53,8 @@ def test_that_nothing_is_read_back_is_part_of_the_plan_and_shown() -> None:
 
 def test_regions_of_the_sample_server() -> None:
     made = plan(
-        server(data_disk("B", 2 * GB)),
-        machine("7a", disk("X", 8 * GB, None), disk("Y", 3 * GB, None, 2)),
+        sized_server(data_disk("B", 2 * GB)),
+        machine("7a", sized_disk("X", 8 * GB, None), sized_disk("Y", 3 * GB, None, 2)),
     )
     assert [(one.pair, one.number, one.method, one.file_system) for one in made.regions] == [
         (0, 0, Method.BOOT, ""),
@@ -129,7 +71,7 @@ def test_regions_of_the_sample_server() -> None:
 
 
 def test_exact_takes_every_block() -> None:
-    made = plan(server(), machine("7a", disk("X", 8 * GB, None)), CopyMode.EXACT)
+    made = plan(sized_server(), machine("7a", sized_disk("X", 8 * GB, None)), CopyMode.EXACT)
     assert {one.method for one in made.regions} == {Method.BOOT, Method.ALL}
 
 
@@ -138,8 +80,8 @@ def test_what_has_no_map_is_copied_whole(kind: str) -> None:
     table = replace(
         server_table(), partitions=(*server_table().partitions, partition(3, 5300 * MIB, MIB, kind))
     )
-    source = replace(server(), disks=(disk("A", 7 * GB, table),))
-    made = plan(source, machine("7a", disk("X", 8 * GB, None)))
+    source = replace(sized_server(), disks=(sized_disk("A", 7 * GB, table),))
+    made = plan(source, machine("7a", sized_disk("X", 8 * GB, None)))
     assert made.regions[-1].method is Method.ALL
 
 
@@ -151,13 +93,16 @@ def test_a_fat_that_may_be_a_fat12_is_copied_whole(size: int, method: Method) ->
         server_table(),
         partitions=(*server_table().partitions, partition(3, 5300 * MIB, size, "vfat")),
     )
-    source = replace(server(), disks=(disk("A", 7 * GB, table),))
-    assert plan(source, machine("7a", disk("X", 8 * GB, None))).regions[-1].method is method
+    source = replace(sized_server(), disks=(sized_disk("A", 7 * GB, table),))
+    assert plan(source, machine("7a", sized_disk("X", 8 * GB, None))).regions[-1].method is method
 
 
 def test_a_file_system_on_the_whole_disk_is_one_region() -> None:
     whole = Disk(hardware("B", 2 * GB, 2), Content(False, "seen", None, FileSystem("ext4")))
-    made = plan(server(whole), machine("7a", disk("X", 8 * GB, None), disk("Y", 2 * GB, None, 2)))
+    made = plan(
+        sized_server(whole),
+        machine("7a", sized_disk("X", 8 * GB, None), sized_disk("Y", 2 * GB, None, 2)),
+    )
     last = made.regions[-1]
     assert (last.number, last.start, last.size, last.method) == (0, 0, 2 * GB, Method.USED)
     assert made.disks[1].table is None
@@ -165,8 +110,8 @@ def test_a_file_system_on_the_whole_disk_is_one_region() -> None:
 
 def test_the_plan_is_the_same_on_both_sides_of_the_wire() -> None:
     source, target = (
-        server(data_disk("B", 2 * GB)),
-        machine("7a", disk("X", 8 * GB, None), disk("Y", 3 * GB, None, 2)),
+        sized_server(data_disk("B", 2 * GB)),
+        machine("7a", sized_disk("X", 8 * GB, None), sized_disk("Y", 3 * GB, None, 2)),
     )
     there = plan_copy(
         from_json(Inventory, to_json(source)),
@@ -179,8 +124,8 @@ def test_the_plan_is_the_same_on_both_sides_of_the_wire() -> None:
 
 def test_kernel_names_clocks_and_the_order_of_finding_change_nothing() -> None:
     source, target = (
-        server(data_disk("B", 2 * GB)),
-        machine("7a", disk("X", 8 * GB, None), disk("Y", 3 * GB, None, 2)),
+        sized_server(data_disk("B", 2 * GB)),
+        machine("7a", sized_disk("X", 8 * GB, None), sized_disk("Y", 3 * GB, None, 2)),
     )
 
     def other_boot(inventory: Inventory) -> Inventory:
@@ -199,21 +144,21 @@ def test_kernel_names_clocks_and_the_order_of_finding_change_nothing() -> None:
 
 
 def test_the_order_of_the_firmware_is_kept_where_sizes_allow() -> None:
-    source = server(data_disk("B", 2 * GB))
-    target = machine("7a", disk("Y", 7 * GB, None, 10), disk("X", 80 * GB, None, 2))
+    source = sized_server(data_disk("B", 2 * GB))
+    target = machine("7a", sized_disk("Y", 7 * GB, None, 10), sized_disk("X", 80 * GB, None, 2))
     assert mapping(source, target) == {"serial:A": "serial:X", "serial:B": "serial:Y"}
 
 
 def test_smallest_fit_where_the_order_does_not_allow_it_and_a_warning() -> None:
-    source = server(data_disk("B", 20 * GB))
-    target = machine("7a", disk("X", 80 * GB, None, 1), disk("Y", 7 * GB, None, 2))
+    source = sized_server(data_disk("B", 20 * GB))
+    target = machine("7a", sized_disk("X", 80 * GB, None, 1), sized_disk("Y", 7 * GB, None, 2))
     assert mapping(source, target) == {"serial:A": "serial:Y", "serial:B": "serial:X"}
     assert "set the firmware to start from it" in " ".join(plan(source, target).warnings)
 
 
 def test_the_disk_of_the_root_is_first_in_the_plan() -> None:
-    source = server(data_disk("B", 2 * GB, place=0))
-    target = machine("7a", disk("X", 8 * GB, None, 1), disk("Y", 8 * GB, None, 2))
+    source = sized_server(data_disk("B", 2 * GB, place=0))
+    target = machine("7a", sized_disk("X", 8 * GB, None, 1), sized_disk("Y", 8 * GB, None, 2))
     made = plan(source, target)
     assert [pair.source.id for pair in made.disks] == ["serial:A", "serial:B"]
     assert {pair.source.id: pair.target.id for pair in made.disks} == {
@@ -226,13 +171,13 @@ def refreshed(source_id: str, *mappings: DiskMapping) -> Inventory:
     marker = CopyMarker(
         "c", MachineReference(source_id), MachineReference("7a"), mappings, 1, Usage("ext4")
     )
-    disks = (disk("X", 8 * GB, server_table(), 1), disk("Y", 8 * GB, server_table(), 2))
+    disks = (sized_disk("X", 8 * GB, server_table(), 1), sized_disk("Y", 8 * GB, server_table(), 2))
     system = InstalledSystem("serial:Y", 6, "ext4", marker=marker)
     return machine("7a", *disks, systems=(system,))
 
 
 def test_a_refresh_goes_where_it_went_last_time() -> None:
-    source = server(data_disk("B", 2 * GB))
+    source = sized_server(data_disk("B", 2 * GB))
     swapped = (DiskMapping("serial:A", "serial:Y"), DiskMapping("serial:B", "serial:X"))
     target = refreshed(source.machine.id, *swapped)
     decision = allow(target, Ground.OUR_COPY, source.machine.id)
@@ -240,7 +185,7 @@ def test_a_refresh_goes_where_it_went_last_time() -> None:
 
 
 def test_the_marker_of_another_source_says_nothing() -> None:
-    source = server(data_disk("B", 2 * GB))
+    source = sized_server(data_disk("B", 2 * GB))
     swapped = (DiskMapping("serial:A", "serial:Y"), DiskMapping("serial:B", "serial:X"))
     target = refreshed("f" * 32, *swapped)
     assert mapping(source, target, allow(target, Ground.NAMED))["serial:A"] == "serial:X"
@@ -248,7 +193,7 @@ def test_the_marker_of_another_source_says_nothing() -> None:
 
 def test_a_mapping_that_no_longer_fits_is_given_up() -> None:
     """The source got a larger second disk, which fits only where the first went."""
-    source = server(data_disk("B", 7 * GB))
+    source = sized_server(data_disk("B", 7 * GB))
     target = refreshed(source.machine.id, DiskMapping("serial:A", "serial:Y"))
     small = replace(target.disks[0], hardware=replace(target.disks[0].hardware, size=6 * GB))
     target = replace(target, disks=(small, target.disks[1]))
@@ -257,15 +202,15 @@ def test_a_mapping_that_no_longer_fits_is_given_up() -> None:
 
 
 def test_a_copy_of_another_server_is_not_refreshed() -> None:
-    target = machine("7a", disk("X", 8 * GB, None))
+    target = machine("7a", sized_disk("X", 8 * GB, None))
     with pytest.raises(PlanError, match="may be overwritten by a copy of"):
-        plan_copy(server(), target, allow(target, Ground.OUR_COPY, "0" * 32), CopyMode.USED)
+        plan_copy(sized_server(), target, allow(target, Ground.OUR_COPY, "0" * 32), CopyMode.USED)
 
 
 def test_only_permitted_disks_are_used() -> None:
-    target = machine("7a", disk("X", 8 * GB, None, 1), disk("Y", 8 * GB, None, 2))
+    target = machine("7a", sized_disk("X", 8 * GB, None, 1), sized_disk("Y", 8 * GB, None, 2))
     only = Decision(Role.TARGET, "", (), (Permission("serial:Y", Ground.NAMED, "old things"),))
-    made = plan_copy(server(), target, only, CopyMode.USED)
+    made = plan_copy(sized_server(), target, only, CopyMode.USED)
     assert [(pair.target.id, pair.content) for pair in made.disks] == [("serial:Y", "old things")]
     assert any("old things" in line for line in describe(made))
 
@@ -275,13 +220,16 @@ def test_a_permission_makes_no_disk_eligible() -> None:
     target = machine("7a", stick)
     only = Decision(Role.TARGET, "", (), (Permission("serial:X", Ground.NAMED, "old things"),))
     with pytest.raises(PlanError, match="may be overwritten by a copy of"):
-        plan_copy(server(), target, only, CopyMode.USED)
+        plan_copy(sized_server(), target, only, CopyMode.USED)
 
 
 def test_blank_and_ineligible_source_disks_are_left_out_and_named() -> None:
     san = Disk(hardware("S", GB, 5, ineligible="network disk (iSCSI)"))
     cdrom = Disk(hardware("C", GB, 6, ineligible="removable", removable=True))
-    made = plan(server(disk("B", GB, None, 2), san, cdrom), machine("7a", disk("X", 8 * GB, None)))
+    made = plan(
+        sized_server(sized_disk("B", GB, None, 2), san, cdrom),
+        machine("7a", sized_disk("X", 8 * GB, None)),
+    )
     assert len(made.disks) == 1
     assert len(made.warnings) == 2
     assert "B" in made.warnings[0] and "blank" in made.warnings[0]
@@ -293,9 +241,9 @@ def test_blank_and_ineligible_source_disks_are_left_out_and_named() -> None:
 
 def test_too_small_by_one_sector() -> None:
     end = server_table().end
-    assert plan(server(), machine("7a", disk("X", end, None)))
+    assert plan(sized_server(), machine("7a", sized_disk("X", end, None)))
     with pytest.raises(PlanError) as caught:
-        plan(server(), machine("7a", disk("X", end - SECTOR, None)))
+        plan(sized_server(), machine("7a", sized_disk("X", end - SECTOR, None)))
     text = str(caught.value)
     assert "512 bytes (1 sectors) too small" in text and "ACME X" in text and "ACME A" in text
     assert "No disk was written" in text and str(end) in text
@@ -309,10 +257,10 @@ def test_an_array_of_whole_disks_with_its_superblock_at_the_end_needs_disks_of_i
     for start, fits in ((0, False), (MIB, True)):
         leg = (Segment("serial:B", start, GB),)
         array = Volume("md0", Layer.MD, "0" * 32, GB, (leg,))
-        source = replace(server(member), volumes=(array,))
-        alike = machine("7a", disk("X", 8 * GB, None), disk("Y", 2 * GB, None, 2))
+        source = replace(sized_server(member), volumes=(array,))
+        alike = machine("7a", sized_disk("X", 8 * GB, None), sized_disk("Y", 2 * GB, None, 2))
         assert plan(source, alike)
-        larger = machine("7a", disk("X", 8 * GB, None), disk("Y", 3 * GB, None, 2))
+        larger = machine("7a", sized_disk("X", 8 * GB, None), sized_disk("Y", 3 * GB, None, 2))
         if fits:
             assert plan(source, larger)
         else:
@@ -325,13 +273,13 @@ def test_a_gpt_needs_room_for_its_second_half() -> None:
         "5ce", data_disk("B", 2 * GB), systems=(InstalledSystem("serial:B", 1, "xfs"),)
     )
     needed = 2 * GB - MIB + 33 * SECTOR
-    assert plan(source, machine("7a", disk("X", needed, None)))
-    assert "1 sectors" in refused(source, machine("7a", disk("X", needed - SECTOR, None)))
+    assert plan(source, machine("7a", sized_disk("X", needed, None)))
+    assert "1 sectors" in refused(source, machine("7a", sized_disk("X", needed - SECTOR, None)))
 
 
 def test_disks_that_fit_one_by_one_but_not_together() -> None:
-    source = server(data_disk("B", 7 * GB))
-    target = machine("7a", disk("X", 8 * GB, None), disk("Y", 3 * GB, None, 2))
+    source = sized_server(data_disk("B", 7 * GB))
+    target = machine("7a", sized_disk("X", 8 * GB, None), sized_disk("Y", 3 * GB, None, 2))
     text = refused(source, target)
     assert all(name in text for name in ("ACME A", "ACME B", "ACME X", "ACME Y"))
 
@@ -345,23 +293,25 @@ def refused(source: Inventory, target: Inventory) -> str:
     return text
 
 
-BLANK = machine("7a", disk("X", 8 * GB, None))
+BLANK = machine("7a", sized_disk("X", 8 * GB, None))
 
 
 def test_other_refusals() -> None:
     large = replace(
         BLANK, disks=(Disk(hardware("X", 8 * GB, sector_size=4096), Content(True, "")),)
     )
-    assert "4096-byte" not in refused(server(), large) and "512" in refused(server(), large)
-    assert "has 2 disks in use" in refused(server(data_disk("B", 2 * GB)), BLANK)
-    assert "may be overwritten" in refused(server(), machine("7a"))
-    assert "UEFI" in refused(server(), replace(BLANK, firmware=Firmware.UEFI))
-    assert "No installed system" in refused(replace(server(), systems=()), BLANK)
-    assert "no disk with anything" in refused(machine("5ce", disk("A", GB, None)), BLANK)
-    two = (*server().systems, InstalledSystem("serial:A", 1, "ext3", host_name="old"))
-    assert "more than one installed system" in refused(replace(server(), systems=two), BLANK)
+    assert "4096-byte" not in refused(sized_server(), large) and "512" in refused(
+        sized_server(), large
+    )
+    assert "has 2 disks in use" in refused(sized_server(data_disk("B", 2 * GB)), BLANK)
+    assert "may be overwritten" in refused(sized_server(), machine("7a"))
+    assert "UEFI" in refused(sized_server(), replace(BLANK, firmware=Firmware.UEFI))
+    assert "No installed system" in refused(replace(sized_server(), systems=()), BLANK)
+    assert "no disk with anything" in refused(machine("5ce", sized_disk("A", GB, None)), BLANK)
+    two = (*sized_server().systems, InstalledSystem("serial:A", 1, "ext3", host_name="old"))
+    assert "more than one installed system" in refused(replace(sized_server(), systems=two), BLANK)
     elsewhere = (InstalledSystem("serial:Z", 1, "ext3", host_name="old"),)
-    assert "not among the disks" in refused(replace(server(), systems=elsewhere), BLANK)
+    assert "not among the disks" in refused(replace(sized_server(), systems=elsewhere), BLANK)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +320,7 @@ def test_other_refusals() -> None:
 )
 def test_a_root_in_a_layer_that_could_not_be_looked_into(kind: str, word: str) -> None:
     table = replace(server_table(), partitions=(partition(1, MIB, 3 * GB, kind),))
-    source = replace(server(), disks=(disk("A", 6 * GB, table),), systems=())
+    source = replace(sized_server(), disks=(sized_disk("A", 6 * GB, table),), systems=())
     text = refused(source, BLANK)
     assert word in text and "could not be looked into" in text
 
@@ -390,7 +340,7 @@ def test_a_root_in_a_layer_that_could_not_be_looked_into(kind: str, word: str) -
 )
 def test_damaged_tables(change: Partition, fault: str) -> None:
     table = replace(server_table(), partitions=(*server_table().partitions, change))
-    source = replace(server(), disks=(disk("A", 6 * GB, table),))
+    source = replace(sized_server(), disks=(sized_disk("A", 6 * GB, table),))
     assert fault in refused(source, BLANK)
 
 
@@ -422,11 +372,11 @@ def test_regions_never_overlap_leave_the_disk_or_touch_the_table(
 ) -> None:
     table, size = made
     source = replace(
-        server(),
-        disks=(disk("A", size, table),),
+        sized_server(),
+        disks=(sized_disk("A", size, table),),
         systems=(InstalledSystem("serial:A", table.partitions[0].number, "ext4"),),
     )
-    result = plan(source, machine("7a", disk("X", size, None)), mode)
+    result = plan(source, machine("7a", sized_disk("X", size, None)), mode)
     end = 0
     _, table_end = table_range(table, SECTOR)
     for region in result.regions:

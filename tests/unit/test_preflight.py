@@ -15,7 +15,7 @@ from payload.model.settings import Settings
 from payload.model.survey import Drivers, FixedRoot, Initramfs, LateDisk, Offer, OfferKind, Survey
 from payload.replicate.planning import plan_copy
 from payload.replicate.preflight import Preflight, check_copy, device_name
-from tests.unit.machines import disk, machine, server
+from tests.support.machines import disk, machine, server
 
 RAID = "pci:v00001000d00000060sv00001028sd00001F0Cbc01sc04i00"
 AHCI = "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.identify.raid import Part, Superblock, plan_array, read_superblocks
-from tests.integration.volume_images import ARRAY, new_superblock, old_place, old_superblock
+from tests.support.md_superblocks import ARRAY, new_superblock, old_place, old_superblock
 
 MIB = 1 << 20
 SIZE = 64 * MIB

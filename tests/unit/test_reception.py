@@ -8,7 +8,7 @@ import pytest
 
 from payload.model.message import Attach, Stop
 from payload.session.reception import Reception
-from tests.unit.paper_wires import HELLO, OTHER, OURS, Door, Wire, wait_until
+from tests.support.paper_wires import HELLO, OTHER, OURS, Door, Wire, wait_until
 
 
 def test_in_the_middle_of_a_copy_only_its_target_may_visit() -> None:

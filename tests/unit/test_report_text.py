@@ -6,7 +6,7 @@ from hypothesis import given
 
 from payload.console.report_text import WIDTH, render_report, totals
 from payload.model.report import Hole, Report, Result
-from tests.unit.console_samples import REPORT, REPORTS
+from tests.support.console_samples import REPORT, REPORTS
 
 WHOLE = """\
 DONE: the copy is finished and verified

@@ -5,18 +5,17 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from payload.identify.role import RULES, decide_role
-from payload.model.disk import Content, Disk, FileSystem, Hardware, Partition
+from payload.model.disk import FileSystem, Partition
 from payload.model.disk import Unfinished as Mark
 from payload.model.inventory import InstalledSystem, Inventory
-from payload.model.machine import Firmware, MachineIdentity
-from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
+from payload.model.marker import DiskMapping, MachineReference, Usage
 from payload.model.role import Decision, Ground, Role
 from payload.model.settings import Settings
+from tests.support.drawn_machines import choices, inventories
 from tests.support.effort import examples
-from tests.unit.machines import (
+from tests.support.machines import (
     BLANK,
     DATA,
     FINISHED_AT,
@@ -33,6 +32,7 @@ from tests.unit.machines import (
     unfinished,
     with_table,
 )
+from tests.support.overwrite_rule import may_be_overwritten
 
 
 def decide(inventory: Inventory, **chosen: Any) -> Decision:
@@ -346,7 +346,7 @@ def test_asked_to_be_source_an_empty_or_broken_machine_is_none() -> None:
     assert_undecided(decide(server("A", broken), role=Role.SOURCE), "asked source, unfinished copy")
 
 
-def test_asked_to_be_target_no_foreign_data_may_be_overwritten() -> None:
+def test_asked_to_be_target_no_foreign_datamay_be_overwritten() -> None:
     mixed = replace(unfinished(), systems=(system("SB"),))
     for inventory in (
         *(server(), copy(used=True), copy(target="C"), unfinished(target="C"), mixed),
@@ -448,102 +448,6 @@ def test_every_row_has_a_name_of_its_own_and_a_sentence() -> None:
 
 # The rule itself, for whatever facts
 
-ids = st.sampled_from(["A", "B", "C"])
-serials = st.sampled_from(["S1", "S2", "S3"])
-usages = st.builds(
-    Usage, st.sampled_from(["ext4", "btrfs", "xfs"]), st.integers(-1, 2), st.integers(0, 2)
-)
-disk_ids = serials.map("serial:{}".format)
-contents = st.builds(
-    Content,
-    blank=st.booleans(),
-    evidence=st.just("what was seen"),
-    table=st.sampled_from([None, with_table().table]),
-    file_system=st.none(),
-    signatures=st.sampled_from([(), ("ext4",), ("LVM2_member",)]),
-    unfinished=st.none() | st.builds(Mark, st.just("c"), ids, ids, disk_ids, st.integers(0, 9)),
-    hidden=st.sampled_from([(), ("LVM",)]),
-)
-mappings = st.builds(
-    DiskMapping, disk_ids, disk_ids, st.sampled_from(["", "x", with_table().fingerprint])
-)
-markers = st.builds(
-    CopyMarker,
-    copy_id=st.just("c"),
-    source=st.builds(MachineReference, ids),
-    target=st.builds(MachineReference, ids),
-    disks=st.lists(mappings, max_size=3).map(tuple),
-    finished_at=st.integers(0, 2**63),
-    usage=usages,
-    used=st.booleans(),
-)
-systems = st.builds(
-    InstalledSystem,
-    disk=disk_ids,
-    partition=st.integers(0, 2),
-    file_system=st.just("ext4"),
-    host_name=st.sampled_from(["", "groupware"]),
-    marker=st.none() | markers,
-    usage=st.none() | usages,
-    started_at=st.sampled_from([0, 0, FINISHED_AT]),
-)
-
-
-@st.composite
-def inventories(draw: st.DrawFn) -> Inventory:
-    disks = []
-    for serial in draw(st.lists(serials, unique=True, max_size=3)):
-        reason = draw(st.sampled_from(["", "", "", "it is removable"]))
-        hardware = Hardware(serial, f"/dev/{serial}", 10**9, serial=serial, ineligible=reason)
-        disks.append(Disk(hardware, draw(st.none() | contents) if not reason else None))
-    return Inventory(
-        MachineIdentity(draw(ids)),
-        Firmware.BIOS,
-        disks=tuple(disks),
-        systems=tuple(draw(st.lists(systems, max_size=3))),
-    )
-
-
-choices = st.builds(
-    Settings,
-    role=st.sampled_from([None, Role.SOURCE, Role.TARGET]),
-    overwrite=st.lists(st.sampled_from(["S1", "serial:S2", "S3", "S9"]), max_size=2).map(tuple),
-)
-
-
-def _may_be_overwritten(inventory: Inventory, one: Disk, named: tuple[str, ...]) -> bool:
-    """The rule, written down a second time and as plainly as can be."""
-    content = one.content
-    if one.hardware.ineligible or content is None:
-        return bool(not one.hardware.ineligible and {one.hardware.serial, one.id} & set(named))
-    if {one.hardware.serial, one.id} & set(named):
-        return True
-    here = [found for found in inventory.systems if found.disk == one.id]
-    if any(found.marker is None for found in here):
-        return False
-    mark = content.unfinished
-    if mark and (mark.target_id, mark.disk_id) != (inventory.machine.id, one.id):
-        return False  # of the copies here all are the one that the mark is of
-    whole = content.file_system
-    if mark and not content.table and (not whole or whole.kind == "linux_raid_member"):
-        return True
-    for found in inventory.systems:
-        made = found.marker
-        if made is None or made.target.id != inventory.machine.id or made.used:
-            continue
-        if found.started_at:
-            continue
-        if found.usage != made.usage or made.usage.counter < 0:
-            continue
-        for mapping in made.disks:
-            if mapping.target == one.id and (
-                mapping.content == content.fingerprint != ""
-                or (found.disk == one.id and not mapping.content)
-            ):
-                return True
-    nothing = not (content.table or content.signatures or content.hidden or here or mark)
-    return content.blank and nothing
-
 
 @examples(quick=100, thorough=800)
 @given(inventories(), choices)
@@ -558,4 +462,4 @@ def test_no_facts_end_with_a_permission_the_rule_does_not_give(
     assert decision.permissions
     for permission in decision.permissions:
         one = inventory.disk(permission.disk)
-        assert _may_be_overwritten(inventory, one, chosen.overwrite), permission
+        assert may_be_overwritten(inventory, one, chosen.overwrite), permission

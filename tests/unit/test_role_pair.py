@@ -12,8 +12,9 @@ from payload.model.inventory import Inventory
 from payload.model.marker import Usage
 from payload.model.role import Decision, Ground, Permission, Role
 from payload.model.settings import Settings
+from tests.support.drawn_machines import choices, inventories
 from tests.support.effort import examples
-from tests.unit.machines import (
+from tests.support.machines import (
     BLANK,
     DATA,
     blank,
@@ -24,7 +25,6 @@ from tests.unit.machines import (
     unfinished,
     with_table,
 )
-from tests.unit.test_role import choices, inventories
 
 
 def meet(

@@ -15,8 +15,9 @@ from payload.model.role import Decision, Role
 from payload.model.settings import Settings
 from payload.replicate.planning import plan_copy
 from payload.session.last_look import check_role
+from tests.support.drawn_machines import choices, inventories
 from tests.support.effort import examples
-from tests.unit.machines import (
+from tests.support.machines import (
     GB,
     blank,
     copy,
@@ -26,7 +27,7 @@ from tests.unit.machines import (
     unfinished,
     with_table,
 )
-from tests.unit.test_role import _may_be_overwritten, choices, inventories
+from tests.support.overwrite_rule import may_be_overwritten
 
 two_disks = replace(
     server("A"), disks=(*server("A").disks, replace(server("T").disks[0], content=with_table()))
@@ -81,7 +82,7 @@ def test_no_plan_writes_to_a_disk_for_which_the_rule_does_not_hold() -> None:
         assert plan.source.id == one.machine.id != other.machine.id == plan.target.id
         for pair in plan.disks:
             disk = other.disk(pair.target.id)
-            assert _may_be_overwritten(other, disk, peer.overwrite)
+            assert may_be_overwritten(other, disk, peer.overwrite)
             named = {disk.hardware.serial, disk.id} & set(peer.overwrite)
             assert named or _is_of_this_source(other, pair.target.id, one.machine.id)
 

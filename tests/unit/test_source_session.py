@@ -12,7 +12,7 @@ from payload.model.message import Doing, Welcome
 from payload.session import source as source_module
 from payload.session.source import SourceSession
 from payload.session.states import Outcome
-from tests.unit.paper_wires import ASKED, HELLO, OTHER, OURS, Door, Wire
+from tests.support.paper_wires import ASKED, HELLO, OTHER, OURS, Door, Wire
 
 
 class Linked(SimpleNamespace):

@@ -9,7 +9,7 @@ from payload.system.initramfs import Contents
 from payload.system.initramfs_makers import DRACUT, INITRAMFS_TOOLS, find_maker
 from payload.system.menu_files import find_start
 from payload.system.startup import read_startup
-from tests.unit.archives import archive
+from tests.support.cpio_archives import archive
 
 OLD, NEW = "6.1.0-1-amd64", "6.1.0-18-amd64"
 

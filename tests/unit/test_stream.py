@@ -24,7 +24,7 @@ from payload.replicate.ledger import Item, Ledger, State
 from payload.replicate.limiter import Account
 from payload.replicate.schedule import Schedule
 from payload.replicate.work import Work
-from tests.memory_line import line_pair, serve_in_thread
+from tests.support.memory_line import line_pair, serve_in_thread
 
 SECTOR = 512
 REGION = Region(0, 0, 1, 1 << 20, 8 * CHUNK_SIZE, Method.ALL)

@@ -18,8 +18,8 @@ from payload.system.kernel_modules import (
     parse_modules_alias,
     read_kernels,
 )
-from tests.unit.archives import archive
-from tests.unit.machines import Content, disk, machine, system
+from tests.support.cpio_archives import archive
+from tests.support.machines import Content, disk, machine, system
 
 AHCI = "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01"
 E1000 = "pci:v00008086d0000100Fsv00001AF4sd00001100bc02sc00i00"

@@ -10,7 +10,7 @@ import pytest
 from payload.model.errors import LinkError, PeerError, StoppedError, TargetDiskError, VerifyError
 from payload.session import target as target_module
 from payload.session.target import TargetSession
-from tests.unit.paper_wires import ASKED, OTHER, Wire
+from tests.support.paper_wires import ASKED, OTHER, Wire
 
 
 def a_target(monkeypatch: pytest.MonkeyPatch) -> TargetSession:

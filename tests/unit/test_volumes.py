@@ -19,7 +19,7 @@ from payload.model.marker import MachineReference
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.model.volume import Layer, Segment
 from payload.model.volume import Volume as LayeredVolume
-from tests.unit.machines import disk, machine
+from tests.support.machines import disk, machine
 
 ROOT = Volume(0, 6, 0, 0, "ext4", "AAAA-root", "slash", "0xfa-06", "83", place=1)
 DATA = Volume(1, 1, 0, 0, "xfs", "bbbb-data", "", "0xda-01", "83", place=0)

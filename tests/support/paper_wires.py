@@ -2,13 +2,13 @@
 
 import queue
 import time
-from typing import Any, cast
+from collections.abc import Callable
 
 from payload.model.errors import LinkError
 from payload.model.message import Hello, Message
 
 OURS, OTHER = "7" * 32, "9" * 32  # the peer's machine id, and a stranger's
-HELLO = cast(Hello, Hello.__new__(Hello))
+HELLO = Hello.__new__(Hello)
 # What both ask again over a new conversation, in this order.
 ASKED = ("check_peer", "check_role", "exchange_plans", "exchange_go")
 
@@ -18,9 +18,10 @@ class Wire:
 
     local_address = remote_address = "192.0.2.1"
 
-    def __init__(self, peer_id: str, *said: Message) -> None:
+    def __init__(self, peer_id: str, *said: Message | Exception) -> None:
+        """An exception among what was said is raised when its turn comes."""
         self.peer_id = peer_id
-        self.incoming: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self.incoming: queue.SimpleQueue[Message | Exception] = queue.SimpleQueue()
         for message in said:
             self.incoming.put(message)
         self.sent: list[Message] = []
@@ -33,13 +34,13 @@ class Wire:
 
     def receive(self, timeout: float | None = None) -> Message:
         message = self.incoming.get()
-        if message is None:
-            raise LinkError("It was closed.")
+        if isinstance(message, Exception):
+            raise message
         return message
 
     def close(self) -> None:
         self.closed = True
-        self.incoming.put(None)
+        self.incoming.put(LinkError("It was closed."))
 
 
 class Door:
@@ -58,7 +59,7 @@ class Door:
         pass
 
 
-def wait_until(holds: Any) -> None:
+def wait_until(holds: Callable[[], object]) -> None:
     end = time.monotonic() + 10
     while not holds():
         assert time.monotonic() < end

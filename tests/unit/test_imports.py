@@ -1,0 +1,43 @@
+"""What the tests import of each other: support code, and never another test."""
+
+import ast
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+# Unit tests judge these too: what is tested of them needs neither root nor a machine.
+BELOW_UNIT = ("tests.support", "tests.vm", "tests.bench")
+
+
+def imported(path: Path) -> set[str]:
+    """Every `tests.…` that a module imports, anywhere in it; members of a package included."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports by a relative name"
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in names if name.split(".")[0] == "tests"}
+
+
+def test_no_test_is_imported() -> None:
+    tests = {
+        str(path.relative_to(TESTS)): names
+        for path in TESTS.rglob("*.py")
+        if (names := {name for name in imported(path) if ".test_" in name})
+    }
+    tests.pop("integration/test_volume_map.py", None)  # until its support code has moved
+    assert tests == {}, "what two tests need belongs to tests/support"
+
+
+def test_support_stands_on_nothing_but_itself() -> None:
+    for path in (TESTS / "support").rglob("*.py"):
+        others = {name for name in imported(path) if not name.startswith("tests.support")}
+        assert not others - {"tests"}, path
+
+
+def test_unit_tests_import_no_integration_test() -> None:
+    for path in (TESTS / "unit").rglob("*.py"):
+        others = {name for name in imported(path) if not name.startswith(BELOW_UNIT)}
+        assert not others - {"tests"}, path
