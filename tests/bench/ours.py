@@ -157,8 +157,9 @@ def fetch(job: Job) -> None:
     further = links[1:]
 
     def find_links() -> list[Callable[[], Channel]]:
-        found, further[:] = list(further), []
-        return found
+        taken: list[Callable[[], Channel]] = [*further]
+        further.clear()
+        return taken
 
     print("ready", flush=True)
     sys.stdin.readline()

@@ -241,7 +241,7 @@ def test_a_failed_lsblk_is_no_machine_without_disks(monkeypatch: pytest.MonkeyPa
         def get_disks(self) -> list[dict[str, str]]:
             return []
 
-    monkeypatch.setattr(block.blkinfo, "BlkDiskInfo", Silent)
+    monkeypatch.setattr("payload.system.block.blkinfo.BlkDiskInfo", Silent)
     with pytest.raises(ToolError, match="lsblk told of none"):
         block.list_disks()
 
@@ -262,7 +262,7 @@ def test_one_odd_property_does_not_hide_the_others(monkeypatch: pytest.MonkeyPat
     class Device:
         properties = Odd(ID_SERIAL_SHORT="S1", ID_PATH="pci-1")
 
-    monkeypatch.setattr(block.pyudev.Devices, "from_name", lambda *_: Device())
+    monkeypatch.setattr("payload.system.block.pyudev.Devices.from_name", lambda *_: Device())
     assert block.udev_properties("sda") == {"ID_SERIAL_SHORT": "S1", "ID_PATH": "pci-1"}
 
 
@@ -270,7 +270,7 @@ def test_a_disk_udev_never_saw_has_no_properties(monkeypatch: pytest.MonkeyPatch
     def unknown(*_: Any) -> None:
         raise pyudev.DeviceNotFoundByNameError("block", "sdzz")
 
-    monkeypatch.setattr(block.pyudev.Devices, "from_name", unknown)
+    monkeypatch.setattr("payload.system.block.pyudev.Devices.from_name", unknown)
     assert block.udev_properties("sdzz") == {}
 
 
@@ -333,7 +333,9 @@ def test_a_kernel_that_does_not_obey_the_write_block_is_found_out(
     node = tmp_path / "disk"
     node.touch()
     is_read_only = [wanted]
-    monkeypatch.setattr(device.fcntl, "ioctl", lambda *_: struct.pack("i", is_read_only[0]))
+    monkeypatch.setattr(
+        "payload.system.device.fcntl.ioctl", lambda *_: struct.pack("i", is_read_only[0])
+    )
     device.set_read_only(str(node), wanted)
     is_read_only[0] = not wanted
     with pytest.raises(TargetDiskError, match="did not obey"):

@@ -149,7 +149,7 @@ def test_a_firmware_that_does_not_keep_its_word_is_told(tmp_path: Path, fault: s
 
 
 def test_a_board_without_a_memory_for_entries_is_told(tmp_path: Path) -> None:
-    def none(_: Sequence[str], **__: Any) -> Completed:
+    def none(argv: Sequence[str], **_: Any) -> Completed:
         raise ToolError("EFI variables are not supported on this system.")
 
     plan, target = plan_of("/dev/sda")

@@ -82,7 +82,7 @@ def test_a_failed_write_leaves_the_old_file(root: Path, monkeypatch: pytest.Monk
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("payload.system.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         replace_file(place, b"new")
     assert place.read_bytes() == b"old"

@@ -6,6 +6,7 @@ import io
 import lzma
 import subprocess
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ MAIN = archive(
     }
 )
 EARLY = archive({"kernel/x86/microcode/GenuineIntel.bin": bytes(5001)})
-PACKERS = {
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
     "gzip": gzip.compress,
     "bzip2": bz2.compress,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -72,7 +73,7 @@ class Machine:
         host = SimpleNamespace(
             power=self.power, board=PaperBoard(), links=SimpleNamespace(cards=lambda: ())
         )
-        return LiveRun("0.1.0", host, self.places).run()
+        return LiveRun("0.1.0", cast(Host, host), self.places).run()
 
     @property
     def report(self) -> dict[str, object]:

@@ -4,7 +4,7 @@ import pytest
 
 from payload.model.errors import ToolError
 from payload.model.volume import Segment, cut_leg, join_legs
-from payload.system.mapper import check_status, plan_table
+from payload.system.mapper import Legs, check_status, plan_table
 
 A1, A2 = ("/dev/a", 1 << 20, 4096), ("/dev/a", 1 << 30, 8192)
 B1, B2 = ("/dev/b", 1 << 20, 8192), ("/dev/b", 0, 4096)
@@ -31,7 +31,7 @@ def test_a_piece_that_is_there_once_is_not_mirrored_with_itself() -> None:
 
 
 @pytest.mark.parametrize("legs", [[[A1], [A2]], [[("/dev/a", 0, 100)], [("/dev/b", 0, 100)]]])
-def test_unequal_legs_have_no_table(legs) -> None:
+def test_unequal_legs_have_no_table(legs: Legs) -> None:
     with pytest.raises(ToolError, match="equal legs"):
         plan_table(legs, {extent: "x" for leg in legs for extent in leg})
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.finish.adapt import run_adapt
-from payload.finish.naming import Assignment, Interface
+from payload.finish.naming import Assignment, Interface, System
 from payload.finish.netplan import read_netplan, rewrite_netplan
 from payload.finish.systems import SYSTEMS
 
@@ -158,7 +158,7 @@ _FILES = st.one_of(
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.title)
 @given(content=_FILES)
-def test_any_file_is_read_and_twice_is_once(system, content: bytes) -> None:
+def test_any_file_is_read_and_twice_is_once(system: System, content: bytes) -> None:
     path = system.patterns[0].replace("*", "eth0")
     assert all(isinstance(one, Interface) for one in system.read(content, path))
     once = system.rewrite(content, path, ASSIGNMENT)
@@ -167,7 +167,7 @@ def test_any_file_is_read_and_twice_is_once(system, content: bytes) -> None:
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.title)
 @given(content=_FILES)
-def test_nobody_assigned_changes_nothing(system, content: bytes) -> None:
+def test_nobody_assigned_changes_nothing(system: System, content: bytes) -> None:
     path = system.patterns[0].replace("*", "eth0")
     assert system.rewrite(content, path, Assignment({})) == content
 

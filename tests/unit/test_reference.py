@@ -45,7 +45,7 @@ def test_a_directory_without_that_page_gets_none(
 def test_every_code_has_one_meaning() -> None:
     codes = re.findall(r"^\| (\d+) \|", PAGES["exit-codes.md"](), re.MULTILINE)
     assert len(codes) == len(set(codes))
-    kinds = [FailoverError, *FailoverError.__subclasses__()]
+    kinds: list[type[FailoverError]] = [FailoverError, *FailoverError.__subclasses__()]
     assert {str(kind.exit_code) for kind in kinds} <= set(codes)
     assert str(HoleError.exit_code) in codes
 

@@ -310,10 +310,11 @@ def test_what_was_made_of_a_disk_under_our_mark_is_not_ours() -> None:
 
 def test_a_whole_disk_that_was_put_to_use_under_our_mark_is_not_ours() -> None:
     (broken,) = unfinished().disks
-    assert broken.content
+    marked = broken.content
+    assert marked
 
     def now(kind: str) -> Inventory:
-        content = replace(broken.content, file_system=FileSystem(kind))
+        content = replace(marked, file_system=FileSystem(kind))
         return replace(unfinished(), disks=(replace(broken, content=content),))
 
     assert decide(unfinished()).rule == "unfinished copy"

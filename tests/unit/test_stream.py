@@ -166,7 +166,7 @@ def test_several_requests_are_under_way_but_not_more() -> None:
 def test_a_slow_link_holds_few_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it still has to deliver when all else is done is waited for."""
     monkeypatch.setattr(fetching, "SLOW", -1.0)  # every answer is a late one
-    line, most = LateLine(), []
+    line, most = LateLine(), list[int]()
 
     def done(item: Item, chunk: Chunk) -> None:
         item.ledger.record(item, chunk)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from payload.identify.survey import find_drivers, take_survey
-from payload.model.disk import FileSystem, Partition, PartitionTable
+from payload.model.disk import Content, FileSystem, Partition, PartitionTable
 from payload.model.machine import Card
 from payload.model.survey import FixedRoot, Initramfs, LateDisk, Offer, OfferKind, Survey
 from payload.system.command import run
@@ -19,7 +19,7 @@ from payload.system.kernel_modules import (
     read_kernels,
 )
 from tests.support.cpio_archives import archive
-from tests.support.machines import Content, disk, machine, system
+from tests.support.machines import disk, machine, system
 
 AHCI = "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01"
 E1000 = "pci:v00008086d0000100Fsv00001AF4sd00001100bc02sc00i00"
@@ -171,7 +171,10 @@ def test_what_the_initramfs_lacks_for_the_targets_disk_is_told(tmp_path: Path) -
 def test_an_initramfs_with_all_that_is_needed_and_one_that_cannot_be_read(tmp_path: Path) -> None:
     install(tmp_path, "6.1", ALIASES)
     start_by(tmp_path, "ahci", "libahci", "sd_mod")
-    look = lambda: take_survey(Rooms(tmp_path), source_of(), target_with(AHCI), 0)  # type: ignore[arg-type]  # noqa: E731
+
+    def look() -> Survey:
+        return take_survey(Rooms(tmp_path), source_of(), target_with(AHCI), 0)  # type: ignore[arg-type]
+
     assert look().late == ()
     (tmp_path / "boot/initrd.img-6.1").write_bytes(b"\x45\x3d\xcd\x28" * 99)
     found = look().initramfs

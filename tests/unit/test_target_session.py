@@ -10,7 +10,7 @@ import pytest
 from payload.model.errors import LinkError, PeerError, StoppedError, TargetDiskError, VerifyError
 from payload.session import target as target_module
 from payload.session.target import TargetSession
-from tests.support.paper_wires import ASKED, OTHER, Wire
+from tests.support.paper_wires import ASKED, OTHER, Wire, wait_until
 
 
 def a_target(monkeypatch: pytest.MonkeyPatch) -> TargetSession:
@@ -27,7 +27,12 @@ def test_the_conversation_is_taken_up_again_while_the_target_works_alone(
     """Reading back may take longer than a source waits for a target that left."""
     session, looks = a_target(monkeypatch), threading.Semaphore(0)
     monkeypatch.setattr(session, "_keep_control", looks.release)
-    session._beside_control(lambda: [looks.acquire(timeout=10) for _ in range(3)] and None)
+
+    def work() -> None:
+        for _ in range(3):
+            assert looks.acquire(timeout=10), "nobody keeps the conversation"
+
+    session._beside_control(work)
 
 
 @pytest.mark.parametrize("refused", [*ASKED, ""])
@@ -133,7 +138,7 @@ def test_a_disk_that_is_another_one_ends_the_copying_at_once(
 
     monkeypatch.setattr(session, "_keep_control", refuse)
     with pytest.raises(TargetDiskError):
-        session._beside_control(lambda: halted.wait(10) and None)
+        session._beside_control(lambda: wait_until(halted.is_set))
     assert halted.is_set()
 
 
