@@ -53,22 +53,31 @@ systems = st.builds(
 
 
 @st.composite
-def inventories(draw: st.DrawFn) -> Inventory:
+def disk_sets(draw: st.DrawFn, size: int = 10**9) -> tuple[Disk, ...]:
     disks = []
     for serial in draw(st.lists(serials, unique=True, max_size=3)):
         reason = draw(st.sampled_from(["", "", "", "it is removable"]))
-        hardware = Hardware(serial, f"/dev/{serial}", 10**9, serial=serial, ineligible=reason)
+        hardware = Hardware(serial, f"/dev/{serial}", size, serial=serial, ineligible=reason)
         disks.append(Disk(hardware, draw(st.none() | contents) if not reason else None))
+    return tuple(disks)
+
+
+@st.composite
+def inventories(draw: st.DrawFn, size: int = 10**9) -> Inventory:
     return Inventory(
         MachineIdentity(draw(ids)),
         Firmware.BIOS,
-        disks=tuple(disks),
+        disks=draw(disk_sets(size)),
         systems=tuple(draw(st.lists(systems, max_size=3))),
     )
 
 
+overwrites = st.lists(st.sampled_from(["S1", "serial:S2", "S3", "S9"]), max_size=2).map(tuple)
 choices = st.builds(
-    Settings,
-    role=st.sampled_from([None, Role.SOURCE, Role.TARGET]),
-    overwrite=st.lists(st.sampled_from(["S1", "serial:S2", "S3", "S9"]), max_size=2).map(tuple),
+    Settings, role=st.sampled_from([None, Role.SOURCE, Role.TARGET]), overwrite=overwrites
 )
+
+
+def willing(role: Role) -> st.SearchStrategy[Settings]:
+    """Settings that leave this role open."""
+    return st.builds(Settings, role=st.sampled_from([None, role]), overwrite=overwrites)
