@@ -133,8 +133,9 @@ def test_what_a_lost_link_had_under_way_is_asked_for_again(lost_first: bool) -> 
     assert len(copy.notes) == 1 and "goes on over the other link" in copy.notes[0]
 
 
-def test_a_link_that_comes_and_goes_leaves_nothing_behind() -> None:
-    copy, whole = Copy(), Link(pause=0.05)
+def test_a_link_that_comes_and_goes_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("payload.replicate.lanes.LOOK", 0.02)
+    copy, whole = Copy(), Link(pause=0.02)
     left = [Link(carries=1) for _ in range(5)]
     lanes = copy.lanes()
     lanes.add(whole.open)
