@@ -11,8 +11,11 @@ from payload.connect import ways as connect_ways
 from payload.connect.discovery import Address
 from payload.connect.pairing import Listener, call
 from payload.connect.ways import Pair, Ways, own_reach
+from payload.model.errors import ToolError
 from payload.model.report import Result
 from payload.model.settings import Settings
+from payload.system.command import run
+from payload.system.links import Links
 from payload.wire.tls import load_site, make_site_key
 from tests.integration.harness import (
     DEADLINE,
@@ -130,3 +133,8 @@ def test_cards_in_one_switch_are_paired_one_to_one_and_a_dark_one_is_left(tmp_pa
                 time.sleep(0.1)
             main.close()
         listener.close()
+
+
+def test_unknown_card_is_an_error() -> None:
+    with pytest.raises(ToolError, match="switch the network card nosuch0 on: there is no"):
+        Links(run).up("nosuch0")

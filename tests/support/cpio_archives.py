@@ -14,3 +14,16 @@ def member(path: str, content: bytes, mode: int = 0o100644) -> bytes:
 def archive(files: Mapping[str, bytes]) -> bytes:
     whole = b"".join(member(path, content) for path, content in files.items())
     return whole + member("TRAILER!!!", b"", 0)
+
+
+MODULES = "usr/lib/modules/6.1.0/kernel/drivers"
+INITRAMFS = archive(
+    {
+        "init": b"#!/bin/sh\n",
+        "etc/udev/rules.d/70-persistent-net.rules": b"# rules\n",
+        f"{MODULES}/ata/ahci.ko": b"\x7fELF",
+        f"{MODULES}/net/virtio-net.ko.xz": b"\xfd7",
+        "lib/modules/2.4.27/kernel/drivers/scsi/sym53c8xx.o": b"\x7fELF",
+    }
+)
+MICROCODE = archive({"kernel/x86/microcode/GenuineIntel.bin": bytes(5001)})

@@ -1,8 +1,6 @@
 """The commands: what they print, and what they end with."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from payload import __version__
 from payload.cli import main
 from payload.console.inventory_text import render_decision, render_inventory
 from payload.model.codec import from_json, to_json
@@ -71,31 +68,6 @@ def documents(tmp_path: Path) -> Path:
     for name, inventory in (("source", SOURCE), ("target", TARGET), ("small", SMALL)):
         (tmp_path / f"{name}.json").write_bytes(to_json(inventory))
     return tmp_path
-
-
-def test_version_is_quick_and_loads_nothing_else() -> None:
-    script = (
-        "import sys; from payload.cli import main\n"
-        "try: main(['--version'])\n"
-        "except SystemExit as end: print(end.code)\n"
-        "print(sorted({name.split('.')[0] for name in sys.modules} "
-        "& {'rich', 'zeroconf', 'pyroute2', 'cryptography', 'msgspec', 'blake3'}))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=PROJECT, check=True
-    )
-    assert done.stdout == f"UGS-Failover {__version__}\n0\n[]\n"
-
-
-def test_as_a_module() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "payload", "--version"],
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-        check=True,
-    )
-    assert done.stdout == f"UGS-Failover {__version__}\n"
 
 
 def test_role_of_a_source(documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -275,17 +247,6 @@ def test_wrong_words_end_with_2() -> None:
         with pytest.raises(SystemExit) as end:
             main(words)
         assert end.value.code == 2
-
-
-def test_a_reader_that_goes_away_is_no_mistake() -> None:
-    program = [sys.executable, "-m", "payload", "settings"]
-    with subprocess.Popen(
-        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROJECT
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 141
 
 
 def test_what_nobody_foresaw_is_said_in_one_sentence(

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from payload.model.errors import ToolError
 from payload.model.machine import Card
 from payload.system.command import Completed
 from payload.system.links import Links
@@ -100,11 +99,6 @@ def test_other_names_that_udev_knows_a_card_by() -> None:
     names = PaperNames({"IFLA_ALT_IFNAME": ["enp0s3", "enx525400abcdef"]})
     card = Links(no_tool)._describe(PaperLink("eth0", IFLA_PROP_LIST=names))
     assert card.alternatives == ("enp0s3", "enx525400abcdef")
-
-
-def test_unknown_card_is_an_error() -> None:
-    with pytest.raises(ToolError, match="switch the network card nosuch0 on: there is no"):
-        Links(no_tool).up("nosuch0")
 
 
 def test_lease_is_ended_once_and_only_where_it_was_begun() -> None:

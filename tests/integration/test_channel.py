@@ -17,6 +17,8 @@ from payload.wire.channel import Channel, name_address, tune
 from payload.wire.frames import HEADER, encode
 from payload.wire.tls import Credentials, load_site, make_site_key
 
+pytestmark = pytest.mark.waits
+
 SOURCE = "5" * 32
 TARGET = "7" * 32
 
