@@ -1,4 +1,4 @@
-# UGS-Failover. `make rehearsal` is the main job, `make test` runs every test; both set up first.
+# UGS-Failover. `make rehearsal` is the main job, `make check` and `make test` judge a change; all set up first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -9,21 +9,30 @@ ISO := build/ugs-failover-$(VERSION)-amd64.iso
 # What the build, the rehearsal and the tests need on a Debian 12 machine.
 PACKAGES := $(shell sed 's/\#.*//' .ci/packages)
 
-.PHONY: help setup iso rehearsal soak test test-boot check docs bench clean
+LINTERS := lint-code lint-format lint-types lint-layers lint-shell lint-spelling
+
+.PHONY: help setup iso rehearsal lint $(LINTERS) check test test-vm test-boot soak docs bench clean
 
 help:
-	@echo "make rehearsal   build the ISO, copy one virtual machine to another, boot the copy, report"
-	@echo "make test        every test, a rehearsal and two cases of the matrix included"
-	@echo "make test-boot   every kind of server copied and its copy booted: the matrix of docs/compatibility.md"
-	@echo "                 (about two hours; CASE=n for one of them)"
-	@echo "make check       lint, types, layers, unit tests (under a minute)"
-	@echo "make iso         only the ISO: $(ISO)"
-	@echo "                 and build/pxe for a boot server"
-	@echo "                 (boot_proof=0: without QEMU on it, which starts each copy once)"
-	@echo "make docs        print the reference pages in docs/ from the code"
-	@echo "make soak        machines killed in the middle of many copies: RUNS=60 SEED=1"
-	@echo "make bench       speed, side by side with the peer tools"
-	@echo "make clean       remove build/"
+	@echo "make rehearsal      build the ISO, copy one virtual machine to another, boot the copy, report"
+	@echo "                    (SOURCE=, FIRMWARE=)"
+	@echo "make iso            only the ISO: $(ISO)"
+	@echo "                    and build/pxe for a boot server"
+	@echo "                    (boot_proof=0: without QEMU on it, which starts each copy once)"
+	@echo
+	@echo "make check          45 seconds  each save: lint, types, layers, spelling, quick unit tests"
+	@echo "make test           25 minutes  each change: all of check, thoroughly; whole copies; one"
+	@echo "                                rehearsal and one other case of the boot matrix"
+	@echo "make test-vm        40 minutes  each release: every test with virtual machines"
+	@echo "make test-boot      2 hours     each release: every kind of server copied and its copy booted,"
+	@echo "                                the matrix of docs/compatibility.md (CASE=n for one of them)"
+	@echo "make soak           RUNS=60     each release: machines killed in the middle of many copies"
+	@echo "                                (SEED=1)"
+	@echo "pytest              unit tests only; the others when they are named"
+	@echo
+	@echo "make docs           print the reference pages in docs/ from the code"
+	@echo "make bench          speed, side by side with the peer tools"
+	@echo "make clean          remove build/"
 
 setup: build/.packages .venv/.ready
 
@@ -52,21 +61,48 @@ rehearsal: setup iso
 	$(PYTHON) -m tests.vm.rehearse --iso $(ISO) --output build/rehearsal \
 		$(if $(SOURCE),--source $(SOURCE)) $(if $(FIRMWARE),--firmware $(FIRMWARE))
 
-check: setup
-	.venv/bin/ruff check payload tests
-	.venv/bin/ruff format --check payload tests
+# Side by side; each tool's output is printed in one piece when it ended.
+lint: setup
+	@$(MAKE) --no-print-directory --jobs=$(words $(LINTERS)) --keep-going --output-sync=target $(LINTERS)
+
+lint-code:
+	.venv/bin/ruff check
+
+lint-format:
+	.venv/bin/ruff format --check
+
+lint-types:
 	.venv/bin/mypy
-	.venv/bin/lint-imports --no-cache
-	$(PYTHON) -m pytest -q -n auto tests/unit
+
+lint-layers:
+	.venv/bin/lint-imports --no-cache --no-logo
+
+# Whatever begins as a shell script does, wherever it lies, tracked or still new.
+lint-shell:
+	git grep --untracked -zIlE '^#!.*sh' | xargs -0 awk 'FNR == 1 && /^#!.*[\/ ](ba|da)?sh( |$$)/ {print FILENAME}' \
+		| xargs -d '\n' .venv/bin/shellcheck
+
+lint-spelling:
+	git grep --untracked -zIl '' -- ':!requirements*.lock' ':!tests/fixtures' | xargs -0 .venv/bin/codespell
+
+# Root's unit tests run as an ordinary user who owns the checkout: in a user namespace, where root's
+# files belong to user 1000 and nobody has root's rights.
+ORDINARY := $(if $(filter 0,$(shell id -u)),unshare --user --map-user=1000 --map-group=1000 --)
+PYTEST := $(PYTHON) -m pytest --durations=10
+
+check: lint
+	$(ORDINARY) $(PYTEST) -q -n auto --hypothesis-profile=quick tests/unit
+
+test: lint iso
+	$(ORDINARY) $(PYTEST) -n auto --hypothesis-profile=thorough tests/unit
+	$(PYTEST) -n 3 --dist loadgroup -m "not waits" tests/integration
+	$(PYTEST) -n 8 -m waits tests/integration
+	$(PYTEST) tests/vm/test_rehearsal.py 'tests/vm/test_matrix.py::test_the_copy_boots_and_is_the_server[2]'
 
 # An emulated machine keeps one processor busy: tests that start one run two at a time.
-test: setup iso
-	.venv/bin/ruff check payload tests
-	.venv/bin/mypy
-	.venv/bin/lint-imports --no-cache
-	$(PYTHON) -m pytest -q -n 3 --dist loadgroup tests/unit tests/integration
-	$(PYTHON) -m pytest -n 2 --dist loadfile --durations=12 -m "not pair" tests/vm
-	$(PYTHON) -m pytest --durations=12 -m pair tests/vm
+test-vm: setup iso
+	$(PYTEST) -n 2 --dist loadfile -m "not pair" tests/vm
+	$(PYTEST) -m pair tests/vm
 
 test-boot: setup iso
 	$(PYTHON) -m tests.vm.matrix --iso $(ISO) --output build/boot-matrix $(if $(CASE),--case $(CASE))

@@ -16,6 +16,7 @@ panic ()
 	# live-boot had turned the output into its log
 	exec 1>&6 6>&-
 	exec 2>&7 7>&-
+	# shellcheck disable=SC2154 # live-boot set it
 	kill "${tailpid}"
 
 	cure="If it is a USB stick, try another port or a CD; then start this machine again."
