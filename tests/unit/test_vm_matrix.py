@@ -7,7 +7,7 @@ import pytest
 
 from tests.vm import matrix
 from tests.vm.case import Case, common_networks, plug_in
-from tests.vm.machine import Card
+from tests.vm.hardware import Card
 from tests.vm.matrix import (
     CASES,
     CHEAPEST,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.vm.evidence import Mount, SeenCard
-from tests.vm.machine import Card, Hardware, Wire
+from tests.vm.hardware import Card, Hardware, Wire
 from tests.vm.servers import Recipe
 
 SOURCE_UUID = "9f3a3c52-6f2b-4a0e-8d0c-6b1f3a7c2e01"

@@ -29,17 +29,9 @@ from tests.vm.case import PROOF_MEMORY, SOURCE_UUID, TARGET_UUID, Case, common_n
 from tests.vm.cases.sample import SAMPLE
 from tests.vm.compare import Comparison, compare_disks
 from tests.vm.evidence import Evidence, read_evidence
+from tests.vm.hardware import Bus, Card, Drive, Hardware, Medium, MediumKind
 from tests.vm.images import Image, ImageError
-from tests.vm.machine import (
-    Bus,
-    Card,
-    Drive,
-    Hardware,
-    Machine,
-    MachineError,
-    Medium,
-    MediumKind,
-)
+from tests.vm.machine import Machine, MachineError
 from tests.vm.servers import build
 from tests.vm.verdict import Facts, Verdict, judge, render_text
 from tests.vm.watch import NotCopiedError, Seen, choose_display, watch

@@ -13,8 +13,9 @@ from payload.model.machine import Firmware
 from tests.integration.server_image import tool
 from tests.vm.conftest import PROJECT
 from tests.vm.disks import ESP_TYPE, Partition, Range, make_disk, make_esp, make_hole
+from tests.vm.hardware import Bus, Drive, Hardware, Medium, MediumKind
 from tests.vm.images import MIB
-from tests.vm.machine import Bus, Drive, Hardware, Machine, Medium, MediumKind
+from tests.vm.machine import Machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm.hardware import Card, Drive, Hardware, Wire
 from tests.vm.images import (
     MIB,
     ImageError,
@@ -14,7 +15,7 @@ from tests.vm.images import (
     make_overlay,
     written_bytes,
 )
-from tests.vm.machine import Card, Drive, Hardware, Machine, MachineError, State, Wire
+from tests.vm.machine import Machine, MachineError, State
 
 pytestmark = pytest.mark.vm
 

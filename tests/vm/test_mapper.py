@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.vm.conftest import PROJECT
+from tests.vm.hardware import Bus, Drive, Hardware, Kernel
 from tests.vm.images import MIB, make_blank
-from tests.vm.machine import Bus, Drive, Hardware, Kernel, Machine
+from tests.vm.machine import Machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 

@@ -9,8 +9,9 @@ import pytest
 from payload.model.machine import Firmware
 from tests.vm.conftest import PROJECT
 from tests.vm.crashed_storage import make_crashed_storage
+from tests.vm.hardware import Bus, Card, Drive, Hardware, Medium, MediumKind
 from tests.vm.images import MIB, digest, make_blank
-from tests.vm.machine import Bus, Card, Drive, Hardware, Machine, Medium, MediumKind
+from tests.vm.machine import Machine
 from tests.vm.serial_lines import BANNER
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]

@@ -14,8 +14,9 @@ import pytest
 
 from payload.model.machine import Firmware
 from tests.vm.conftest import PROJECT
+from tests.vm.hardware import BootServer, Bus, Card, Drive, Hardware
 from tests.vm.images import MIB, make_blank
-from tests.vm.machine import BootServer, Bus, Card, Drive, Hardware, Machine
+from tests.vm.machine import Machine
 from tests.vm.serial_lines import BANNER
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]

@@ -17,7 +17,8 @@ from payload.finish.legacy_shell import LIVE_SHELL
 from tests.integration.legacy_server import make_legacy, unpacked_shell
 from tests.integration.paper_copy import Sealed
 from tests.integration.server_image import ServerImages, make_server
-from tests.vm.machine import Bus, Drive, Hardware, Machine
+from tests.vm.hardware import Bus, Drive, Hardware
+from tests.vm.machine import Machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 WORD = "this menu is the copy's"

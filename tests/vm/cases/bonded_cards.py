@@ -7,8 +7,8 @@ from tests.vm.case import Case, Expected
 from tests.vm.cases import parts
 from tests.vm.disks import Partition, Range, fill, install_grub, make_disk, make_grub_core
 from tests.vm.evidence import Mount, SeenCard
+from tests.vm.hardware import Card
 from tests.vm.images import MIB
-from tests.vm.machine import Card
 from tests.vm.servers import Recipe
 
 NUMBER = 8

@@ -17,8 +17,8 @@ from tests.vm.disks import (
     put,
 )
 from tests.vm.evidence import Mount, SeenCard
+from tests.vm.hardware import Card
 from tests.vm.images import MIB, ImageError, call
-from tests.vm.machine import Card
 from tests.vm.servers import Recipe, split
 
 NUMBER = 10

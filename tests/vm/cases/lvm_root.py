@@ -22,8 +22,8 @@ from tests.vm.disks import (
     mounted,
 )
 from tests.vm.evidence import Mount, SeenCard
+from tests.vm.hardware import Card
 from tests.vm.images import MIB, call
-from tests.vm.machine import Card
 from tests.vm.servers import Recipe, build, write_digests
 
 NUMBER, REFRESH = 3, 11

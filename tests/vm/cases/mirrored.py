@@ -25,8 +25,8 @@ from tests.vm.disks import (
     make_swap,
 )
 from tests.vm.evidence import Mount, SeenCard
+from tests.vm.hardware import Card
 from tests.vm.images import MIB, call
-from tests.vm.machine import Card
 from tests.vm.servers import Recipe, split
 
 NUMBER = 6

@@ -6,8 +6,8 @@ from subprocess import run
 
 from payload.model.machine import Firmware
 from tests.vm.case import SOURCE_UUID, TARGET_UUID
+from tests.vm.hardware import Bus, Card, Hardware
 from tests.vm.images import MIB, call
-from tests.vm.machine import Bus, Card, Hardware
 
 CONSOLE = "console=tty0 console=ttyS0,115200"
 BIOS_MODULES = ("biosdisk", "part_msdos", "part_gpt", "search_fs_uuid")

@@ -2,7 +2,7 @@
 
 from tests.vm.case import PROOF_MEMORY, SOURCE_UUID, TARGET_UUID, Case, Expected
 from tests.vm.evidence import Mount, SeenCard
-from tests.vm.machine import Bus, Card, Hardware
+from tests.vm.hardware import Bus, Card, Hardware
 from tests.vm.sample_server import ADDRESS, DISK_SIZES, MAC, RECIPE
 
 TARGET_MAC = "52:54:00:c0:97:02"

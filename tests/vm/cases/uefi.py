@@ -19,8 +19,8 @@ from tests.vm.disks import (
     make_grub_core,
 )
 from tests.vm.evidence import Mount, SeenCard
+from tests.vm.hardware import Bus, Card
 from tests.vm.images import MIB, call
-from tests.vm.machine import Bus, Card
 from tests.vm.servers import Recipe, split
 
 SIZE, DATA_SIZE = 1400 * MIB, 400 * MIB

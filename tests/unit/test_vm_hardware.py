@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from payload.model.machine import Firmware
-from tests.vm.machine import (
+from tests.vm.hardware import (
     BootServer,
     Bus,
     Card,
@@ -19,9 +19,9 @@ from tests.vm.machine import (
     plan_cards,
     plan_drives,
     plan_firmware,
-    plan_keys,
     plan_medium,
 )
+from tests.vm.machine import plan_keys
 
 DRIVES = (Drive(Path("/a.raw"), "raw", "A"), Drive(Path("/b.qcow2"), "qcow2", "B"))
 
