@@ -6,6 +6,9 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' payload/__init__.py)
 PYTHON := .venv/bin/python
 ISO := build/ugs-failover-$(VERSION)-amd64.iso
 
+# kvm or tcg: how virtual machines run; unless given, KVM where it starts a kernel.
+export ACCEL
+
 # What the build, the rehearsal and the tests need on a Debian 12 machine.
 PACKAGES := $(shell sed 's/\#.*//' .ci/packages)
 
@@ -59,7 +62,8 @@ iso: setup
 
 rehearsal: setup iso
 	$(PYTHON) -m tests.vm.rehearse --iso $(ISO) --output build/rehearsal \
-		$(if $(SOURCE),--source $(SOURCE)) $(if $(FIRMWARE),--firmware $(FIRMWARE))
+		$(if $(SOURCE),--source $(SOURCE)) $(if $(FIRMWARE),--firmware $(FIRMWARE)) \
+		$(if $(filter 1 yes on,$(PROOF)),--proof)
 
 # Side by side; each tool's output is printed in one piece when it ended.
 lint: setup

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from payload.model.machine import Firmware
+from tests.vm.accelerator import Accelerator
 from tests.vm.hardware import (
     BootServer,
     Bus,
@@ -97,10 +98,20 @@ def test_secure_boot_takes_the_firmware_that_enforces_it() -> None:
 
 def test_words_reach_the_machine() -> None:
     hardware = Hardware("m", words={"opt/ugs/nonce": "abc"})
-    arguments = plan_arguments(hardware, Path("/s"), Path("/m.log"), Path("/v.fd"))
+    arguments = plan_arguments(hardware, Accelerator.TCG, Path("/s"), Path("/m.log"), Path("/v.fd"))
     place = arguments.index("-fw_cfg")
     assert arguments[place + 1] == "name=opt/ugs/nonce,string=abc"
     assert "erms=off" in arguments[arguments.index("-cpu") + 1]
+
+
+def test_drives_and_cards_are_the_same_by_kvm() -> None:
+    hardware = Hardware("m", drives=DRIVES, bus=Bus.AHCI, cards=(Card("52:54:00:00:00:01"),))
+    lines = [
+        plan_arguments(hardware, kind, Path("/s"), Path("/m.log"), Path("/v.fd"))
+        for kind in Accelerator
+    ]
+    differing = [pair for pair in zip(*lines, strict=True) if pair[0] != pair[1]]
+    assert [pair[0] for pair in differing] == ["kvm", "host,svm=off,vmx=off"]
 
 
 def test_a_line_as_keys() -> None:

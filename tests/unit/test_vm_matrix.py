@@ -53,6 +53,7 @@ def test_a_wanted_case_alone_decides_the_exit_code(
         return Outcome(case.number, result, "It was run.")
 
     monkeypatch.setattr(matrix, "run_case", run)
+    monkeypatch.setenv("ACCEL", "tcg")
     (tmp_path / "iso").touch()
     words = ["--iso", str(tmp_path / "iso"), "--output", str(tmp_path / "matrix")]
     assert matrix.main([*words, "--case", "2"]) == code

@@ -11,7 +11,6 @@ from tests.vm.hardware import Card, Hardware, Wire
 from tests.vm.servers import Recipe
 
 SOURCE_UUID = "9f3a3c52-6f2b-4a0e-8d0c-6b1f3a7c2e01"
-PROOF_MEMORY = 3072  # MiB: enough that a target starts its copy in a machine inside
 TARGET_UUID = "5e0c4f7a-3d1b-4f5e-a2c9-0d8e7b6a5c02"
 
 

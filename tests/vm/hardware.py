@@ -1,5 +1,8 @@
 """What a virtual machine is made of, and QEMU's command line for it: pure, so that a person can be
 shown it.
+
+Only the processor differs between a machine that runs by KVM and an emulated one: drives and cards
+are the same in both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from payload.model.machine import Firmware
+from tests.vm.accelerator import Accelerator, plan_processor
 
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
@@ -91,7 +95,10 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Hardware:
-    """Everything a machine is made of. `memory` in MiB; `words` are fw_cfg items (opt/...)."""
+    """Everything a machine is made of. `memory` in MiB; `words` are fw_cfg items (opt/...).
+
+    `virtualizes`: its processor has virtualization of its own, so that it can start machines.
+    """
 
     name: str
     firmware: Firmware = Firmware.BIOS
@@ -105,6 +112,7 @@ class Hardware:
     variables: Path | None = None  # UEFI variables kept over several boots; made when missing
     secure_boot: bool = False  # enforced; with UEFI firmware only
     kernel: Kernel | None = None
+    virtualizes: bool = False
 
 
 def plan_drives(hardware: Hardware) -> list[str]:
@@ -210,16 +218,16 @@ def plan_firmware(hardware: Hardware, variables: Path) -> list[str]:
     ]
 
 
-def plan_arguments(hardware: Hardware, sockets: Path, log: Path, variables: Path) -> list[str]:
-    """The whole command line: a pure function, so that a person can be shown it."""
+def plan_arguments(
+    hardware: Hardware, accelerator: Accelerator, sockets: Path, log: Path, variables: Path
+) -> list[str]:
+    """The whole command line."""
     words = [f"name={name},string={value}" for name, value in hardware.words.items()]
     return [
         "qemu-system-x86_64",
         "-name", hardware.name,
         *plan_firmware(hardware, variables),
-        "-accel", "tcg,thread=multi",
-        "-cpu", "max,erms=off,fsrm=off",
-        "-smp", "1",
+        *plan_processor(accelerator, virtualizes=hardware.virtualizes),
         "-m", str(hardware.memory),
         "-uuid", hardware.uuid,
         "-smbios", f"type=1,manufacturer=QEMU,product={hardware.name},uuid={hardware.uuid}",

@@ -77,3 +77,12 @@ def as_raw(image: Image, path: Path) -> Path:
         return image.path
     call("qemu-img", "convert", "-O", "raw", image.path, path)
     return path
+
+
+def extract(iso: Path, directory: Path, *names: str) -> tuple[Path, ...]:
+    """Files of an ISO, laid into the directory. Raises ImageError."""
+    targets = tuple(directory / Path(name).name for name in names)
+    words = [word for name, target in zip(names, targets, strict=True)
+             for word in ("-extract", name, target)]  # fmt: skip
+    call("xorriso", "-osirrox", "on", "-indev", iso, *words)
+    return targets

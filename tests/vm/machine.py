@@ -18,6 +18,7 @@ from typing import Self
 from payload.model.errors import ToolError
 from payload.model.machine import Firmware
 from payload.system.qmp import Qmp
+from tests.vm.accelerator import Accelerator
 from tests.vm.hardware import OVMF_VARIABLES, SECURE_VARIABLES, Hardware, plan_arguments
 
 POLL_SECONDS = 0.2
@@ -64,8 +65,9 @@ class Machine:
     Its serial log is `directory/NAME.log`, complete from power-on; pictures are NAME-*.png.
     """
 
-    def __init__(self, hardware: Hardware, directory: Path) -> None:
+    def __init__(self, hardware: Hardware, directory: Path, accelerator: Accelerator) -> None:
         self.hardware = hardware
+        self.accelerator = accelerator
         self.directory = directory.resolve()
         self.log = self.directory / f"{hardware.name}.log"
         self.started = 0.0
@@ -85,7 +87,9 @@ class Machine:
 
     def _start(self) -> None:
         self.log.write_bytes(b"")
-        arguments = plan_arguments(self.hardware, self._sockets, self.log, self._variables())
+        arguments = plan_arguments(
+            self.hardware, self.accelerator, self._sockets, self.log, self._variables()
+        )
         self.started = time.monotonic()
         # setpriv: the machine ends also when this process is killed and cannot clean up.
         self._process = subprocess.Popen(

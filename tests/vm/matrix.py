@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.vm import images
+from tests.vm.accelerator import Accelerator, choose_accelerator
 from tests.vm.case import Case
 from tests.vm.cases import (
     bonded_cards,
@@ -73,13 +74,16 @@ class Outcome:
     key: str = ""
 
 
-def run_case(case: Case, iso: Path, output: Path, cache: Path = CACHE) -> Outcome:
+def run_case(
+    case: Case, iso: Path, output: Path, accelerator: Accelerator, cache: Path = CACHE
+) -> Outcome:
     """Copy and boot; never raises for what the copy does."""
     directory = output / f"case-{case.number}"
     begin = time.monotonic()
     print(f"case {case.number}: {case.source_text} -> {case.target_text}", flush=True)
     targets = tuple(sorted((output / f"case-{case.after}").glob("target*.raw")))
-    task = Task(iso, directory, case, firmware=case.source.firmware, cache=cache, targets=targets)
+    task = Task(iso, directory, accelerator, case,
+                firmware=case.source.firmware, cache=cache, targets=targets)  # fmt: skip
     verdict = rehearse(task, lambda line: print(f"case {case.number}: {line}", flush=True))
     outcome = Outcome(
         case=case.number,
@@ -166,11 +170,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--case", type=int, nargs="+", default=[], choices=numbers)
     given = parser.parse_args(arguments)
     iso, output = given.iso.resolve(), given.output.resolve()
+    try:
+        choice = choose_accelerator(iso)
+    except (images.ImageError, ValueError) as error:
+        print(f"matrix: {error}")
+        return 1
+    print(f"matrix: {choice}", flush=True)
     document = output.with_suffix(".json")
     known = read_outcomes(document)
     keys = {case.number: key_of(iso, case) for case in CASES}
     for case in choose(CASES, given.case, known, keys):
-        known[case.number] = run_case(case, iso, output)
+        known[case.number] = run_case(case, iso, output, choice.accelerator)
         write_outcomes(document, known.values())
         outcome = known[case.number]
         print(f"case {case.number}: {outcome.result}: {outcome.why}", flush=True)

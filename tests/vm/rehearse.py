@@ -1,11 +1,15 @@
 """The main job in virtual machines: two machines booted from the ISO, then the copy by itself.
 
     python -m tests.vm.rehearse --iso ISO --output build/rehearsal
-        [--source "disk0.img disk1.img"] [--firmware bios|uefi]
+        [--source "disk0.img disk1.img"] [--firmware bios|uefi] [--proof]
 
 Without --source the sample server is copied, and its copy has to prove itself by what only it can
 say. With --source a person's own disks are used through overlays and never written. Everything
 stays in the output directory: report.json, report.txt, serial logs, pictures, disks.
+
+The machines run by KVM where it starts a kernel, else they are emulated (`accelerator`). An
+emulated target has no virtualization, so that it skips the boot proof: a machine in an emulated one
+takes minutes and then says little. --proof asks for it all the same.
 
 Exit status: 0 all is right, 1 something is not (the last line says what), 2 all that can be
 measured is right, but whether the copy boots has to be seen on its picture.
@@ -25,7 +29,8 @@ from pathlib import Path
 from payload.model.codec import to_pretty_json
 from payload.model.machine import Firmware
 from tests.vm import images
-from tests.vm.case import PROOF_MEMORY, SOURCE_UUID, TARGET_UUID, Case, common_networks, plug_in
+from tests.vm.accelerator import Accelerator, choose_accelerator
+from tests.vm.case import SOURCE_UUID, TARGET_UUID, Case, common_networks, plug_in
 from tests.vm.cases.sample import SAMPLE
 from tests.vm.compare import Comparison, compare_disks
 from tests.vm.evidence import Evidence, read_evidence
@@ -39,7 +44,8 @@ from tests.vm.watch import NotCopiedError, Seen, choose_display, watch
 CACHE = Path("build/cache")
 SOURCE_MAC, TARGET_MAC = "52:54:00:67:77:01", "52:54:00:c0:97:02"
 TARGET_GROWTH = 1.2  # the target's first disk is that much larger
-MEMORY = 1280  # MiB, at least; too little for a boot proof
+MEMORY = 1280  # MiB, at least
+PROOF_MEMORY = 3072  # MiB of a target that starts its copy in a machine inside
 START_SECONDS = 420.0  # until the payload speaks, two machines at once on emulated CPUs
 SILENCE_SECONDS = 1200.0  # as long as a program of the copy may take, on emulated CPUs
 COPY_SECONDS = 420.0  # until the copy has proved itself
@@ -52,15 +58,18 @@ class Task:
     """What to rehearse: a case, or a person's own disks (`case` is None then).
 
     `targets` are finished copies that the target's disks begin with, instead of being blank.
+    `proof`: the target has what a boot proof takes, virtualization and memory.
     """
 
     iso: Path
     output: Path
+    accelerator: Accelerator
     case: Case | None = SAMPLE
     sources: tuple[Path, ...] = ()
     firmware: Firmware = Firmware.BIOS
     cache: Path = CACHE
     targets: tuple[Path, ...] = ()
+    proof: bool = False
 
 
 @dataclass
@@ -187,7 +196,8 @@ def plan_target(task: Task, blanks: tuple[Image, ...], wires: dict[str, Path]) -
         drives=_drives("TGT", blanks),
         medium=Medium(task.iso, MediumKind.USB),
         cards=plug_in(bare.cards, wires, listens=False),
-        memory=max(bare.memory, MEMORY),
+        memory=max(bare.memory, PROOF_MEMORY if task.proof else MEMORY),
+        virtualizes=task.proof,
         variables=task.output / "target-variables.fd",
     )
 
@@ -201,8 +211,7 @@ def _anybodys_source(task: Task, disks: int) -> Hardware:
 
 def _anybodys_target(task: Task) -> Hardware:
     card = Card(TARGET_MAC, "e1000e", network="lan")
-    bare = Hardware("target", task.firmware, Bus.AHCI, cards=(card,), uuid=TARGET_UUID)
-    return replace(bare, memory=PROOF_MEMORY)
+    return Hardware("target", task.firmware, Bus.AHCI, cards=(card,), uuid=TARGET_UUID)
 
 
 def plan_copy(target: Hardware, disks: tuple[Image, ...], words: dict[str, str]) -> Hardware:
@@ -228,8 +237,12 @@ def _copy(rehearsal: Rehearsal) -> None:
     with (
         rehearsal.step("copy, power-on to power-off", "both machines boot from the ISO"),
         _wires(common_networks(*bare)) as wires,
-        Machine(plan_source(task, rehearsal.overlays, wires), task.output) as source,
-        Machine(plan_target(task, rehearsal.blanks, wires), task.output) as target,
+        Machine(
+            plan_source(task, rehearsal.overlays, wires), task.output, task.accelerator
+        ) as source,
+        Machine(
+            plan_target(task, rehearsal.blanks, wires), task.output, task.accelerator
+        ) as target,
     ):
         display = choose_display()
         try:
@@ -297,7 +310,7 @@ class StarvedError(MachineError):
 
 def _boot_copy(rehearsal: Rehearsal, hardware: Hardware, nonce: str) -> None:
     task, facts = rehearsal.task, rehearsal.facts
-    with Machine(hardware, task.output) as copy:
+    with Machine(hardware, task.output, task.accelerator) as copy:
         with rehearsal.step("comparison", "comparing source and copy while the copy boots"):
             facts.comparisons = tuple(_compare(rehearsal))
         with rehearsal.step("copy boots", "waiting for the copy to prove itself"):
@@ -357,24 +370,44 @@ def _reaches_login(copy: Machine) -> bool | None:
 # -- the command --------------------------------------------------------------------------------
 
 
-def _parse(arguments: list[str] | None) -> Task:
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.vm.rehearse")
     parser.add_argument("--iso", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("build/rehearsal"))
     parser.add_argument("--source", nargs="+", default=[], help="raw or qcow2 images, in order")
     parser.add_argument("--firmware", choices=[kind.value for kind in Firmware], default="bios")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--proof", action="store_true", help="a boot proof also in emulation")
+    return parser.parse_args(arguments)
+
+
+def _plan_task(given: argparse.Namespace, accelerator: Accelerator) -> Task:
     sources = tuple(Path(name) for words in given.source for name in words.split())
-    case = None if sources else SAMPLE
     return Task(
-        given.iso.resolve(), given.output.resolve(), case, sources, Firmware(given.firmware)
+        given.iso.resolve(),
+        given.output.resolve(),
+        accelerator,
+        None if sources else SAMPLE,
+        sources,
+        Firmware(given.firmware),
+        proof=given.proof or accelerator is Accelerator.KVM,
     )
 
 
+def _say(line: str) -> None:
+    print(f"rehearsal: {line}", flush=True)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    verdict = rehearse(_parse(arguments), lambda line: print(f"rehearsal: {line}", flush=True))
+    given = _parse(arguments)
+    try:
+        choice = choose_accelerator(given.iso)
+    except (ImageError, ValueError) as error:
+        _say(f"failed: {error}")
+        return 1
+    _say(str(choice))
+    verdict = rehearse(_plan_task(given, choice.accelerator), _say)
     print(render_text(verdict))
-    print(f"rehearsal: {verdict.result}: {verdict.sentence}")
+    _say(f"{verdict.result}: {verdict.sentence}")
     return {"ok": 0, "unknown": 2}.get(verdict.result, 1)
 
 

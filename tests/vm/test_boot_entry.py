@@ -11,6 +11,7 @@ import pytest
 
 from payload.model.machine import Firmware
 from tests.integration.server_image import tool
+from tests.vm.accelerator import Accelerator
 from tests.vm.conftest import PROJECT
 from tests.vm.disks import ESP_TYPE, Partition, Range, make_disk, make_esp, make_hole
 from tests.vm.hardware import Bus, Drive, Hardware, Medium, MediumKind
@@ -56,7 +57,9 @@ exit
 """
 
 
-def test_the_firmware_starts_what_was_registered(tmp_path: Path, iso: Path) -> None:
+def test_the_firmware_starts_what_was_registered(
+    tmp_path: Path, iso: Path, accelerator: Accelerator
+) -> None:
     directory = PROJECT / "build" / "boot-entry"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -66,7 +69,7 @@ def test_the_firmware_starts_what_was_registered(tmp_path: Path, iso: Path) -> N
     )
     variables = directory / "variables.fd"
     live = _machine("live", drives, variables, Medium(iso, MediumKind.USB))
-    with Machine(live, directory) as machine:
+    with Machine(live, directory, accelerator) as machine:
         machine.wait_for(DECIDED, BOOT_SECONDS)
         machine.turn_to_console(2)
         machine.type_keys("sh /dev/disk/by-id/*SCRIPT\n")  # the kernel names them in any order
@@ -75,7 +78,7 @@ def test_the_firmware_starts_what_was_registered(tmp_path: Path, iso: Path) -> N
         assert machine.wait_for(r"^second (.*)$", SECONDS)[1] == "[] ()"
         machine.wait_for(r"^behind True$", SECONDS)
         machine.wait_for(r"^entries 1$", SECONDS)
-    with Machine(_machine("alone", drives, variables, None), directory) as machine:
+    with Machine(_machine("alone", drives, variables, None), directory, accelerator) as machine:
         machine.wait_for(WORD, SECONDS)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm.accelerator import Accelerator
 from tests.vm.hardware import Card, Drive, Hardware, Wire
 from tests.vm.images import (
     MIB,
@@ -19,11 +20,12 @@ from tests.vm.machine import Machine, MachineError, State
 
 pytestmark = pytest.mark.vm
 
+TCG = Accelerator.TCG
 BARE = Hardware("bare", memory=64)
 
 
 def test_a_machine_is_gone_afterwards(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), Machine(BARE, tmp_path) as machine:
+    with pytest.raises(ZeroDivisionError), Machine(BARE, tmp_path, TCG) as machine:
         process = Path("/proc", str(machine.pid))
         assert process.exists()
         assert machine.state is State.RUNNING
@@ -32,18 +34,21 @@ def test_a_machine_is_gone_afterwards(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_taken(tmp_path: Path) -> None:
-    with Machine(BARE, tmp_path) as machine:
+    with Machine(BARE, tmp_path, TCG) as machine:
         picture = machine.take_picture("start")
     assert picture is not None and picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_silence_is_an_error(tmp_path: Path) -> None:
-    with Machine(BARE, tmp_path) as machine, pytest.raises(MachineError, match="bare did not say"):
+    with (
+        Machine(BARE, tmp_path, TCG) as machine,
+        pytest.raises(MachineError, match="bare did not say"),
+    ):
         machine.wait_for("anything at all", 1.0)
 
 
 def test_a_qemu_that_ended_is_no_power_off(tmp_path: Path) -> None:
-    with Machine(BARE, tmp_path) as machine:
+    with Machine(BARE, tmp_path, TCG) as machine:
         call("kill", "-KILL", str(machine.pid))
         with pytest.raises(MachineError, match="gone instead of powering off"):
             machine.wait_for_power_off(30.0)
@@ -53,7 +58,10 @@ def test_a_qemu_that_ended_is_no_power_off(tmp_path: Path) -> None:
 
 def test_a_qemu_that_refuses_says_why(tmp_path: Path) -> None:
     hardware = Hardware("broken", drives=(Drive(tmp_path / "missing.raw", "raw", "M"),))
-    with pytest.raises(MachineError, match=r"broken: .*missing\.raw"), Machine(hardware, tmp_path):
+    with (
+        pytest.raises(MachineError, match=r"broken: .*missing\.raw"),
+        Machine(hardware, tmp_path, TCG),
+    ):
         pass
 
 
@@ -67,7 +75,7 @@ def test_a_wire_holds_two_machines(tmp_path: Path) -> None:
         )
     ]
     try:
-        with Machine(ends[0], tmp_path) as left, Machine(ends[1], tmp_path) as right:
+        with Machine(ends[0], tmp_path, TCG) as left, Machine(ends[1], tmp_path, TCG) as right:
             assert (left.state, right.state) == (State.RUNNING, State.RUNNING)
     finally:
         wire.unlink(missing_ok=True)

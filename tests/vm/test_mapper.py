@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm.accelerator import Accelerator
 from tests.vm.conftest import PROJECT
 from tests.vm.hardware import Bus, Drive, Hardware, Kernel
-from tests.vm.images import MIB, make_blank
+from tests.vm.images import MIB, extract, make_blank
 from tests.vm.machine import Machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
@@ -125,10 +126,10 @@ say("everything")
 """
 
 
-def test_volumes_in_pieces_on_the_live_kernel(iso: Path, tmp_path: Path) -> None:
-    for name in FILES:
-        argv = ["xorriso", "-osirrox", "on", "-indev", iso, "-extract", f"/live/{name}"]
-        subprocess.run([*argv, tmp_path / name], check=True, capture_output=True)
+def test_volumes_in_pieces_on_the_live_kernel(
+    iso: Path, tmp_path: Path, accelerator: Accelerator
+) -> None:
+    extract(iso, tmp_path, *(f"/live/{name}" for name in FILES))
     script = tmp_path / "script"
     script.mkdir()
     (script / "run").write_text(RUN)
@@ -142,7 +143,7 @@ def test_volumes_in_pieces_on_the_live_kernel(iso: Path, tmp_path: Path) -> None
     )
     kernel = Kernel(tmp_path / "vmlinuz", tmp_path / "initrd.img", START)
     hardware = Hardware("mapper", bus=Bus.VIRTIO, drives=drives, kernel=kernel)
-    with Machine(hardware, PROJECT / "build" / "mapper") as machine:
+    with Machine(hardware, PROJECT / "build" / "mapper", accelerator) as machine:
         machine.wait_for(r"^passed: everything|^ended with", SECONDS)
         for word in (
             "the write block holds",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from payload.model.machine import Firmware
+from tests.vm.accelerator import Accelerator
 from tests.vm.conftest import PROJECT
 from tests.vm.crashed_storage import make_crashed_storage
 from tests.vm.hardware import Bus, Card, Drive, Hardware, Medium, MediumKind
@@ -26,23 +27,27 @@ ASSEMBLED = r"^/sys/block/(md|dm-)|/holders/\w|^md\d"
 
 @pytest.mark.parametrize("kind", list(MediumKind))
 @pytest.mark.parametrize("firmware", list(Firmware))
-def test_cd_and_usb_boot_to_the_payload(firmware: Firmware, kind: MediumKind, iso: Path) -> None:
+def test_cd_and_usb_boot_to_the_payload(
+    firmware: Firmware, kind: MediumKind, iso: Path, accelerator: Accelerator
+) -> None:
     directory = _directory()
     hardware = _machine(firmware, kind, iso, directory)
-    with Machine(hardware, directory) as machine:
+    with Machine(hardware, directory, accelerator) as machine:
         machine.wait_for(BANNER, BOOT_SECONDS)
         machine.wait_for(READY, READY_SECONDS)
         machine.take_picture()
         assert hardware.drives[0].image.stat().st_blocks == 0, "it wrote to its disk, alone"
 
 
-def test_the_disks_of_a_crashed_server_stay_as_they_are(iso: Path) -> None:
+def test_the_disks_of_a_crashed_server_stay_as_they_are(
+    iso: Path, accelerator: Accelerator
+) -> None:
     """No array, no volume group, no journal is touched by the boot, nor by looking at them."""
     directory = _directory()
     crashed = make_crashed_storage(directory)
     before = [digest(image) for image in crashed]
     hardware = _machine(Firmware.BIOS, MediumKind.USB, iso, directory, "crashed", crashed)
-    with Machine(hardware, directory) as machine:
+    with Machine(hardware, directory, accelerator) as machine:
         machine.wait_for(DECIDED, BOOT_SECONDS)
         machine.turn_to_console(2)
         machine.type_keys(LOOK)

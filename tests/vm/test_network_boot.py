@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from payload.model.machine import Firmware
+from tests.vm.accelerator import Accelerator
 from tests.vm.conftest import PROJECT
 from tests.vm.hardware import BootServer, Bus, Card, Drive, Hardware
 from tests.vm.images import MIB, make_blank
@@ -56,9 +57,11 @@ def _link(source: str, target: str) -> None:
 
 
 @pytest.mark.parametrize("firmware", list(Firmware))
-def test_the_network_boots_to_the_payload(firmware: Firmware, served: Path) -> None:
+def test_the_network_boots_to_the_payload(
+    firmware: Firmware, served: Path, accelerator: Accelerator
+) -> None:
     hardware = _machine(firmware, served)
-    with Machine(hardware, PLACE) as machine:
+    with Machine(hardware, PLACE, accelerator) as machine:
         machine.wait_for(BANNER, BOOT_SECONDS)
         machine.wait_for(READY, READY_SECONDS)
         machine.take_picture()

@@ -17,6 +17,7 @@ from payload.finish.legacy_shell import LIVE_SHELL
 from tests.integration.legacy_server import make_legacy, unpacked_shell
 from tests.integration.paper_copy import Sealed
 from tests.integration.server_image import ServerImages, make_server
+from tests.vm.accelerator import Accelerator
 from tests.vm.hardware import Bus, Drive, Hardware
 from tests.vm.machine import Machine
 
@@ -68,7 +69,7 @@ CASES: dict[str, tuple[Callable[[Sealed], None], str]] = {
 
 
 def test_the_copy_starts_with_its_own_menu(
-    tmp_path: Path, server: ServerImages, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: ServerImages, monkeypatch: pytest.MonkeyPatch, accelerator: Accelerator
 ) -> None:
     monkeypatch.setattr(reinstall, "MEDIUM", Medium(shell=unpacked_shell()))
     with ExitStack() as stack:
@@ -80,7 +81,9 @@ def test_the_copy_starts_with_its_own_menu(
             prepare(copy)
             break_the_loader(copy)
             assert copy.start()[0].strategy == strategy
-            machines.append(stack.enter_context(Machine(_machine(name, copy), directory)))
+            machines.append(
+                stack.enter_context(Machine(_machine(name, copy), directory, accelerator))
+            )
         for machine in machines:
             if "legacy" not in machine.name:
                 machine.wait_for(WORD, SECONDS)

@@ -1,6 +1,6 @@
 """The rehearsal's own case: the sample server, onto a machine with another controller and card."""
 
-from tests.vm.case import PROOF_MEMORY, SOURCE_UUID, TARGET_UUID, Case, Expected
+from tests.vm.case import SOURCE_UUID, TARGET_UUID, Case, Expected
 from tests.vm.evidence import Mount, SeenCard
 from tests.vm.hardware import Bus, Card, Hardware
 from tests.vm.sample_server import ADDRESS, DISK_SIZES, MAC, RECIPE
@@ -20,7 +20,6 @@ SAMPLE = Case(
         "target",
         bus=Bus.AHCI,
         cards=(Card(TARGET_MAC, "e1000e", network="lan"),),
-        memory=PROOF_MEMORY,
         uuid=TARGET_UUID,
     ),
     target_sizes=(2458 * MIB, DISK_SIZES[1]),
