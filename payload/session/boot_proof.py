@@ -3,7 +3,8 @@
 The disks are the real ones and are only read (`system.emulator`); what the copy writes when it
 starts goes into memory, so that it is unused afterwards. What can be seen there decides how far it
 came: what was read from its disks, where its processor is, what its screen and its serial line say.
-A failure of all this is a reason why there is no proof, never of the copy.
+A failure of all this is a reason why there is no proof, never of the copy; and so it is when a copy
+does not come up where the target is a virtual machine itself, which may just be too slow.
 """
 
 import base64
@@ -120,8 +121,9 @@ def prove_boot(
         machine = decide_machine(disks, names, target.firmware, startup, free)
         if isinstance(machine, Skipped):
             return BootProof(BootVerdict.SKIPPED, machine.why)
+        hindrance = host.emulator.hindrance()
         with host.emulator.start(machine) as running:
-            return watch(running, machine, plan, patience)
+            return watch(running, machine, plan, patience, hindrance)
     except (FailoverError, OSError) as error:
         return BootProof(BootVerdict.SKIPPED, f"The machine to start it in broke: {error}")
 
@@ -216,9 +218,12 @@ def further(before: Seen, now: Seen) -> Seen:
     return max(before, now, key=lambda seen: _RANK.index(seen.verdict))
 
 
-def watch(running: Running, machine: VirtualMachine, plan: Plan, patience: Patience) -> BootProof:
-    """How far the copy comes until it is up or `patience` is over. Raises ToolError, OSError when
-    QEMU is gone before anything was seen."""
+def watch(
+    running: Running, machine: VirtualMachine, plan: Plan, patience: Patience, hindrance: str
+) -> BootProof:
+    """How far the copy comes until it is up or `patience` is over. With a `hindrance` a copy that
+    does not come up has no verdict. Raises ToolError, OSError when QEMU is gone before anything was
+    seen."""
     begin = moved = time.monotonic()
     best, sight = Seen(BootVerdict.NOTHING, ""), Sight()
     while True:
@@ -241,9 +246,10 @@ def watch(running: Running, machine: VirtualMachine, plan: Plan, patience: Patie
         time.sleep(PAUSE)
     if best.verdict is BootVerdict.LOGIN:
         time.sleep(SETTLE)
+    undecided = bool(hindrance) and not _is_fine(best.verdict, plan)
     return BootProof(
-        best.verdict,
-        _sentence(best, sight, plan, spent),
+        BootVerdict.SKIPPED if undecided else best.verdict,
+        _undecided(hindrance, spent) if undecided else _sentence(best, sight, plan, spent),
         round(spent, 1),
         _NAMES[machine.controller],
         sight.serial[-SERIAL_KEPT:],
@@ -272,10 +278,21 @@ def _sentence(seen: Seen, sight: Sight, plan: Plan, spent: float) -> str:
     return f"{seen.sign} for {spent:.0f} seconds."
 
 
+def _undecided(hindrance: str, spent: float) -> str:
+    return (
+        f"It was started and not up after {spent:.0f} seconds, which says nothing about the copy:"
+        f" {hindrance}, and what is started in it may be too slow, or not start at all."
+    )
+
+
+def _is_fine(verdict: BootVerdict, plan: Plan) -> bool:
+    """Whether the copy came as far as it can by itself."""
+    return verdict is BootVerdict.LOGIN or (verdict is BootVerdict.KERNEL and plan.encrypted)
+
+
 def warning_of(proof: BootProof, plan: Plan) -> str:
-    """What a person must know of it, "" when all is well or nothing was tried."""
-    fine = {BootVerdict.LOGIN, BootVerdict.SKIPPED}
-    if proof.verdict in fine or (proof.verdict is BootVerdict.KERNEL and plan.encrypted):
+    """What a person must know of it, "" when all is well or there is no proof."""
+    if proof.verdict is BootVerdict.SKIPPED or _is_fine(proof.verdict, plan):
         return ""
     return (
         f"The copy was started once in a virtual machine and did not come up. {proof.why} Its"

@@ -101,6 +101,7 @@ class LinuxEmulator:
     run: Run = run
     accelerated: bool = True
     kvm: Path = Path("/dev/kvm")
+    processors: Path = Path("/proc/cpuinfo")
 
     def missing(self) -> str:
         """Why no machine can be started here, "" when one can."""
@@ -111,6 +112,14 @@ class LinuxEmulator:
                 "this machine's processor offers no virtualization (it is switched off in the"
                 " firmware setup, or this is a virtual machine), and without it that takes too long"
             )
+        return ""
+
+    def hindrance(self) -> str:
+        """Why a machine started here may be too slow to show anything, "" when it is not."""
+        if not self.accelerated:
+            return "its processor is emulated"
+        if is_virtual(self.processors.read_text()):
+            return "this machine is a virtual one itself"
         return ""
 
     def free_memory(self) -> int:
@@ -157,6 +166,12 @@ def _opens(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_virtual(processors: str) -> bool:
+    """Whether the processors of /proc/cpuinfo are those of a virtual machine."""
+    # Bit 31 of CPUID leaf 1, ECX: 0 in every processor, set by hypervisors and emulators.
+    return re.search(r"^flags\s*:.*\bhypervisor\b", processors, re.MULTILINE) is not None
 
 
 def plan_command(machine: VirtualMachine, place: Path, *, accelerated: bool) -> list[str]:

@@ -96,6 +96,9 @@ class Emulator(Protocol):
     def missing(self) -> str:
         """Why no machine can be started here, "" when one can."""
 
+    def hindrance(self) -> str:
+        """Why a machine started here may be too slow to show anything, "" when it is not."""
+
     def free_memory(self) -> int:
         """Bytes that can be used without anything being pushed out. Raises ToolError."""
 

@@ -53,6 +53,9 @@ class NoEmulator:
     def missing(self) -> str:
         return "the images of a test are no system"
 
+    def hindrance(self) -> str:
+        raise AssertionError("nothing is started without an emulator")
+
     def free_memory(self) -> int:
         raise AssertionError("nothing is started without an emulator")
 

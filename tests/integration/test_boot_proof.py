@@ -35,14 +35,28 @@ from tests.integration.server_image import MIB, make_image
 from tests.support.cpio_archives import archive
 
 UNUSED: Any = None
+
+
+class QuickEnough(LinuxEmulator):
+    """Emulated, but what these tests start is small: where it stops, it stops."""
+
+    def hindrance(self) -> str:
+        return ""
+
+
+QUICK = QuickEnough(accelerated=False)
 PATIENCE = 240.0  # seconds; an emulated processor beside other tests
 SHORT = 25.0  # seconds, where it has to come to an end that never comes
 
 
-def prove(server: Bootable, firmware: Firmware, limit: float) -> tuple[BootProof, Plan]:
+def prove(
+    server: Bootable,
+    firmware: Firmware,
+    limit: float,
+    emulator: LinuxEmulator = QUICK,
+) -> tuple[BootProof, Plan]:
     """The proof, with the disk's content as it was before and after."""
     blocks = ImageBlocks([ImageDisk(server.path, serial="T0")])
-    emulator = LinuxEmulator(accelerated=False)
     host = Host(run, blocks, LinuxMounts(), UNUSED, UNUSED, UNUSED, UNUSED, emulator)
     disks = tuple(Disk(found) for found in blocks.find())
     target = Inventory(MachineIdentity("b" * 32), firmware, (), disks)
@@ -155,6 +169,14 @@ def test_a_disk_without_boot_code(tmp_path: Path) -> None:
     proof, plan = prove(server, Firmware.BIOS, SHORT / 2)
     assert proof.verdict is BootVerdict.NOTHING, proof
     assert "did not come up" in warning_of(proof, plan)
+
+
+def test_a_start_that_was_too_slow_says_nothing_of_the_copy(tmp_path: Path) -> None:
+    server = make_bootable(tmp_path / "disk.img", Firmware.BIOS)
+    proof, plan = prove(server, Firmware.BIOS, 0.0, LinuxEmulator(accelerated=False))
+    assert (proof.verdict, warning_of(proof, plan)) == (BootVerdict.SKIPPED, "")
+    assert "says nothing about the copy: its processor is emulated" in proof.why
+    assert proof.picture
 
 
 def test_a_kernel_that_no_emulated_controller_suits(tmp_path: Path) -> None:

@@ -310,9 +310,13 @@ class PaperMachine:
     fault: str = ""
     reason: str = ""
     blind: bool = False
+    slow: str = ""
 
     def missing(self) -> str:
         return self.reason
+
+    def hindrance(self) -> str:
+        return self.slow
 
     def free_memory(self) -> int:
         return 8 * GIB
@@ -462,3 +466,51 @@ def test_without_a_machine_there_is_no_verdict(
     assert why in proof.why
     assert warning_of(proof, PLAN) == ""
     assert bool(emulator.started) is bool(emulator.fault)
+
+
+VIRTUAL = "this machine is a virtual one itself"
+
+
+@pytest.mark.parametrize(
+    "sight",
+    [
+        Sight(),
+        Sight(screen="GRUB loading."),
+        Sight(in_kernel=True),
+        Sight(in_kernel=True, running=False, state="internal-error"),
+        Sight(screen="No bootable device.", running=False, state="shutdown"),
+    ],
+    ids=["nothing", "loader", "kernel", "broken", "stopped"],
+)
+def test_where_a_start_may_be_too_slow_a_failure_says_nothing_of_the_copy(
+    sight: Sight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof = prove(PaperMachine([sight], slow=VIRTUAL), monkeypatch)
+    assert proof.verdict is BootVerdict.SKIPPED
+    assert VIRTUAL in proof.why and "says nothing about the copy" in proof.why
+    assert proof.picture, "to be looked at all the same"
+    assert warning_of(proof, PLAN) == ""
+
+
+def test_where_a_start_may_be_too_slow_a_success_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    up = Sight(serial="UGS-FAILOVER-UP groupware\n")
+    proof = prove(PaperMachine([up], slow=VIRTUAL), monkeypatch)
+    assert proof.verdict is BootVerdict.LOGIN
+    sealed = replace(PLAN, encrypted=True)
+    proof = prove(PaperMachine([Sight(in_kernel=True)], slow=VIRTUAL), monkeypatch, sealed)
+    assert proof.verdict is BootVerdict.KERNEL
+    assert "passphrase" in proof.why
+
+
+@pytest.mark.parametrize(
+    ("accelerated", "flags", "why"),
+    [
+        (True, "fpu svm lm", ""),
+        (True, "fpu hypervisor lm", VIRTUAL),
+        (False, "fpu lm", "its processor is emulated"),
+    ],
+)
+def test_what_slows_a_start(tmp_path: Path, accelerated: bool, flags: str, why: str) -> None:
+    processors = tmp_path / "cpuinfo"
+    processors.write_text(f"processor\t: 0\nmodel name\t: a hypervisor\nflags\t\t: {flags}\n\n" * 2)
+    assert LinuxEmulator(accelerated=accelerated, processors=processors).hindrance() == why
