@@ -19,17 +19,19 @@ from types import FrameType
 from payload.console.console import Console
 from payload.console.report_text import render_report
 from payload.model.codec import to_pretty_json
-from payload.model.errors import FailoverError
+from payload.model.errors import DiskState, FailoverError
 from payload.model.event import Ended, Level, Note
 from payload.model.report import Report, Result
 from payload.model.settings import After, Settings, read_kernel_line, read_site_toml
 from payload.session import engine
+from payload.session.closing import AFTERMATH
 from payload.system.host import Host
 from payload.system.linux import linux_host
-from payload.wire.tls import load_site
+from payload.wire.tls import Site, load_site
 
 DEFAULT_SERIAL = "ttyS0"
 PICTURE = "boot-proof.png"  # beside the report
+DO_NOT_RELY = "Do not rely on a copy that this run began: boot both machines from the medium again."
 LAST_LOOK = 10.0  # seconds between the report on the screen and switching off
 
 
@@ -136,32 +138,44 @@ class LiveRun:
 
     def _to_report(self, console: Console) -> Report:
         """The engine's report, or one about why it could not be started or broke."""
-        begun = False
         try:
             self._settings = read_settings(self._places)
             site = load_site(self._places.medium)
-            begun = True
-            return engine.run(self._host, site, self._settings, console, self._stop, self._version)
         except FailoverError as error:
-            sentence = str(error) if begun else f"{error} Nothing was written."
+            sentence = f"{error} {AFTERMATH[DiskState.UNTOUCHED]}"
             report = self._failure(sentence, error.exit_code)
-        except Exception as error:  # noqa: BLE001  nobody else would tell the person in front of it
-            report = self._mistake(error, console)
+        else:
+            return self._run(site, console)
         console(Ended(report))
         return report
 
-    def _mistake(self, error: Exception, console: Console) -> Report:
-        """An error nobody foresaw. What it left on the disks is told by their marks."""
+    def _run(self, site: Site, console: Console) -> Report:
+        """The engine's report, or one of our own when not even the engine comes to its end."""
+
+        def explain(error: Exception) -> str:
+            return self._explain(error, console)
+
+        try:
+            return engine.run(
+                self._host, site, self._settings, console, self._stop, self._version, explain
+            )
+        except FailoverError as error:
+            report = self._failure(f"{error} {DO_NOT_RELY}", error.exit_code)
+        except Exception as error:  # noqa: BLE001  nobody else would tell the person in front of it
+            report = self._failure(f"{explain(error)} {DO_NOT_RELY}", FailoverError.exit_code)
+        console(Ended(report))
+        return report
+
+    def _explain(self, error: Exception, console: Console) -> str:
+        """What to say of an error nobody foresaw, once its trace is kept."""
         trace = self._places.state / "traceback.txt"
         with contextlib.suppress(OSError):
             trace.parent.mkdir(parents=True, exist_ok=True)
             trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         console(Note(f"{type(error).__name__}: {error}", Level.ERROR))
-        return self._failure(
-            f"This is a mistake in UGS-Failover: {type(error).__name__}: {error}. The source was "
-            "not written to. If the copying had begun, the copy is unfinished and does not boot. "
-            f"Please report it with {trace} (Alt-F2 has a shell), and boot both machines again.",
-            FailoverError.exit_code,
+        return (
+            f"This is a mistake in UGS-Failover: {type(error).__name__}: {error}. Please report it "
+            f"with {trace} (Alt-F2 has a shell)."
         )
 
     def _failure(self, sentence: str, exit_code: int) -> Report:

@@ -14,7 +14,7 @@ HEADLINES = {
     Result.OK: "DONE: the copy is finished and verified",
     Result.HOLES: "DONE, BUT WITH HOLES: parts of the source could not be read",
     Result.DRY_RUN: "LOOKED ONLY: nothing was written",
-    Result.STOPPED: "STOPPED by a person: nothing was written",
+    Result.STOPPED: "STOPPED by a person",
     Result.FAILED: "FAILED: this run made no usable copy",
 }
 

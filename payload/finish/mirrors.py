@@ -44,8 +44,8 @@ def check_legs(
             if other != first:
                 raise TargetDiskError(
                     f"Leg {number} of the mirrored {volume.name} of the copy does not hold what was"
-                    f" written to it ({_difference(first, other)}). The copy is not to be relied"
-                    " on. Replace the failing disk and start both machines again."
+                    f" written to it ({_difference(first, other)}). Replace the failing"
+                    " disk."
                 )
 
 

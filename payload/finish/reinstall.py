@@ -190,8 +190,7 @@ def _write(host: Host, hardware: Hardware, writes: dict[int, bytes]) -> None:
         host.blocks.drop_cache(node)
     except OSError as error:
         raise TargetDiskError(
-            f"The boot loader could not be written to {node}: {error.strerror}. The data is copied,"
-            " but the copy does not start. Replace the disk and start both machines again."
+            f"The boot loader could not be written to {node}: {error.strerror}. Replace the disk."
         ) from error
     finally:
         host.blocks.set_read_only(node)

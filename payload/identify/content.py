@@ -72,7 +72,6 @@ def read_table(host: Host, node: str) -> PartitionTable | None:
     if done.code != 0:
         raise ToolError(
             f"The partition table of {node} could not be read by sfdisk: {done.stderr.strip()}."
-            " Nothing was written."
         )
     try:
         return parse_table(json.loads(done.stdout, strict=False)["partitiontable"])

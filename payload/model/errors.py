@@ -1,10 +1,24 @@
 """Errors a person can act on. Each class carries the exit code the program ends with.
 
-The text of an error is one or more whole sentences: what happened, to which disk or peer, what
-was or was not written, and what to do next. `docs/exit-codes.md` is printed from these classes.
+The text of an error is one or more whole sentences: what happened, to which disk or peer, and
+what to put right. It says nothing of what was written: the same error may come before the first
+write and after the last. That is a `DiskState`, and the report's last two sentences are made of it
+(`session.closing`). `docs/exit-codes.md` is printed from these classes.
 """
 
+from enum import StrEnum
 from typing import ClassVar
+
+
+class DiskState(StrEnum):
+    """What a run left on the target's disks."""
+
+    UNTOUCHED = "untouched"  # as they were: nothing was written, or it was undone
+    UNFINISHED = "unfinished"  # marked as ours; nothing on them starts
+    SEALED = "sealed"  # content, table and boot code are written: they may start
+    DOUBTFUL = "doubtful"  # the same, on disks that did not keep what was written to them
+    AT_TARGET = "at the target"  # as the source says it: a copy was begun, the target knows more
+    FINISHED = "finished"  # a copy that is ready to start
 
 
 class FailoverError(Exception):
@@ -12,27 +26,37 @@ class FailoverError(Exception):
 
     exit_code: ClassVar[int] = 1
     meaning: ClassVar[str] = "an error this program did not foresee (please report it)"
+    # The state of disks that were sealed before it happened. All other states outlast any error.
+    sealed_disks: ClassVar[DiskState] = DiskState.SEALED
+
+    def disks(self, left: DiskState) -> DiskState:
+        """What the disks are worth that the run left in that state."""
+        return self.sealed_disks if left is DiskState.SEALED else left
+
+
+class UnforeseenError(FailoverError):
+    """A mistake in this program. Its cause is the exception that nobody caught."""
 
 
 class SettingsError(FailoverError):
-    """A setting or an argument is unknown or out of range; nothing was looked at yet."""
+    """A setting or an argument is unknown or out of range."""
 
     exit_code = 2
     meaning = "a setting, kernel parameter or argument is wrong; nothing was touched"
 
 
 class UndecidedError(FailoverError):
-    """This machine is neither clearly a source nor clearly a target; nothing was written."""
+    """This machine is neither clearly a source nor clearly a target, or not any longer."""
 
     exit_code = 3
-    meaning = "the role of this machine could not be decided; nothing was written"
+    meaning = "the role of this machine could not be decided"
 
 
 class PlanError(FailoverError):
-    """The source does not fit on the target; nothing was written."""
+    """The source does not fit on the target."""
 
     exit_code = 4
-    meaning = "no copy is possible between these two machines; nothing was written"
+    meaning = "no copy is possible between these two machines"
 
 
 class PeerError(FailoverError):
@@ -47,10 +71,10 @@ class LinkError(PeerError):
 
 
 class StoppedError(FailoverError):
-    """A person stopped the run on one of the machines before anything was written."""
+    """A person stopped the run on one of the machines, during a countdown."""
 
     exit_code = 6
-    meaning = "a person stopped the run; nothing was written"
+    meaning = "a person stopped the run"
 
 
 class SourceDiskError(FailoverError):
@@ -61,17 +85,19 @@ class SourceDiskError(FailoverError):
 
 
 class TargetDiskError(FailoverError):
-    """The target disk failed to take or keep data. The copy is unfinished and does not boot."""
+    """A target disk failed to take or keep data, or is not the one it was."""
 
     exit_code = 8
-    meaning = "a target disk could not be written; the copy is unfinished and does not boot"
+    meaning = "a target disk could not be written, or is not what it was"
+    sealed_disks = DiskState.DOUBTFUL
 
 
 class VerifyError(FailoverError):
-    """What was read back differs from the source. The copy is unfinished and does not boot."""
+    """What was read back differs from the source, or was never read back."""
 
     exit_code = 9
-    meaning = "what was read back differs from the source; the copy does not boot"
+    meaning = "what was read back from a target disk differs from the source"
+    sealed_disks = DiskState.DOUBTFUL
 
 
 class AdaptError(FailoverError):
@@ -91,6 +117,12 @@ class ToolError(FailoverError):
 
     exit_code = 11
     meaning = "a tool of the live system failed"
+
+    def __init__(self, sentence: str, *, code: int | None = None, stderr: str = "") -> None:
+        """`code` is what the process ended with, None when there was no process or no end."""
+        super().__init__(sentence)
+        self.code = code
+        self.stderr = stderr
 
 
 class HoleError(FailoverError):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from payload.model.errors import DiskState
 from payload.model.marker import Change, MachineReference
 
 
@@ -101,3 +102,4 @@ class Report:
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
     version: str = ""
+    disks: DiskState = DiskState.UNTOUCHED  # the target's, after the run

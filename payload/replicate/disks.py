@@ -5,14 +5,11 @@ from collections.abc import Sequence
 from payload.model.disk import Content, Disk, Hardware
 from payload.model.errors import PlanError
 
-UNTOUCHED = "No disk was written."
-
 
 def content_of(disk: Disk) -> Content:
     if disk.content is None:
         raise PlanError(
-            f"Disk {label_of(disk.hardware)} was not looked at. {UNTOUCHED} "
-            "Boot both machines again."
+            f"Disk {label_of(disk.hardware)} was not looked at. Boot both machines again."
         )
     return disk.content
 

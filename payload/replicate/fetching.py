@@ -138,7 +138,7 @@ def _expected(message: Message, asked: Asked) -> Chunk:
     if (message.region, message.offset, message.length) != wanted:
         raise PeerError(
             f"The source sent {message.length} bytes at {message.offset} of region "
-            f"{message.region} instead of {_place(asked)}. Nothing of it was written."
+            f"{message.region} instead of {_place(asked)}."
         )
     if message.encoding is Encoding.LATER and item.thorough:
         raise PeerError(f"The source put {_place(asked)} off again.")

@@ -6,7 +6,7 @@ from payload.model.disk import MIB, Disk, Hardware, PartitionTable
 from payload.model.errors import PlanError
 from payload.model.inventory import Inventory
 from payload.model.plan import CopyMode, DiskPair, Method, Region
-from payload.replicate.disks import UNTOUCHED, content_of, label_of
+from payload.replicate.disks import content_of, label_of
 
 # File systems whose own map of used blocks can be read and, by a look at the journal, trusted.
 MAPPED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs", "jfs", "ntfs", "vfat"})
@@ -29,7 +29,7 @@ def check_layout(source: Inventory, disk: Disk) -> None:
     if fault:
         raise PlanError(
             f"The partition table of disk {label_of(disk.hardware)} of the source "
-            f"{source.machine.label} is damaged: {fault}. {UNTOUCHED} Repair the table first."
+            f"{source.machine.label} is damaged: {fault}. Repair the table first."
         )
 
 

@@ -111,8 +111,8 @@ class Ledger:
 
     def _broken(self, why: str) -> str:
         return (
-            f"The source sent a map of {self.region.name} that cannot be: {why}. Nothing was "
-            "written by it. Boot both machines from the same medium."
+            f"The source sent a map of {self.region.name} that cannot be: {why}. "
+            "Boot both machines from the same medium."
         )
 
     def items(

@@ -7,7 +7,7 @@ from payload.model.errors import PlanError
 from payload.model.inventory import Inventory
 from payload.model.marker import DiskMapping
 from payload.model.role import Decision, Ground
-from payload.replicate.disks import UNTOUCHED, content_of, label_of, labels_of, place
+from payload.replicate.disks import content_of, label_of, labels_of, place
 from payload.replicate.layout import GPT_ENTRY
 
 
@@ -22,7 +22,7 @@ def permitted_disks(source: Inventory, target: Inventory, decision: Decision) ->
     if not disks:
         raise PlanError(
             f"No disk of the target {target.machine.label} may be overwritten by a copy of "
-            f"{source.machine.label}. {UNTOUCHED} Put in a blank disk, or name one by its serial "
+            f"{source.machine.label}. Put in a blank disk, or name one by its serial "
             "with failover.overwrite= on the kernel line."
         )
     return tuple(sorted(disks, key=place))
@@ -71,7 +71,7 @@ def match_disks(
         raise PlanError(
             f"The disks of the source {source.machine.label} ({labels_of(disks)}) do not all fit "
             f"at once on those of the target {target.machine.label} ({labels_of(permitted)}). "
-            f"{UNTOUCHED} Put larger disks into the target."
+            f"Put larger disks into the target."
         )
     return earlier | matched
 
@@ -86,7 +86,7 @@ def _check_possible(
         raise PlanError(
             f"The source {source.machine.label} has {len(disks)} disks in use, but only "
             f"{len(permitted)} of the target {target.machine.label} may be overwritten. "
-            f"{UNTOUCHED} Put in a blank disk for each, or name the disks to overwrite by "
+            f"Put in a blank disk for each, or name the disks to overwrite by "
             "serial with failover.overwrite= on the kernel line."
         )
 
@@ -98,13 +98,13 @@ def _why_not(source: Inventory, target: Inventory, disk: Disk, permitted: Sequen
     if not alike:
         return (
             f"{what} has sectors of {sector} bytes, and no permitted disk of the target "
-            f"{target.machine.label} has. {UNTOUCHED} Put in a disk with {sector}-byte sectors."
+            f"{target.machine.label} has. Put in a disk with {sector}-byte sectors."
         )
     largest = max(alike, key=lambda hardware: hardware.size)
     missing = _needed(disk) - largest.size
     return (
         f"{what} does not fit: disk {label_of(largest)} of the target {target.machine.label} is "
-        f"{missing} bytes ({-(-missing // sector)} sectors) too small. {UNTOUCHED} Put in a disk "
+        f"{missing} bytes ({-(-missing // sector)} sectors) too small. Put in a disk "
         f"of at least {_needed(disk)} bytes."
     )
 

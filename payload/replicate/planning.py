@@ -12,7 +12,7 @@ from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.model.role import Decision, Permission
 from payload.model.volume import Layer, Volume
-from payload.replicate.disks import UNTOUCHED, amount, content_of, label_of, place
+from payload.replicate.disks import amount, content_of, label_of, place
 from payload.replicate.layout import check_layout, cut_regions
 from payload.replicate.matching import match_disks, permitted_disks
 
@@ -136,7 +136,7 @@ def _check_firmware(source: Inventory, target: Inventory) -> None:
         raise PlanError(
             f"The source {source.machine.label} was booted by {source.firmware.upper()}, the "
             f"target {target.machine.label} by {target.firmware.upper()}: the copy would not "
-            f"boot. {UNTOUCHED} Set the target's firmware to {source.firmware.upper()} and boot "
+            f"boot. Set the target's firmware to {source.firmware.upper()} and boot "
             "it from the medium again."
         )
 
@@ -148,7 +148,7 @@ def _source_disks(source: Inventory) -> tuple[Disk, ...]:
     )
     if not disks:
         raise PlanError(
-            f"The source {source.machine.label} has no disk with anything on it. {UNTOUCHED} "
+            f"The source {source.machine.label} has no disk with anything on it. "
             "Boot the server to be copied from the medium."
         )
     for disk in disks:
@@ -182,7 +182,7 @@ def _check_arrays(source: Inventory, pairs: Sequence[DiskPair]) -> None:
                 f"Disk {pair.source.label} of the source {source.machine.label} is, without "
                 f"partitions, a member of the RAID {begins[pair.source.id].name} that keeps its "
                 f"superblock at the disk's end; on disk {pair.target.label} of the target, which "
-                f"has another size, it would not be found. {UNTOUCHED} Put in a disk of "
+                f"has another size, it would not be found. Put in a disk of "
                 f"{pair.source.size} bytes, or copy this machine by hand."
             )
 
@@ -229,7 +229,7 @@ def _root_system(source: Inventory, disks: Sequence[Disk]) -> InstalledSystem:
         names = " and ".join(_system_name(source, system) for system in source.systems)
         raise PlanError(
             f"The source {source.machine.label} holds more than one installed system ({names}), "
-            f"so it is not clear which one the copy is to start as. {UNTOUCHED} Remove the one "
+            f"so it is not clear which one the copy is to start as. Remove the one "
             "that is not in use from the source, or copy this machine by hand."
         )
     if source.systems:
@@ -241,11 +241,11 @@ def _root_system(source: Inventory, disks: Sequence[Disk]) -> InstalledSystem:
         raise PlanError(
             f"The root file system of the source {source.machine.label} was not found; it is "
             f"probably on {' or '.join(layers)}, which could not be looked into"
-            f"{_why_not(source)}. {UNTOUCHED} Copy this machine by hand."
+            f"{_why_not(source)}. Copy this machine by hand."
         )
     raise PlanError(
         f"No installed system was found on the disks of the source {source.machine.label}. "
-        f"{UNTOUCHED} Boot the server to be copied from the medium."
+        f"Boot the server to be copied from the medium."
     )
 
 
@@ -289,7 +289,7 @@ def _root_region(
             return region.index
     raise PlanError(
         f"The system on the source {source.machine.label} lies on "
-        f"{_system_name(source, system)}, which is not among the disks to be copied. {UNTOUCHED} "
+        f"{_system_name(source, system)}, which is not among the disks to be copied. "
         "See which disks of the source are listed as not eligible, and why."
     )
 

@@ -17,7 +17,6 @@ from payload.model.plan import CopyMode, Method, Plan
 from payload.model.survey import Drivers, Initramfs, OfferKind, Survey
 
 IN_A_RUN = "it is looked at when both machines are booted from the medium"
-UNTOUCHED = "No disk was written."
 MEMORY = 320 * MIB  # the live system and the payload
 MEMORY_FOR_TIB = 41 * MIB  # the list of chunks
 CLOCKS = 60  # seconds two clocks may differ without a word
@@ -120,7 +119,7 @@ def _no_controller(
     return (
         f"{_system(plan)} has no driver for the controller of disk {disk.hardware.label} of the "
         f"target {target.machine.label} ({device_name(drivers.modalias)}; kernels: "
-        f"{', '.join(survey.kernels)}): the copy would not start. {UNTOUCHED} "
+        f"{', '.join(survey.kernels)}): the copy would not start. "
         f"{_other_controller(survey)}, or install a newer kernel on the source."
     )
 
@@ -157,7 +156,7 @@ def _check_fixed_root(plan: Plan, target: Inventory, survey: Survey) -> Iterator
             f"{_system(plan)} is started by LILO with {fixed.name} as its root, and behind the "
             f"controller of the target's disk {disk.hardware.label} its kernel has names of "
             "another kind. Only lilo itself can change that: the copy would not start by itself. "
-            f"{UNTOUCHED} {_other_controller(survey)}, or let /etc/lilo.conf of the source name "
+            f"{_other_controller(survey)}, or let /etc/lilo.conf of the source name "
             "the root by LABEL= or UUID= and run lilo there."
         )
     yield Check(
@@ -203,7 +202,7 @@ def _other_kernel(
         f"The boot menu of {plan.source.host_name or 'the source'} starts kernel "
         f"{initramfs.kernel}, which has no driver for the controller of the target's disk "
         f"{disk.hardware.label} ({device_name(drivers.modalias)}); kernel {others} has one: "
-        f"the copy would not start by itself. {UNTOUCHED} Let the source "
+        f"the copy would not start by itself. Let the source "
         f"start kernel {others} by default, or {cure[0].lower()}{cure[1:]}."
     )
 
@@ -213,7 +212,7 @@ def _no_initramfs(plan: Plan, disk: Disk, named: str, missing: str, survey: Surv
         f"{_system(plan)} has a driver for the controller of the target's disk "
         f"{disk.hardware.label}, but {named} does not hold it ({missing}), and "
         f"nothing that could make another initramfs is installed: the copy would not start. "
-        f"{UNTOUCHED} {_other_controller(survey)}, or let the source start by an initramfs that "
+        f"{_other_controller(survey)}, or let the source start by an initramfs that "
         f"holds {missing}."
     )
 
@@ -256,7 +255,7 @@ def _check_cards(plan: Plan, target: Inventory, survey: Survey) -> Check:
         raise PlanError(
             f"{_system(plan)} has no driver for any network card of the target "
             f"{target.machine.label} ({_cards(missing)}; kernels: {', '.join(survey.kernels)}): "
-            f"the copy would not be reached by anybody. {UNTOUCHED} {_other_card(survey)}, or "
+            f"the copy would not be reached by anybody. {_other_card(survey)}, or "
             "install a newer kernel on the source."
         )
     if missing:
@@ -288,7 +287,7 @@ def _check_memory(source: Inventory, target: Inventory) -> Check:
     if target.memory < needed:
         raise PlanError(
             f"The target {target.machine.label} has {target.memory // MIB} MiB of memory, and "
-            f"{needed // MIB} MiB are needed to copy {source.machine.label}. {UNTOUCHED} Give it "
+            f"{needed // MIB} MiB are needed to copy {source.machine.label}. Give it "
             "more memory."
         )
     if target.memory < source.memory * 9 // 10:

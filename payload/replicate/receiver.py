@@ -19,7 +19,7 @@ from time import time
 from typing import Protocol
 
 from payload.model.disk import Unfinished
-from payload.model.errors import PeerError, VerifyError
+from payload.model.errors import DiskState, PeerError, VerifyError
 from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
 from payload.model.message import Chunk, Encoding, MapAnswer, MapRequest, Message
@@ -83,7 +83,9 @@ class Receiver:
         ]
         self._account = Account()
         self._areas: dict[int, bytes] = {}  # boot areas, by pair
-        self._wrote = False
+        self._wrote = False  # more than our mark
+        self._sealing = False
+        self._marked: set[int] = set()  # disks that may not be what they were, by pair
         self._open = False
         self._interrupted = False
         self._halt: Callable[[], None] = _nothing  # what ends the work that goes on now
@@ -98,7 +100,8 @@ class Receiver:
                 rehearse_table(self._host, pair.table, pair.target)
         self.recheck()
         self._open = True
-        for disk in self._disks:
+        for index, disk in enumerate(self._disks):
+            self._marked.add(index)
             disk.begin(self._mark(disk))
 
     @property
@@ -129,15 +132,27 @@ class Receiver:
 
     def abandon(self) -> None:
         """Leave the disks read-only: as they were when nothing but our mark was written, else
-        marked as unfinished. After `seal`, and a second time, it does nothing."""
+        marked as unfinished. After `seal`, and a second time, it does nothing. Raises
+        TargetDiskError when a disk is none of that; all others are."""
         if not self._open:
             return
         self._open = False
         with ExitStack() as stack:
-            for disk in self._disks:
+            for index, disk in enumerate(self._disks):
                 stack.callback(disk.close)
                 if not self._wrote:
-                    stack.callback(disk.restore)
+                    stack.callback(self._restore, index)
+
+    def _restore(self, index: int) -> None:
+        self._disks[index].restore()
+        self._marked.discard(index)
+
+    @property
+    def left(self) -> DiskState:
+        """What is on the disks, once they were left."""
+        if self._sealing:
+            return DiskState.SEALED
+        return DiskState.UNFINISHED if self._marked else DiskState.UNTOUCHED
 
     # --- maps
 
@@ -329,8 +344,8 @@ class Receiver:
         if digest != item.ledger.digest(item):
             raise VerifyError(
                 f"Target disk {self._disks[region.pair].hardware.label} reads back other than "
-                f"it was written: {region.name}, chunk at byte {item.offset}. The copy is "
-                "unfinished and does not boot. Replace the disk and start both machines again."
+                f"it was written: {region.name}, chunk at byte {item.offset}. "
+                "Replace the disk."
             )
         item.ledger.prove(item)
 
@@ -370,6 +385,7 @@ class Receiver:
             disk.drop_cache()
         for disk, area in reversed(with_table):
             disk.write_gap_and_table(area)
+        self._sealing = True
         for disk, area in reversed(with_table):
             disk.write_boot_code(area)
         for disk, area in with_table:
@@ -387,8 +403,7 @@ class Receiver:
             if not (ledger.whole and is_proven):
                 raise VerifyError(
                     f"Target disk {self._disks[region.pair].hardware.label} does not hold all of "
-                    f"{region.name}, proven to be equal. The copy is unfinished and does not boot. "
-                    "Start both machines again to carry on."
+                    f"{region.name}, proven to be equal."
                 )
 
     def _prove_boot_areas(self) -> None:

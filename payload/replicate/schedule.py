@@ -137,8 +137,8 @@ class _Queue:
         if hopeless:
             raise SourceDiskError(
                 f"Source disk {self._label} cannot be read in most places: {self._failed} of "
-                f"{self._tried} MiB asked for failed. The copy is unfinished. Check the disk's "
-                "cable and start both machines again, or take the disk to a data rescuer."
+                f"{self._tried} MiB asked for failed. Check the disk's cable, "
+                "or take the disk to a data rescuer."
             )
 
     def _skip(self) -> None:

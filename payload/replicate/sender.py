@@ -86,8 +86,7 @@ class Sender:
         except OSError as error:
             self.close()
             raise SourceDiskError(
-                f"Source disk {disk.label} could not be opened: {error.strerror}. It is "
-                "unharmed. Check the disk and start both machines again."
+                f"Source disk {disk.label} could not be opened: {error.strerror}. Check the disk."
             ) from error
 
     def close(self) -> None:
@@ -117,8 +116,8 @@ class Sender:
     def _region(self, index: int) -> Region:
         if not 0 <= index < len(self._plan.regions):
             raise PeerError(
-                f"The target asked for region {index}, which is not in the plan. The source is "
-                "unharmed; boot both machines again from the same medium."
+                f"The target asked for region {index}, which is not in the plan. Boot "
+                "both machines from the same medium."
             )
         return self._plan.regions[index]
 
@@ -201,7 +200,7 @@ class _Desk:
         if region is None or fault:
             raise PeerError(
                 f"The target asked for {request.length} bytes at {request.offset} of region "
-                f"{request.region}: {fault}. The source is unharmed; boot both machines again."
+                f"{request.region}: {fault}."
             )
         return region, request
 

@@ -109,6 +109,6 @@ def _check_present(disk: Hardware, offset: int, error: OSError) -> None:
 
 def _gone(disk: Hardware, offset: int, why: str) -> SourceDiskError:
     return SourceDiskError(
-        f"Source disk {disk.label} cannot be read at byte {offset}: {why}. The copy is "
-        "unfinished. Check the disk and its cable, then start both machines again."
+        f"Source disk {disk.label} cannot be read at byte {offset}: {why}. "
+        "Check the disk and its cable."
     )

@@ -80,8 +80,7 @@ def write_table(host: Host, node: str, table: PartitionTable, sector_size: int) 
         host.run([*SFDISK, node], stdin=render_script(table, sector_size))
     except ToolError as error:
         raise TargetDiskError(
-            f"The partition table could not be written to {node}: {error}. The copy is "
-            "unfinished and does not boot. Check the disk and start both machines again."
+            f"The partition table could not be written to {node}: {error}. Check the disk."
         ) from error
 
 
@@ -99,7 +98,7 @@ def rehearse_table(host: Host, table: PartitionTable, disk: PlannedDisk) -> None
         except (TargetDiskError, OSError) as error:
             raise PlanError(
                 f"The partition table of the source cannot be made again on disk {disk.label}: "
-                f"{error.__cause__ or error} No disk was written. Lay out the source's partitions "
+                f"{error.__cause__ or error} Lay out the source's partitions "
                 "anew, or copy this machine by hand."
             ) from error
 
@@ -110,8 +109,8 @@ def check_table(host: Host, node: str, wanted: PartitionTable, sector_size: int)
     differences = list(_differences(wanted, found))
     if differences:
         raise TargetDiskError(
-            f"The partition table on {node} is not the source's: {'; '.join(differences)}. The "
-            "copy is unfinished. Report this with `python3 -m payload inventory --json`."
+            f"The partition table on {node} is not the source's: {'; '.join(differences)}. Report "
+            "this with `python3 -m payload inventory --json`."
         )
 
 

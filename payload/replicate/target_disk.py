@@ -121,8 +121,7 @@ class TargetDisk:
         except (OSError, EOFError) as error:
             why = (isinstance(error, OSError) and error.strerror) or "it ends there"
             raise TargetDiskError(
-                f"Target disk {self.hardware.label} could not be {what}: {why}. The copy on it is "
-                "unfinished and does not boot. Replace the disk and start both machines again."
+                f"Target disk {self.hardware.label} could not be {what}: {why}. Replace the disk."
             ) from error
 
     # --- the boot area, last of all
@@ -185,7 +184,7 @@ class TargetDisk:
         if bytes(buffer) != now:
             raise VerifyError(
                 f"The boot area of target disk {self.hardware.label} reads back other than it "
-                "was written. The copy does not boot. Replace the disk and start again."
+                "was written. Replace the disk."
             )
         sector_size = self.hardware.sector_size
         check_table(self._host, self.hardware.node, self.pair.table, sector_size)

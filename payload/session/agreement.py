@@ -64,7 +64,7 @@ def check_permissions(context: Context, plan: Plan) -> None:
         if pair.target.id not in allowed:
             raise UndecidedError(
                 f"The plan would write to disk {pair.target.label}, for which there is no "
-                "permission. Nothing was written."
+                "permission."
             )
 
 
@@ -81,7 +81,7 @@ def exchange_plans(
     if offer.digest != plan.digest:
         raise PlanError(
             f"The two machines computed different plans ({plan.digest[:12]} here, "
-            f"{offer.digest[:12]} there). Nothing was written. Boot both from the same medium; "
+            f"{offer.digest[:12]} there). Boot both from the same medium; "
             "if it happens again, save `python3 -m payload inventory --json` of both and report it."
         )
     return offer
@@ -149,7 +149,8 @@ def agree(context: Context) -> Outcome:
             return Outcome.LOOKED
         exchange_go(context)
     except LinkError as error:
-        context.note(f"{error} Nothing was written.")
+        untouched = "" if context.other.resume else " Nothing was written."
+        context.note(f"{error}{untouched}")
         context.link.close()
         return Outcome.PEER_LEFT
     return Outcome.AGREED
@@ -168,9 +169,9 @@ def count_down(context: Context, seconds: int) -> None:
 
 def check_stop(context: Context) -> None:
     if context.stop.is_set():
-        sentence = "a person pressed a key during the countdown; nothing was written."
+        sentence = "a person pressed a key during the countdown."
         context.link.say_stop(sentence, by_person=True)
-        raise StoppedError(f"Stopped: {sentence} Boot both machines again to start over.")
+        raise StoppedError(f"Stopped: {sentence}")
 
 
 def wait_a_second(context: Context, left: float) -> None:

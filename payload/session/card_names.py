@@ -15,8 +15,6 @@ from payload.model.role import Role
 from payload.model.survey import Survey
 from payload.session.context import Context
 
-UNTOUCHED = "No disk was written."
-
 
 def check_names(
     context: Context, survey: Survey, arrivals: Sequence[Arrival] = ()
@@ -35,8 +33,8 @@ def check_names(
     if lost:
         raise PlanError(
             f"The target {target.machine.label} has no network card for {', nor for '.join(lost)}:"
-            f" the copy would start and not serve. {UNTOUCHED} Put in another network card, or"
-            " connect one to that wire, and boot both machines again."
+            f" the copy would start and not serve. Put in another network card, or"
+            " connect one to that wire."
         )
     return warnings_of(plan, in_use)
 

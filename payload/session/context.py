@@ -44,7 +44,6 @@ class Context:
     plan: Plan | None = None
     error: FailoverError | None = None
     report: Report | None = None
-    wrote: bool = False  # from here on the target's disks are not what they were
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     _said: set[str] = field(default_factory=set)

@@ -11,12 +11,13 @@ from payload.connect.discovery import Discovery
 from payload.connect.pairing import Listener
 from payload.identify.inventory import take_inventory
 from payload.identify.role import decide_role
-from payload.model.errors import FailoverError, StoppedError, UndecidedError
+from payload.model.errors import DiskState, FailoverError, UndecidedError, UnforeseenError
 from payload.model.event import Decided, Ended, Monitor
 from payload.model.message import PROTOCOL_VERSION
 from payload.model.report import Report, Result
 from payload.model.role import Role
 from payload.model.settings import Settings
+from payload.session.closing import failure_report
 from payload.session.context import Context
 from payload.session.source import SourceSession
 from payload.session.states import Outcome, State, next_state
@@ -39,6 +40,9 @@ class RoleSession(Protocol):
 
     def finish(self) -> Outcome: ...
 
+    def leave_disks(self) -> DiskState:
+        """Change nothing more on the disks: what this run leaves on those of the target."""
+
     def close(self) -> None: ...
 
 
@@ -49,23 +53,31 @@ def run(
     monitor: Monitor,
     stop: threading.Event,
     version: str,
+    explain: Callable[[Exception], str] = repr,
 ) -> Report:
     """One whole run on this machine, to the report. Raises nothing that is a FailoverError.
 
-    `stop` is set by whoever watches the keyboard; it counts during the countdown only.
+    `stop` is set by whoever watches the keyboard; it counts during the countdown only. `explain`
+    keeps the trace of an exception nobody foresaw, and says so in whole sentences.
     """
     context = Context(host, site, settings, monitor, stop, version)
     context.started_at = int(context.clock())
     with ExitStack() as resources:
-        return Engine(context, resources).run()
+        return Engine(context, resources, explain).run()
 
 
 class Engine:
     """Steps through the table and owns what must be closed at the end."""
 
-    def __init__(self, context: Context, resources: ExitStack) -> None:
+    def __init__(
+        self,
+        context: Context,
+        resources: ExitStack,
+        explain: Callable[[Exception], str] = repr,
+    ) -> None:
         self._context = context
         self._resources = resources
+        self._explain = explain
         self._session: RoleSession | None = None
         self._handlers: dict[State, Callable[[], Outcome]] = {
             State.IDENTIFY: self._identify,
@@ -84,6 +96,11 @@ class Engine:
                 outcome = self._handlers[state]()
             except FailoverError as error:
                 self._context.error = error
+                outcome = Outcome.FAILED
+            except Exception as error:  # the disks and the peer wait for an end
+                if state is State.REPORT:
+                    raise
+                self._context.error = UnforeseenError(self._explain(error))
                 outcome = Outcome.FAILED
             state = next_state(state, outcome)
         assert self._context.report is not None
@@ -142,7 +159,8 @@ class Engine:
         if context.error is not None:
             if context.control is not None:
                 context.control.say_stop(str(context.error))
-            context.report = failure_report(context, context.error)
+            left = self._session.leave_disks() if self._session else DiskState.UNTOUCHED
+            context.report = failure_report(context, context.error, left)
         elif context.report is None:
             context.report = dry_run_report(context)
         self._hang_up()
@@ -160,32 +178,6 @@ def announcement(context: Context) -> Announcement:
         name=reference.host_name or reference.label,
         port=context.settings.port,
         protocol=PROTOCOL_VERSION,
-    )
-
-
-def failure_report(context: Context, error: FailoverError) -> Report:
-    """The sentence of the error, and what is on the target's disks now."""
-    state = "Nothing was written."
-    if context.wrote:
-        state = (
-            "The copy on this machine is unfinished and does not boot. Boot both machines from "
-            "the medium again to carry on."
-        )
-    sentence = str(error)
-    if "written" not in sentence and "does not boot" not in sentence:
-        sentence = f"{sentence} {state}"
-    stopped = isinstance(error, StoppedError)
-    return Report(
-        result=Result.STOPPED if stopped else Result.FAILED,
-        sentence=sentence,
-        exit_code=error.exit_code,
-        plan_digest=context.plan.digest if context.plan else "",
-        source=context.plan.source if context.plan else None,
-        target=context.plan.target if context.plan else None,
-        started_at=context.started_at,
-        seconds=dict(context.seconds),
-        warnings=tuple(context.warnings),
-        version=context.version,
     )
 
 

@@ -13,23 +13,20 @@ from payload.model.plan import DiskPair
 from payload.model.role import Decision, Permission
 from payload.session.context import Context
 
-CARRY_ON = "Nothing more was written. Start both machines again to carry on."
-START_AGAIN = "Nothing was written. Check the disks, then start both machines again."
+CHECK = "Check the disks."
 
 
 def look_again(context: Context) -> None:
     """Raise UndecidedError or TargetDiskError unless all disks of the plan are what they were."""
     now = take_inventory(context.host, context.version, int(context.clock()))
     decision = decide_role(now, context.settings)
-    check_role(context, now, decision, START_AGAIN)
+    check_role(context, now, decision)
     for pair in context.agreed.disks:
         _check_disk(pair, context.own, now)
         _check_permission(pair, context.own_decision, decision)
 
 
-def check_role(
-    context: Context, own: Inventory, decision: Decision, ending: str = CARRY_ON
-) -> None:
+def check_role(context: Context, own: Inventory, decision: Decision) -> None:
     """Raise UndecidedError unless this machine, as given, and its peer still have the opposite
     roles that each of them decided for itself."""
     other = context.other
@@ -37,7 +34,7 @@ def check_role(
     if verdict.role is not context.own_decision.role:
         raise UndecidedError(
             "This machine is no longer what it was when the plan was agreed. "
-            f"{' '.join(verdict.reasons)} {ending}"
+            f"{' '.join(verdict.reasons)}"
         )
 
 
@@ -45,18 +42,18 @@ def _check_disk(pair: DiskPair, before: Inventory, now: Inventory) -> None:
     then = before.disk(pair.target.id)
     disk = next((one for one in now.disks if one.id == pair.target.id), None)
     if disk is None:
-        raise TargetDiskError(f"Disk {pair.target.label} of the target is gone. {START_AGAIN}")
+        raise TargetDiskError(f"Disk {pair.target.label} of the target is gone. {CHECK}")
     places = [(one.hardware.node, one.hardware.sequence) for one in (then, disk)]
     if places[0] != places[1]:
         raise TargetDiskError(
             f"Disk {pair.target.label} of the target was {then.hardware.node} when the plan was "
-            f"agreed, and now another device is {then.hardware.node}. {START_AGAIN}"
+            f"agreed, and now another device is {then.hardware.node}. {CHECK}"
         )
     if then.content != disk.content:
         evidence = disk.content.evidence if disk.content else disk.hardware.ineligible
         raise TargetDiskError(
             f"Disk {pair.target.label} of the target changed since it was looked at: on it was "
-            f"{pair.content}, now there is {evidence}. {START_AGAIN}"
+            f"{pair.content}, now there is {evidence}. {CHECK}"
         )
 
 
@@ -66,7 +63,7 @@ def _check_permission(pair: DiskPair, before: Decision, now: Decision) -> None:
         raise TargetDiskError(
             f"Disk {pair.target.label} of the target changed since it was looked at: on it was "
             f"{pair.content}, now there is "
-            f"{found.content if found else 'something that may not be overwritten'}. {START_AGAIN}"
+            f"{found.content if found else 'something that may not be overwritten'}. {CHECK}"
         )
 
 

@@ -73,7 +73,7 @@ def check_hello(hello: Hello, peer_id: str) -> None:
     if hello.inventory.machine.id != peer_id:
         raise PeerError(
             f"A machine calls itself {hello.inventory.machine.id[:8]} but its certificate says "
-            f"{peer_id[:8]}. It is not believed; nothing was written."
+            f"{peer_id[:8]}. It is not believed."
         )
 
 
@@ -83,8 +83,7 @@ def check_peer(context: Context) -> None:
     expected = (context.agreed.source.id, context.agreed.target.id)
     if {context.link.peer_id, context.own.machine.id} != set(expected):
         raise PeerError(
-            f"Machine {context.link.peer_id[:8]} is not the one the plan was agreed with. "
-            "Nothing more was written. Boot both machines again."
+            f"Machine {context.link.peer_id[:8]} is not the one the plan was agreed with."
         )
 
 

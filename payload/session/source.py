@@ -9,7 +9,7 @@ from payload.connect.beacons import Beaconing
 from payload.connect.discovery import Discovery
 from payload.connect.pairing import Listener, local_card
 from payload.connect.ways import own_reach
-from payload.model.errors import LinkError, PeerError
+from payload.model.errors import DiskState, LinkError, PeerError
 from payload.model.message import (
     Doing,
     Final,
@@ -55,6 +55,7 @@ class SourceSession:
         self._sender: Sender | None = None
         self._returned: Acquaintance | None = None
         self._beacons: Beaconing | None = None
+        self._copy_begun = False  # in this run, be it with a target that has left since
 
     def connect(self) -> Outcome:
         """Wait for exactly one target that fits."""
@@ -123,6 +124,7 @@ class SourceSession:
         context = self._context
         if self._sender is None:
             self._sender = Sender(context.host, context.agreed, context.own)
+            self._copy_begun = True
             context.link.send(Welcome(self._open_session(self._sender)))
         try:
             while True:
@@ -150,10 +152,7 @@ class SourceSession:
                 if event is not None:
                     context.monitor(event)
         else:
-            raise PeerError(
-                f"The target said {type(message).__name__} in the middle of the copy. The source "
-                "is unharmed; boot both machines again."
-            )
+            raise PeerError(f"The target said {type(message).__name__} in the middle of the copy.")
 
     def _may_be_shown(self, doing: Doing) -> bool:
         """The screen keeps a line for each region that it hears of."""
@@ -179,9 +178,7 @@ class SourceSession:
             elif self._resume(channel, hello):
                 return Outcome.LINK_BACK
         raise LinkError(
-            f"The target did not come back within {context.settings.reconnect} seconds. The "
-            "source is unharmed. Unless the target's screen says that the copy is finished, it is "
-            "not and does not boot: then boot both machines again to carry on."
+            f"The target did not come back within {context.settings.reconnect} seconds."
         )
 
     def _resume(self, channel: Channel, hello: Hello) -> bool:
@@ -214,6 +211,12 @@ class SourceSession:
     def finish(self) -> Outcome:
         """The target did the work; its report is ours."""
         return Outcome.FINISHED
+
+    def leave_disks(self) -> DiskState:
+        """Ours were never written to; a target may hold a copy that this run began, or another."""
+        peer = self._context.peer
+        is_begun = self._copy_begun or (peer is not None and bool(peer.resume))
+        return DiskState.AT_TARGET if is_begun else DiskState.UNTOUCHED
 
     def close(self) -> None:
         self._stop_beacons()

@@ -14,7 +14,7 @@ from payload.connect.beacons import Listening
 from payload.connect.discovery import Candidate, Discovery
 from payload.finish.reinstall import make_it_start
 from payload.finish.sequence import FinishResult, finish_copy
-from payload.model.errors import LinkError, PeerError, StoppedError
+from payload.model.errors import DiskState, FailoverError, LinkError, PeerError, StoppedError
 from payload.model.event import Event, Progress, Stage
 from payload.model.message import Doing, Final, Welcome
 from payload.model.network import Arrival
@@ -177,10 +177,7 @@ class TargetSession:
         with context.stage("plan", "looking at the target's disks once more"):
             look_again(context)
             check_names(context, context.survey or Survey(), self._arrivals())
-        try:
-            self._receiver.begin()
-        finally:
-            context.wrote = self._receiver.opened
+        self._receiver.begin()
 
     def _fetch(self) -> None:
         assert self._receiver is not None
@@ -363,9 +360,14 @@ class TargetSession:
     def close(self) -> None:
         if self._listening is not None:
             self._listening.close()
-        self._leave_disks()
+        self.leave_disks()
 
-    def _leave_disks(self) -> None:
-        """Leave the disks read-only, and as they were if nothing was written yet."""
-        if self._receiver is not None:
+    def leave_disks(self) -> DiskState:
+        """Leave the disks read-only, and as they were if nothing but our mark was written yet."""
+        if self._receiver is None:
+            return DiskState.UNTOUCHED
+        try:
             self._receiver.abandon()
+        except FailoverError as error:  # what is on them is known in spite of it
+            self._context.warn(str(error))
+        return self._receiver.left

@@ -215,13 +215,12 @@ class LinuxBlocks:
         if difference:
             raise TargetDiskError(
                 f"{hardware.label} is no longer the disk that was looked at: {difference}."
-                " Nothing was written to it since. Check the disks, then start both machines again."
+                " Check the disks."
             )
         assert now is not None
         if now.ineligible:
             raise TargetDiskError(
-                f"{hardware.label} may not be written to: {now.ineligible}. Nothing was written"
-                " to it since. Put that right, then start both machines again."
+                f"{hardware.label} may not be written to: {now.ineligible}. Put that right."
             )
 
     def set_writable(self, node: str) -> None:
@@ -229,7 +228,7 @@ class LinuxBlocks:
         disk = {disk.node: disk for disk in self.find()}.get(node)
         if disk is None or disk.ineligible:
             why = disk.ineligible if disk else "there is no such disk"
-            raise TargetDiskError(f"{node} may not be written to: {why}. Nothing was written.")
+            raise TargetDiskError(f"{node} may not be written to: {why}.")
         device.set_read_only(node, False)
 
     def set_read_only(self, node: str) -> None:

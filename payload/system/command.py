@@ -67,7 +67,7 @@ def run(
             _kill(process)
             raise
     if process.returncode not in ok:
-        raise ToolError(_failure(argv, process.returncode, stderr))
+        raise _failure(argv, process.returncode, stderr)
     return Completed(tuple(argv), process.returncode, stdout, stderr)
 
 
@@ -105,8 +105,9 @@ def _kill(process: subprocess.Popen[str]) -> None:
         process.returncode = process.returncode or -signal.SIGKILL
 
 
-def _failure(argv: Sequence[str], code: int, stderr: str) -> str:
+def _failure(argv: Sequence[str], code: int, stderr: str) -> ToolError:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()][-LAST_LINES:]
     said = "; ".join(lines) or "it said nothing"
     ended = f"was ended by signal {-code}" if code < 0 else f"failed with code {code}"
-    return f"The command `{shlex.join(argv)}` {ended}: {said}"
+    sentence = f"The command `{shlex.join(argv)}` {ended}: {said}"
+    return ToolError(sentence, code=code, stderr=stderr)

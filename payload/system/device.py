@@ -35,8 +35,7 @@ def open_to_write(node: str) -> int:
         return _open(node, os.O_RDWR | os.O_EXCL)
     except OSError as error:
         raise TargetDiskError(
-            f"{node} could not be opened for writing: {error.strerror}. Nothing was written to it"
-            " by this attempt. See what uses the disk, then start again."
+            f"{node} could not be opened for writing: {error.strerror}. See what uses the disk."
         ) from error
 
 
@@ -76,8 +75,7 @@ def drop_cache(node: str) -> None:
             os.close(descriptor)
     except OSError as error:
         raise TargetDiskError(
-            f"{node} did not keep what was written to it: {error.strerror}. The copy on it is"
-            " unfinished. Replace the disk and start again."
+            f"{node} did not keep what was written to it: {error.strerror}. Replace the disk."
         ) from error
 
 
@@ -159,7 +157,7 @@ def _wait_for_end(device: str, node: str, start: int) -> None:
         if time.monotonic() > deadline:
             raise ToolError(
                 f"The view {device} of {node} is still held open by another program after"
-                f" {_DETACH_WAIT:g} seconds. See `fuser {device}`, then start again."
+                f" {_DETACH_WAIT:g} seconds. See `fuser {device}`."
             )
         time.sleep(0.02)
 

@@ -168,8 +168,8 @@ def look_with(node: str, look: Callable[[ReadAt], T]) -> T:
             return look(descriptor.read_at)
     except OSError as error:
         raise ToolError(
-            f"What {node} says of itself could not be read ({error.strerror}). Nothing was"
-            " written. Check the disk and its cable."
+            f"What {node} says of itself could not be read ({error.strerror})."
+            " Check the disk and its cable."
         ) from error
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from payload.model.errors import ToolError
+from payload.model.errors import TargetDiskError, ToolError
 from payload.model.volume import Extent
 from payload.system.command import Run
 from payload.system.device import flush, view
@@ -30,7 +30,7 @@ def assemble(run: Run, legs: Legs, *, writable: bool = False) -> Iterator[str]:
     """A device that holds what each of `legs` holds, piece after piece; gone again at the end.
 
     It is read from the first leg; what is written goes to all of them. Raises ToolError when it
-    cannot be made, or when one leg did not take what was written.
+    cannot be made, TargetDiskError when one leg did not take what was written.
     """
     needed = legs if writable else legs[:1]
     with ExitStack() as stack:
@@ -116,7 +116,7 @@ def _mapped(run: Run, table: str, *, writable: bool) -> Iterator[str]:
 
 
 def check_status(text: str) -> None:
-    """Raise ToolError unless every leg of every mirror took all that was written to it."""
+    """Raise TargetDiskError unless every leg of every mirror took all that was written to it."""
     for line in text.splitlines():
         words = line.split()
         if words[2:3] != ["mirror"]:
@@ -124,9 +124,9 @@ def check_status(text: str) -> None:
         count = int(words[3])
         health = words[6 + count]  # behind the devices, "synced/all" and a count
         if set(health) != {_ALIVE}:
-            raise ToolError(
+            raise TargetDiskError(
                 f"A mirrored volume did not take what was written to it on every disk ({health})."
-                " The copy on it is not whole. Replace the failing disk and start again."
+                " Replace the failing disk."
             )
 
 
@@ -138,7 +138,7 @@ def _wait_for_end(device: str, name: str) -> None:
         if time.monotonic() > deadline:
             raise ToolError(
                 f"The volume {device} is still held open by another program after"
-                f" {_END_WAIT:g} seconds. See `fuser {device}`, then start again."
+                f" {_END_WAIT:g} seconds. See `fuser {device}`."
             )
         time.sleep(0.02)
 

@@ -116,6 +116,6 @@ def test_a_wire_that_leads_elsewhere_is_known_before_the_first_write(bench, serv
         ours, theirs = target.report(), source.report()
     assert ours.exit_code == 4
     assert "no network card for eth1, which leads to the SAN (10.0.0.1)" in ours.sentence
-    assert "No disk was written" in ours.sentence
+    assert "Nothing was written" in ours.sentence
     assert theirs.result is Result.FAILED and "the SAN (10.0.0.1)" in theirs.sentence
     assert all(is_blank(path) for path in blanks)

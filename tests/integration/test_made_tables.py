@@ -99,7 +99,7 @@ def test_a_table_that_cannot_be_made_is_refused_before_the_first_write(tmp_path:
     second = Partition(6, first.end, 1000 * SECTOR, "83")
     table = PartitionTable("dos", "0x12345678", (extended, first, second))
     host = make_host([make_image(tmp_path / "b.img", 70 * MIB)], "T").host
-    with pytest.raises(PlanError, match="No disk was written"):
+    with pytest.raises(PlanError, match="Lay out the source"):
         rehearse_table(host, table, PlannedDisk("T", "T", 70 * MIB, SECTOR))
 
 

@@ -92,7 +92,7 @@ def test_a_disk_that_is_gone_while_another_is_there_is_not_guessed(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found_now(monkeypatch, now(serial="OTHER"))
-    with pytest.raises(TargetDiskError, match=r"is gone\. Nothing was written"):
+    with pytest.raises(TargetDiskError, match=r"is gone\. Check the disks\."):
         look_again(context)
 
 

@@ -12,11 +12,12 @@ from typing import cast
 import pytest
 
 from payload.live import PICTURE, LiveRun, Places, read_settings, serial_lines, what_follows
-from payload.model.errors import SettingsError, ToolError, UndecidedError
+from payload.model.errors import DiskState, SettingsError, ToolError, UndecidedError
 from payload.model.event import Ended, Monitor
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.report import BootProof, BootVerdict, Report, Result
 from payload.model.settings import After, Settings
+from payload.session.closing import AFTERMATH
 from payload.system.host import Host
 from payload.wire.tls import Site, make_site_key
 from tests.support.console_samples import REPORT
@@ -167,7 +168,7 @@ def test_a_wrong_setting_is_shown_and_nothing_is_run(machine: Machine) -> None:
     assert machine.run(raising(AssertionError("must not run"))) == SettingsError.exit_code
     assert machine.held == 1
     assert "'overwrit'" in str(machine.report["sentence"])
-    assert str(machine.report["sentence"]).endswith("Nothing was written.")
+    assert str(machine.report["sentence"]).endswith(AFTERMATH[DiskState.UNTOUCHED])
     assert any("'overwrit'" in line for line in machine.log)
 
 
@@ -180,7 +181,7 @@ def test_a_medium_without_a_key_is_shown(machine: Machine) -> None:
 
 def test_an_error_is_shown_with_its_code(machine: Machine) -> None:
     assert machine.run(raising(UndecidedError("Two systems."))) == UndecidedError.exit_code
-    assert machine.report["sentence"] == "Two systems."
+    assert str(machine.report["sentence"]).startswith("Two systems. Do not rely on a copy")
 
 
 def test_a_mistake_of_ours_ends_in_a_report_and_a_trace(machine: Machine) -> None:

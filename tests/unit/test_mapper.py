@@ -2,7 +2,7 @@
 
 import pytest
 
-from payload.model.errors import ToolError
+from payload.model.errors import TargetDiskError, ToolError
 from payload.model.volume import Segment, cut_leg, join_legs
 from payload.system.mapper import Legs, check_status, plan_table
 
@@ -39,7 +39,7 @@ def test_unequal_legs_have_no_table(legs: Legs) -> None:
 def test_a_leg_that_failed_is_noticed() -> None:
     good = "0 8 linear\n8 2048 mirror 2 7:0 7:1 2/2 1 AA 1 core\n"
     check_status(good)
-    with pytest.raises(ToolError, match=r"\(AD\)"):
+    with pytest.raises(TargetDiskError, match=r"\(AD\)"):
         check_status(good.replace("AA", "AD"))
 
 

@@ -246,7 +246,7 @@ def test_too_small_by_one_sector() -> None:
         plan(sized_server(), machine("7a", sized_disk("X", end - SECTOR, None)))
     text = str(caught.value)
     assert "512 bytes (1 sectors) too small" in text and "ACME X" in text and "ACME A" in text
-    assert "No disk was written" in text and str(end) in text
+    assert str(end) in text
 
 
 def test_an_array_of_whole_disks_with_its_superblock_at_the_end_needs_disks_of_its_size() -> None:
@@ -265,7 +265,7 @@ def test_an_array_of_whole_disks_with_its_superblock_at_the_end_needs_disks_of_i
             assert plan(source, larger)
         else:
             text = refused(source, larger)
-            assert "RAID md0" in text and "No disk was written" in text and str(2 * GB) in text
+            assert "RAID md0" in text and str(2 * GB) in text
 
 
 def test_a_gpt_needs_room_for_its_second_half() -> None:
@@ -288,7 +288,6 @@ def refused(source: Inventory, target: Inventory) -> str:
     with pytest.raises(PlanError) as caught:
         plan(source, target)
     text = str(caught.value)
-    assert "No disk was written." in text
     assert source.machine.label in text
     return text
 

@@ -119,7 +119,7 @@ def test_a_root_that_only_lilo_could_name_anew_is_no_copy() -> None:
     with pytest.raises(PlanError) as caught:
         check(fixed)
     assert "is started by LILO with /dev/hda2 as its root" in str(caught.value)
-    assert "No disk was written. Choose an IDE controller for this virtual" in str(caught.value)
+    assert "Choose an IDE controller for this virtual" in str(caught.value)
     assert "LABEL= or UUID=" in str(caught.value)
     for others in ((), ("serial:data",)):
         found = check(replace(fixed, fixed_root=FixedRoot("/dev/hda2", others)))
