@@ -4,9 +4,11 @@ Mounting "read-only" replays the journal of a file system that was not cleanly u
 writes to the disk. Each kind of file system has its own word against that.
 """
 
+import errno
+import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ _FOREIGN = ("nodev", "nosuid")  # its device nodes would be those of this machin
 _LOOKING = ("ro", *_FOREIGN, "noexec")
 _TRIES = 20
 _PAUSE = 0.25  # seconds between two tries
+_MOUNT_FAILURE = 32  # mount(8) and umount(8): mount(2) or umount(2) failed, whatever the errno
 
 
 @dataclass(frozen=True)
@@ -49,28 +52,44 @@ class LinuxMounts:
         words = ",".join((*mount_options(kind, writable=writable), *options))
         place = at or Path(tempfile.mkdtemp(prefix="ugs-failover-"))
         try:
-            self._patiently("mount", "--types", kind, "--options", words, device, str(place))
+            argv = ["mount", "--types", kind, "--options", words, device, str(place)]
+            self._patiently(argv, lambda: is_held(device))
             try:
                 yield place
             finally:
-                self._patiently("umount", str(place))
+                self._patiently(["umount", str(place)], place.is_mount)
         finally:
             if at is None and not place.is_mount():
                 place.rmdir()
 
-    def _patiently(self, *argv: str) -> None:
+    def _patiently(self, argv: Sequence[str], is_busy: Callable[[], bool]) -> None:
         """udev, a file just closed, or a mount that another process inherited, may keep a file
-        system busy for a moment."""
+        system busy for a moment. One that is not busy any more when it is asked gets one more try:
+        it may have been let go of right after the failure."""
+        last_try = False
         for _ in range(_TRIES - 1):
             try:
                 self.run(argv)
             except ToolError as error:
-                if "busy" not in str(error):
+                if error.code != _MOUNT_FAILURE or last_try:
                     raise
-                time.sleep(_PAUSE)
+                if is_busy():
+                    time.sleep(_PAUSE)
+                else:
+                    last_try = True
             else:
                 return
         self.run(argv)
+
+
+def is_held(device: str) -> bool:
+    """Has somebody mounted a block device, or opened it for himself alone? The kernel refuses
+    O_EXCL without O_CREAT to anybody else then (block/bdev.c, bd_prepare_to_claim)."""
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    return False
 
 
 def mount_options(kind: str, *, writable: bool) -> tuple[str, ...]:

@@ -1,17 +1,19 @@
 """Real file systems on views of image files: looked at, they keep every bit."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from payload.model.disk import MIB
 from payload.model.errors import ToolError
-from payload.system import device
+from payload.system import device, mounts
 from payload.system.command import Completed, run
 from payload.system.mounts import LinuxMounts
 
@@ -122,7 +124,7 @@ def test_a_busy_file_system_is_waited_for_and_then_told(
         if argv[0] == "umount":
             tries.append(argv[1])
             if len(tries) <= 3:
-                raise ToolError("target is busy")
+                raise ToolError("It is in use.", code=32)
         return run(argv, **more)
 
     with _whole(image) as node, LinuxMounts(busy).mount(node, "ext4") as root:
@@ -140,3 +142,50 @@ def test_a_busy_file_system_is_waited_for_and_then_told(
             holder.kill()
         subprocess.run(["umount", place], check=True)
         place.rmdir()
+
+
+def test_a_device_that_somebody_holds_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However mount(8) puts it: the kernel is asked."""
+    image = _made(tmp_path / "a.img", "ext4")
+    holders: list[int] = []
+
+    def let_go(_: float) -> None:
+        os.close(holders.pop())
+
+    def mute(argv: Sequence[str], **more: Any) -> Completed:
+        try:
+            return run(argv, **more)
+        except ToolError as error:
+            raise ToolError("It did not go.", code=error.code) from error
+
+    monkeypatch.setattr(mounts, "time", SimpleNamespace(sleep=let_go))
+    with _whole(image) as node:
+        holders.append(os.open(node, os.O_RDONLY | os.O_EXCL))
+        with LinuxMounts(mute).mount(node, "ext4") as root:
+            assert root.joinpath("lost+found").is_dir()
+    assert holders == []
+
+
+@pytest.mark.parametrize(("code", "tries"), [(32, 2), (1, 1), (None, 1)])
+def test_what_nobody_holds_is_not_waited_for(
+    code: int | None, tries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once more at once, in case it was let go of between the failure and the question."""
+    seen: list[str] = []
+
+    def refuse(argv: Sequence[str], **_: Any) -> Completed:
+        seen.append(argv[0])
+        raise ToolError("The device is busy, or so it says.", code=code)
+
+    no_clock = SimpleNamespace(sleep=lambda _: pytest.fail("it waited"))
+    monkeypatch.setattr(mounts, "time", no_clock)
+    image = _made(tmp_path / "a.img", "ext4")
+    with (
+        _whole(image) as node,
+        pytest.raises(ToolError),
+        LinuxMounts(refuse).mount(node, "ext4"),
+    ):
+        pytest.fail("there is nothing mounted")
+    assert seen == ["mount"] * tries
