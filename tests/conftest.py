@@ -7,9 +7,7 @@ machine is.
 import pytest
 from hypothesis import settings
 
-# Their assertions tell what they compared, too.
-for name in ("harness", "scenario", "scenarios_pairs", "scenarios_under_way", "whole_copy"):
-    pytest.register_assert_rewrite(f"tests.integration.{name}")
+pytest.register_assert_rewrite("tests.support")  # its assertions tell what they compared, too
 
 settings.register_profile("quick", deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=200)

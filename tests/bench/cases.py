@@ -23,7 +23,7 @@ from tests.bench.work import (
     make_target,
     spoil,
 )
-from tests.integration.server_image import make_image, tool
+from tests.support.server_image import make_image, tool
 
 CHANGED = 0.01  # of the chunks in use, for a refresh
 LINE_REPEATS = 3

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.network import Wire, listens
-from tests.integration.namespaces import Machine
+from tests.support.network_namespaces import Machine
 
 DEADLINE = 300.0  # seconds for one row
 LOOK = 0.2  # seconds between two looks at the processes

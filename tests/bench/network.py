@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.integration.namespaces import Machine, network
+from tests.support.network_namespaces import Machine, network
 
 SOURCE_ADDRESSES = {"eth0": "192.0.2.1", "eth1": "198.51.100.1"}  # of each wire
 TARGET_ADDRESSES = {"eth0": "192.0.2.2", "eth1": "198.51.100.2"}

@@ -27,7 +27,7 @@ from payload.replicate.sender import Sender
 from payload.wire.channel import Channel
 from payload.wire.tls import load_site
 from tests.bench.network import PORT, SOURCE_ADDRESSES
-from tests.integration.copy_images import Images, LoopBlocks, look_at, make_host, plan_for
+from tests.support.stream_disks import Images, LoopBlocks, look_at, make_host, plan_for
 
 SOURCE_ID, TARGET_ID = "5" * 32, "7" * 32
 SESSION = "bench"

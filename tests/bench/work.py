@@ -11,8 +11,8 @@ from pathlib import Path
 
 from payload.model.plan import Method, Region
 from payload.replicate.extents import find_chunks
-from tests.integration.copy_images import make_host
-from tests.integration.server_image import make_image, tool
+from tests.support.server_image import make_image, tool
+from tests.support.stream_disks import make_host
 
 MIB, GIB = 1 << 20, 1 << 30
 PARTITIONS = 2  # of a disk with a table

@@ -8,34 +8,41 @@ from pathlib import Path
 import pytest
 
 from payload.wire.tls import make_site_key
-from tests.integration.copy_images import Images, make_source, make_target
-from tests.integration.harness import Bench
-from tests.integration.server_image import MIB, make_image, make_server
+from tests.support.machine_bench import Bench
+from tests.support.once import made_once
+from tests.support.prepared_disks import PreparedDisks
+from tests.support.server_image import MIB, make_image
+from tests.support.stream_disks import Images, find_source, make_source, make_target
+
+
+@pytest.fixture(scope="session")
+def shared_directory(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """One for all workers of this test run."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
 
 
 @pytest.fixture
-def bench(tmp_path) -> Iterator[Bench]:
+def bench(tmp_path: Path) -> Iterator[Bench]:
     make_site_key(tmp_path / "site")
     with contextlib.ExitStack() as stack:
         yield Bench(tmp_path, tmp_path / "site", stack)
 
 
 @pytest.fixture
-def server(tmp_path) -> list[Path]:
-    (tmp_path / "server").mkdir()
-    images = make_server(tmp_path / "server")
-    return [images.system, images.data]
+def server(shared_directory: Path, tmp_path: Path) -> list[Path]:
+    return PreparedDisks(shared_directory, tmp_path).server()
 
 
 @pytest.fixture
-def blanks(tmp_path) -> list[Path]:
+def blanks(tmp_path: Path) -> list[Path]:
     return [make_image(tmp_path / "t0.img", 120 * MIB), make_image(tmp_path / "t1.img", 32 * MIB)]
 
 
 @pytest.fixture(scope="session")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    """For all copies of a worker: nothing may write to it."""
-    return make_source(tmp_path_factory.mktemp("source"))
+def source(shared_directory: Path) -> Images:
+    """For all copies of all workers: nothing may write to it."""
+    return find_source(made_once(shared_directory / "source", make_source))
 
 
 @pytest.fixture

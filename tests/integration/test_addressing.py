@@ -16,16 +16,17 @@ from payload.connect.discovery import Discovery
 from payload.model.event import Event, Note
 from payload.model.settings import Settings
 from payload.system.mdns import Announcement, Mdns
-from tests.integration.namespaces import Machine, namespace_links, network
+from tests.support.network_namespaces import Machine, namespace_links, network
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.waits]
 
+PATIENCE = 120.0  # seconds; dhcpcd takes 15
 LINK_LOCAL = ip_network("169.254.0.0/16")
 DHCP_COOKIE = b"\x63\x82\x53\x63"
 
 
-def wait_for(what: Callable[[], object], seconds: float) -> None:
-    end = time.monotonic() + seconds
+def wait_for(what: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
     while not what():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.1)
@@ -118,11 +119,11 @@ def test_without_a_server_both_take_a_free_address_and_late_cables_are_used(
             try:
                 source.plug("eth0")
                 target.plug("eth0")
-                wait_for(lambda: [one.machine_id for one in view.candidates()] == ["7" * 32], 10)
-                wait_for(lambda: ipv4(source) and ipv4(target), 25)
+                wait_for(lambda: [one.machine_id for one in view.candidates()] == ["7" * 32])
+                wait_for(lambda: ipv4(source) and ipv4(target))
                 assert all(ip_address(one) in LINK_LOCAL for one in (*ipv4(source), *ipv4(target)))
                 assert ipv4(source) != ipv4(target)
-                wait_for(lambda: ipv4(target)[0] in str(view.candidates()), 10)
+                wait_for(lambda: ipv4(target)[0] in str(view.candidates()))
             finally:
                 view.close()
                 other_view.close()
@@ -136,7 +137,7 @@ def test_server_that_answers_gives_address_and_route() -> None:
         server.ip("link", "set", "eth0", "up")
         server.ip("addr", "add", "192.0.2.1/24", "dev", "eth0")
         with dhcp_server(server, "192.0.2.50"), cared_for(client, Settings()):
-            wait_for(lambda: ipv4(client) == ["192.0.2.50"], 15)
+            wait_for(lambda: ipv4(client) == ["192.0.2.50"])
             assert "default via 192.0.2.1 dev eth0" in client.ip("route")
     assert Path("/etc/resolv.conf").read_bytes() == resolver
 

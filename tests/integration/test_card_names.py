@@ -1,5 +1,6 @@
 """Whole runs on machines with several cards: names follow the wires, or nothing is written."""
 
+import select
 import subprocess
 from contextlib import contextmanager
 
@@ -9,7 +10,10 @@ from payload.model.report import Result
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
-from tests.integration.harness import (
+from payload.system.packets import PacketPort
+from payload.wire.beacon import ETHER_TYPE
+from tests.support.machine_bench import (
+    DEADLINE,
     ROOT_SIZE,
     ROOT_START,
     SOURCE_ID,
@@ -18,11 +22,12 @@ from tests.integration.harness import (
     read_in_copy,
     sha256,
 )
-from tests.integration.namespaces import network
-from tests.integration.server_image import SOURCE_MAC
+from tests.support.network_namespaces import network
+from tests.support.server_image import SOURCE_MAC
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.waits]
 
+BEACONS = 8  # of one card: two seconds of them
 SECOND_MAC, THIRD_MAC = "02:00:00:00:00:02", "02:00:00:00:00:03"
 HERE = ["02:00:00:00:00:11", "02:00:00:00:00:12"]
 RULE = 'SUBSYSTEM=="net", DRIVERS=="?*", ATTRS{{address}}=="{}", NAME="{}"\n'
@@ -52,6 +57,16 @@ def give_second_card(image):
 def set_mac(machine, card, mac):
     argv = ["ip", "-n", machine.name, "link", "set", card, "address", mac]
     subprocess.run(argv, check=True, timeout=30)
+
+
+def wait_for_beacons(machine, card):
+    """So many that the machine itself has heard the first when the last is seen."""
+    with machine.inside():
+        port = PacketPort(card, ETHER_TYPE, listening=True)
+    with port:
+        for _ in range(BEACONS):
+            assert select.select([port], [], [], DEADLINE)[0]
+            port.receive()
 
 
 def cross(machine):
@@ -107,12 +122,19 @@ def test_a_wire_that_leads_elsewhere_is_known_before_the_first_write(bench, serv
             file.write("iface eth2 inet static\n address 198.51.100.7/24\n")
         with (root / "etc/udev/rules.d/z25_persistent-net.rules").open("a") as file:
             file.write(RULE.format(THIRD_MAC, "eth2"))
+    heard = bench.directory / "heard"
     with network(2, cards=3) as (first, second):
         for card, mac in (("eth0", SOURCE_MAC), ("eth1", SECOND_MAC), ("eth2", THIRD_MAC)):
             set_mac(first, card, mac)
         subprocess.run(["ip", "-n", second.name, "link", "del", "eth1"], check=True, timeout=30)
-        source = bench.start(first, SOURCE_ID, server, "failover.countdown=5")
-        target = bench.start(second, TARGET_ID, blanks, "failover.countdown=5")
+        first.unplug("eth2")  # so that the machines meet on the other wire
+        countdown = "failover.countdown=1"
+        source = bench.start(first, SOURCE_ID, server, countdown, release=heard)
+        target = bench.start(second, TARGET_ID, blanks, countdown, release=heard)
+        target.wait_for(r"^\[countdown\]")
+        first.plug("eth2")
+        wait_for_beacons(second, "eth2")
+        heard.touch()
         ours, theirs = target.report(), source.report()
     assert ours.exit_code == 4
     assert "no network card for eth1, which leads to the SAN (10.0.0.1)" in ours.sentence

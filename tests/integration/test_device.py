@@ -14,7 +14,7 @@ from payload.model.errors import TargetDiskError, ToolError
 from payload.system import device
 from payload.system.block import LinuxBlocks
 from payload.system.command import run
-from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.support.image_blocks import ImageBlocks, ImageDisk
 
 pytestmark = pytest.mark.root
 

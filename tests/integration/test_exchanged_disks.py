@@ -9,9 +9,9 @@ import pytest
 
 from payload.model.errors import TargetDiskError
 from payload.replicate import target_disk
-from tests.integration.copy_images import SECTOR, Images
-from tests.integration.server_image import make_image
-from tests.integration.whole_copy import Copy, exchange, hashes, read
+from tests.support.server_image import make_image
+from tests.support.stream_disks import SECTOR, Images
+from tests.support.streamed_copy import Copy, exchange, hashes, read
 
 pytestmark = pytest.mark.root
 

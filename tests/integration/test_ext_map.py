@@ -13,8 +13,8 @@ from payload.replicate.extents import map_device, read_map
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
-from tests.integration.copy_images import make_host
-from tests.integration.server_image import make_image, tool, write_tree
+from tests.support.server_image import make_image, tool, write_tree
+from tests.support.stream_disks import make_host
 
 pytestmark = pytest.mark.root
 

@@ -17,8 +17,8 @@ from payload.session.closing import AFTERMATH
 from payload.session.context import Context
 from payload.session.engine import Engine
 from payload.session.target import TargetSession
-from tests.integration.copy_images import SECTOR, Images
-from tests.integration.whole_copy import Copy, hashes, overwrite, read
+from tests.support.stream_disks import SECTOR, Images
+from tests.support.streamed_copy import Copy, hashes, overwrite, read
 
 pytestmark = pytest.mark.root
 NOTHING: Any = None

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import faults
-from tests.integration.faults import (
+from tests.support import soak
+from tests.support.machine_bench import Bench
+from tests.support.prepared_disks import PreparedDisks, root_for_writing
+from tests.support.soak import (
     Bed,
     Death,
     claims_to_be_whole,
@@ -15,30 +17,29 @@ from tests.integration.faults import (
     draw,
     look_at_target,
 )
-from tests.integration.harness import Bench
-from tests.integration.workshop import root_for_writing
 
-pytestmark = [pytest.mark.root, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.root, pytest.mark.waits]
 
 # Either side, at the plan, in the copy and at the end, onto a blank disk and over an older copy.
 SEEDS = (2, 3, 6)
 
 
 @pytest.fixture(scope="module")
-def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+def bed(shared_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     directory = tmp_path_factory.mktemp("faults")
-    yield Bed.prepare(directory)
+    yield Bed.prepare(PreparedDisks(shared_directory, directory))
     shutil.rmtree(directory)
 
 
-def test_a_machine_that_dies_leaves_a_copy_or_none(bed: Bed, tmp_path: Path) -> None:
-    for outcome in faults.play_all(SEEDS, bed, tmp_path):
-        # One that died between the tables of two disks cannot tell what was made of the first.
-        assert outcome.refusal == "" or "may be overwritten" in outcome.refusal, outcome
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_machine_that_dies_leaves_a_copy_or_none(bed: Bed, tmp_path: Path, seed: int) -> None:
+    outcome = soak.play_seed(seed, bed, tmp_path)
+    # One that died between the tables of two disks cannot tell what was made of the first.
+    assert outcome.refusal == "" or "may be overwritten" in outcome.refusal, outcome
 
 
 def test_a_link_that_is_cut_again_and_again_only_delays(bed: Bed, bench: Bench) -> None:
-    faults.play_cuts(bed, Bench(bench.directory, bed.made.site, bench.stack), times=1)
+    soak.play_cuts(bed, Bench(bench.directory, bed.made.site, bench.stack), times=1)
 
 
 def test_a_seed_is_a_trial() -> None:
@@ -46,7 +47,7 @@ def test_a_seed_is_a_trial() -> None:
     assert trials == [draw(seed) for seed in range(1, 200)]
     deaths = [death for trial in trials for death in trial.deaths]
     assert {(death.side, death.stage) for death in deaths} == {
-        (side, stage) for side in ("source", "target") for stage, _ in faults._MOMENTS
+        (side, stage) for side in ("source", "target") for stage, _ in soak._MOMENTS
     }
     assert {trial.refresh for trial in trials} == {True, False}
     assert all(isinstance(death, Death) for death in deaths)

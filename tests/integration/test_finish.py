@@ -22,9 +22,9 @@ from payload.system.command import run
 from payload.system.filesystems import read_usage
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
-from tests.integration.image_blocks import ImageBlocks, ImageDisk
-from tests.integration.paper_copy import HERE, ROOT_START, SECTOR, SPARE, UNUSED, Copy
-from tests.integration.server_image import (
+from tests.support.copy_before_finish import HERE, ROOT_START, SECTOR, SPARE, UNUSED, Copy
+from tests.support.image_blocks import ImageBlocks, ImageDisk
+from tests.support.server_image import (
     DATA_UUID,
     MIB,
     ROOT_UUID,

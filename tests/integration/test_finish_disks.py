@@ -13,8 +13,10 @@ from payload.identify.installed import find_systems, locations_of
 from payload.identify.survey import take_survey
 from payload.model.disk import Disk
 from payload.model.errors import AdaptError
-from tests.integration.paper_copy import Copy
-from tests.integration.server_image import (
+from tests.support.chroot_system import install, make_small_system
+from tests.support.copy_before_finish import Copy
+from tests.support.cpio_archives import archive
+from tests.support.server_image import (
     BOOT_UUID,
     DATA_UUID,
     MIB,
@@ -23,8 +25,6 @@ from tests.integration.server_image import (
     make_server,
     write_tree,
 )
-from tests.integration.small_system import install, make_small_system
-from tests.support.cpio_archives import archive
 
 pytestmark = pytest.mark.root
 

@@ -12,7 +12,7 @@ from payload.finish.grub_parts import LIVE_MODULES
 from payload.finish.volumes import Volume
 from payload.model.disk import MIB, Partition, PartitionTable
 from payload.model.errors import LoaderError
-from tests.integration.server_image import tool
+from tests.support.server_image import tool
 
 TABLE = PartitionTable("dos", "0x1", (Partition(1, MIB, 8 * MIB, "8e"),))
 ROOM = Room(SECTOR, MIB - SECTOR, "the gap")

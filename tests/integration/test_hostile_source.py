@@ -24,9 +24,9 @@ from payload.replicate.chunks import aligned_buffer, digest_of, unpack
 from payload.replicate.receiver import Receiver
 from payload.replicate.sender import Sender
 from payload.wire.frames import HEADER, Decoder, encode
-from tests.integration.copy_images import Images, look_at, make_host, plan_for
-from tests.integration.server_image import MIB, make_image, make_server
 from tests.support.memory_line import MemoryLine, serve_in_thread
+from tests.support.server_image import MIB, make_image, make_server
+from tests.support.stream_disks import Images, look_at, make_host, plan_for
 
 pytestmark = pytest.mark.root
 

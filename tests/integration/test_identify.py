@@ -37,8 +37,8 @@ from payload.system.filesystems import read_usage
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from payload.system.power import LinuxPower
-from tests.integration.image_blocks import ImageBlocks, ImageDisk
-from tests.integration.machine import NoEmulator
+from tests.support.image_blocks import ImageBlocks, ImageDisk
+from tests.support.machine_process import NoEmulator
 
 pytestmark = pytest.mark.root
 

@@ -24,12 +24,12 @@ from payload.system.command import run
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from payload.system.power import LinuxPower
-from tests.integration.harness import sha256
-from tests.integration.image_blocks import ImageBlocks, ImageDisk
-from tests.integration.machine import NoEmulator
-from tests.integration.server_image import make_ext4, make_image, tool, write_tree
 from tests.integration.volume_images import EXTENT, Stripes, make_group, put
+from tests.support.image_blocks import ImageBlocks, ImageDisk
+from tests.support.machine_bench import sha256
+from tests.support.machine_process import NoEmulator
 from tests.support.md_superblocks import new_superblock, old_place, old_superblock
+from tests.support.server_image import make_ext4, make_image, tool, write_tree
 
 pytestmark = pytest.mark.root
 

@@ -12,9 +12,9 @@ from payload.finish.grub_layout import Room
 from payload.finish.legacy_shell import LIVE_SHELL, Stages, install_stages
 from payload.model.errors import AdaptError, LoaderError
 from payload.system.command import run
-from tests.integration.legacy_server import make_legacy, run_shell, unpacked_shell
-from tests.integration.paper_copy import BOOT_START, Sealed
-from tests.integration.server_image import ServerImages, make_server
+from tests.support.copy_before_finish import BOOT_START, Sealed
+from tests.support.grub_legacy_server import make_legacy, run_shell, unpacked_shell
+from tests.support.server_image import ServerImages, make_server
 
 pytestmark = pytest.mark.root
 SETUP = "setup --prefix=/grub (hd0)"

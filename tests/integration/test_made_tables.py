@@ -10,10 +10,10 @@ from payload.model.message import Chunk, ChunkRequest, Encoding
 from payload.model.plan import PlannedDisk
 from payload.replicate.tables import read_table, rehearse_table, write_table
 from payload.system.command import run
-from tests.integration.copy_images import SECTOR, Images, LoopBlocks, make_host, sfdisk_json
-from tests.integration.server_image import MIB, make_image, tool
-from tests.integration.whole_copy import Copy, LoopDevices, assert_equal_content, read
 from tests.support.memory_line import serve_in_thread
+from tests.support.server_image import MIB, make_image, tool
+from tests.support.stream_disks import SECTOR, Images, LoopBlocks, make_host, sfdisk_json
+from tests.support.streamed_copy import Copy, LoopDevices, assert_equal_content, read
 
 pytestmark = pytest.mark.root
 

@@ -20,8 +20,8 @@ from payload.system import device
 from payload.system.command import run
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
-from tests.integration.image_blocks import ImageBlocks, ImageDisk
-from tests.integration.server_image import ROOT_UUID, make_ext4, make_image, write_tree
+from tests.support.image_blocks import ImageBlocks, ImageDisk
+from tests.support.server_image import ROOT_UUID, make_ext4, make_image, write_tree
 
 pytestmark = pytest.mark.root
 

@@ -1,6 +1,7 @@
 """The copy's own programs run in the copy, see nothing of this machine, and make its initramfs."""
 
-import time
+import os
+import select
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from payload.model.errors import AdaptError, ToolError
 from payload.system.chroot import Chroot
 from payload.system.command import run
 from payload.system.startup import read_startup
-from tests.integration.small_system import install, make_small_system
+from tests.support.chroot_system import install, make_small_system
 from tests.support.cpio_archives import archive
 
 pytestmark = pytest.mark.root
@@ -59,10 +60,16 @@ def test_what_runs_in_the_copy_opens_no_disk_by_a_node_of_its_own(
 
 
 def test_what_it_leaves_running_ends_with_it(system: Path) -> None:
-    script = "(sleep 1; echo late > /tmp/late) >&- 2>&- & exit 0"
+    """A pipe that only the program and what it started hold open comes to its end."""
+    pipe = system / "tmp/pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    script = "exec 8>/tmp/pipe; echo begun >&8; sleep 3600 >&- 2>&- & exit 0"
     Chroot(run, system)(["sh", "-c", script])
-    time.sleep(1.5)
-    assert not (system / "tmp/late").exists()
+    assert os.read(reader, 100) == b"begun\n"
+    assert select.select([reader], [], [], 120)[0], "somebody still holds it open"
+    assert os.read(reader, 100) == b""
+    os.close(reader)
 
 
 def test_a_program_that_hangs_fails_or_is_missing_is_told(system: Path) -> None:

@@ -15,9 +15,9 @@ from payload.model.disk import Hardware
 from payload.model.errors import AdaptError, TargetDiskError
 from payload.model.event import Level, Note
 from payload.model.report import Result
-from tests.integration.harness import Bench, copy_once, sha256
-from tests.integration.paper_copy import Sealed
-from tests.integration.server_image import MIB, ServerImages, make_image, make_server, tool
+from tests.support.copy_before_finish import Sealed
+from tests.support.machine_bench import Bench, copy_once, sha256
+from tests.support.server_image import MIB, ServerImages, make_image, make_server, tool
 
 pytestmark = pytest.mark.root
 GAP = bytes(2047 * 512)

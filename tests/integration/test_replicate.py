@@ -20,9 +20,10 @@ from payload.replicate.extents import find_chunks
 from payload.replicate.layout import FAT12_LIMIT
 from payload.replicate.ledger import State
 from payload.system.command import run
-from tests.integration.copy_images import SECTOR, Images, make_host
-from tests.integration.server_image import MIB, make_image, tool
-from tests.integration.whole_copy import (
+from tests.support.memory_line import MemoryLine, serve_in_thread
+from tests.support.server_image import MIB, make_image, tool
+from tests.support.stream_disks import SECTOR, Images, make_host
+from tests.support.streamed_copy import (
     Copy,
     CuttingLine,
     Faults,
@@ -33,7 +34,6 @@ from tests.integration.whole_copy import (
     slowed,
     tree_digests,
 )
-from tests.support.memory_line import MemoryLine, serve_in_thread
 
 pytestmark = pytest.mark.root
 

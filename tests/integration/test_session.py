@@ -6,7 +6,6 @@ the mainboard and the disks' names; nothing is booted (`tests/vm` does that).
 
 import json
 import re
-import time
 
 import pytest
 
@@ -18,7 +17,7 @@ from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
 from payload.wire.tls import make_site_key
-from tests.integration.harness import (
+from tests.support.machine_bench import (
     NO_COUNTDOWN,
     SOURCE_ID,
     TARGET_ID,
@@ -31,10 +30,11 @@ from tests.integration.harness import (
     slow_down,
     speed_up,
 )
-from tests.integration.namespaces import network
-from tests.integration.server_image import MIB, make_image, make_server
+from tests.support.network_namespaces import network
+from tests.support.scenario import assert_apart
+from tests.support.server_image import MIB, make_image, make_server
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.waits]
 
 
 def test_a_blank_machine_becomes_a_proven_copy(bench, server, blanks):
@@ -101,8 +101,8 @@ def test_a_copy_that_is_not_read_back_says_so_everywhere(bench, server, blanks):
 
 def test_a_key_stops_the_countdown_and_nothing_is_written(bench, server, blanks):
     with network(2) as (first, second):
-        source = bench.start(first, SOURCE_ID, server, "failover.countdown=20")
-        target = bench.start(second, TARGET_ID, blanks, "failover.countdown=20", press_key=True)
+        source = bench.start(first, SOURCE_ID, server, "failover.countdown=3600")
+        target = bench.start(second, TARGET_ID, blanks, "failover.countdown=3600", press_key=True)
         assert target.report().result is Result.STOPPED
         assert source.report().result is Result.STOPPED
     assert all(is_blank(path) for path in blanks)
@@ -143,11 +143,9 @@ def test_a_target_too_small_by_a_sector_is_a_clear_no_on_both_sides(bench, serve
 def test_machines_of_different_sites_never_pair(bench, server, blanks, tmp_path):
     make_site_key(tmp_path / "elsewhere")
     with network(2) as (first, second):
-        bench.start(first, SOURCE_ID, server)
+        source = bench.start(first, SOURCE_ID, server)
         target = bench.start(second, TARGET_ID, blanks, site=tmp_path / "elsewhere")
-        target.wait_for("belongs to another site")
-        time.sleep(6)
-        assert "[plan]" not in target.log
+        assert_apart([source, target], "No target found yet", "belongs to another site")
     assert all(is_blank(path) for path in blanks)
 
 
@@ -160,7 +158,7 @@ def test_two_targets_are_shown_and_not_chosen_from(bench, server, blanks, tmp_pa
         ]
         for target in targets:
             target.wait_for(r"^\[wait\]")
-        source = bench.start(first, SOURCE_ID, server)
+        source = bench.start(first, SOURCE_ID, server, settle=15)
         source.wait_for("2 machines would fit")
         assert all(is_blank(path) for path in (*blanks, *other))
         end(targets[1].process)

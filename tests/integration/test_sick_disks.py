@@ -10,9 +10,9 @@ from payload.model.errors import SourceDiskError, TargetDiskError, VerifyError
 from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.plan import CHUNK_SIZE, CopyMode
 from payload.replicate import backlog
-from tests.integration.copy_images import SECTOR, Images
-from tests.integration.server_image import MIB
-from tests.integration.whole_copy import Copy, Faults, full_chunk, overwrite, read, slowed
+from tests.support.server_image import MIB
+from tests.support.stream_disks import SECTOR, Images
+from tests.support.streamed_copy import Copy, Faults, full_chunk, overwrite, read, slowed
 
 pytestmark = pytest.mark.root
 

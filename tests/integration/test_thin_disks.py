@@ -8,9 +8,9 @@ import pytest
 
 from payload.model.event import Note
 from payload.model.plan import CopyMode, Method
-from tests.integration.copy_images import Images, LoopBlocks, make_host
-from tests.integration.server_image import MIB, make_image, tool
-from tests.integration.whole_copy import (
+from tests.support.server_image import MIB, make_image, tool
+from tests.support.stream_disks import Images, LoopBlocks, make_host
+from tests.support.streamed_copy import (
     Copy,
     LoopDevices,
     allocated,

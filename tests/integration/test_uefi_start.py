@@ -20,10 +20,10 @@ from payload.model.machine import Firmware
 from payload.system.command import Completed, run
 from payload.system.host import Mounts
 from payload.system.mounts import LinuxMounts
-from tests.integration.paper_copy import SECTOR, Sealed
-from tests.integration.server_image import BOOT_UUID, ServerImages, make_server, tool
+from tests.support.copy_before_finish import SECTOR, Sealed
 from tests.support.efi_programs import shim
 from tests.support.paper_firmware import Firmware as PaperFirmware
+from tests.support.server_image import BOOT_UUID, ServerImages, make_server, tool
 
 pytestmark = pytest.mark.root
 GUID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"

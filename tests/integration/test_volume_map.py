@@ -18,7 +18,6 @@ from payload.replicate.volume_map import VolumeMaps
 from payload.system.command import run
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
-from tests.integration.server_image import make_image
 from tests.integration.test_layers import (
     FIRST,
     PART,
@@ -32,6 +31,7 @@ from tests.integration.test_layers import (
     tree,
 )
 from tests.integration.volume_images import EXTENT, Stripes, make_group, put
+from tests.support.server_image import make_image
 
 pytestmark = pytest.mark.root
 

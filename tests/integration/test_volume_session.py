@@ -10,11 +10,12 @@ from payload.model.report import Report, Result
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
-from tests.integration.harness import SOURCE_ID, TARGET_ID, Bench, copy_once, sha256
-from tests.integration.namespaces import network
-from tests.integration.server_image import MIB, make_image
 from tests.integration.volume_images import EXTENT
-from tests.integration.volume_server import (
+from tests.support.machine_bench import SOURCE_ID, TARGET_ID, Bench, copy_once, sha256
+from tests.support.md_superblocks import old_place
+from tests.support.network_namespaces import network
+from tests.support.server_image import MIB, make_image
+from tests.support.volume_servers import (
     BOOT_SIZE,
     BOOT_START,
     DATA_START,
@@ -26,9 +27,8 @@ from tests.integration.volume_server import (
     make_lvm_server,
     make_mirror_server,
 )
-from tests.support.md_superblocks import old_place
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.waits]
 
 ROOT_SIZE = ROOT_EXTENTS * EXTENT
 

@@ -7,7 +7,6 @@ import pytest
 
 from payload.system import device
 from payload.system.command import run
-from tests.integration.server_image import make_image
 from tests.integration.volumes_image import (
     MIB,
     Array,
@@ -17,6 +16,7 @@ from tests.integration.volumes_image import (
     lvm,
     make_volume_group,
 )
+from tests.support.server_image import make_image
 
 pytestmark = pytest.mark.root
 

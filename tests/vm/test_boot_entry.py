@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from payload.model.machine import Firmware
-from tests.integration.server_image import tool
+from tests.support.server_image import tool
 from tests.vm.accelerator import Accelerator
 from tests.vm.conftest import PROJECT
 from tests.vm.disks import ESP_TYPE, Partition, Range, make_disk, make_esp, make_hole

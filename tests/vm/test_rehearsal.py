@@ -19,7 +19,7 @@ from payload.system.command import run
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from payload.system.power import LinuxPower
-from tests.integration.image_blocks import ImageBlocks, ImageDisk
+from tests.support.image_blocks import ImageBlocks, ImageDisk
 from tests.vm.accelerator import Accelerator
 from tests.vm.conftest import PROJECT
 from tests.vm.images import as_raw, look_at

@@ -14,9 +14,9 @@ from payload.finish import reinstall
 from payload.finish.candidates import Medium
 from payload.finish.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
 from payload.finish.legacy_shell import LIVE_SHELL
-from tests.integration.legacy_server import make_legacy, unpacked_shell
-from tests.integration.paper_copy import Sealed
-from tests.integration.server_image import ServerImages, make_server
+from tests.support.copy_before_finish import Sealed
+from tests.support.grub_legacy_server import make_legacy, unpacked_shell
+from tests.support.server_image import ServerImages, make_server
 from tests.vm.accelerator import Accelerator
 from tests.vm.hardware import Bus, Drive, Hardware
 from tests.vm.machine import Machine

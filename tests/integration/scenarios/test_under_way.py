@@ -1,15 +1,16 @@
 """What changes between the plan and the end of the copy."""
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import pytest
 
 from payload.model.report import Report, Result
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
-from tests.integration.harness import (
+from tests.support.machine_bench import (
     NO_COUNTDOWN,
     ROOT_SIZE,
     ROOT_START,
@@ -21,25 +22,30 @@ from tests.integration.harness import (
     slow_down,
     speed_up,
 )
-from tests.integration.namespaces import network
-from tests.integration.scenario import Scenario, assert_copied, scenario, unchanged
-from tests.integration.server_image import MIB
-from tests.integration.workshop import root_for_writing
+from tests.support.network_namespaces import network
+from tests.support.prepared_disks import root_for_writing
+from tests.support.scenario import Scenario, assert_copied, unchanged
+from tests.support.server_image import MIB
 
-COUNTDOWN_SECONDS = 12
-COUNTDOWN = f"failover.countdown={COUNTDOWN_SECONDS}"
+pytestmark = [pytest.mark.root, pytest.mark.waits]
+
+# Held until the test is done with what it does in between, however long that takes.
+HELD_COUNTDOWN = "failover.countdown=1"
+# Never comes to its end.
+LONG_COUNTDOWN = "failover.countdown=3600"
 
 
 def stopped_before_the_write(
     case: Scenario, targets: Sequence[Path], meddle: Callable[[], None]
 ) -> Report:
     """The target's report after `meddle` was done while the countdown ran."""
-    server = case.made.server()
+    server, done = case.made.server(), case.bench.directory / "meddled"
     with network(2) as (first, second), unchanged(server):
-        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN)
-        target = case.bench.start(second, TARGET_ID, targets, COUNTDOWN)
+        source = case.bench.start(first, SOURCE_ID, server, HELD_COUNTDOWN, release=done)
+        target = case.bench.start(second, TARGET_ID, targets, HELD_COUNTDOWN, release=done)
         target.wait_for(r"^\[countdown\]")
         meddle()
+        done.touch()
         ours, theirs = target.report(), source.report()
     assert ours.result is Result.FAILED and theirs.result is Result.FAILED
     assert "othing was written" in ours.sentence, ours.sentence
@@ -47,8 +53,7 @@ def stopped_before_the_write(
     return ours
 
 
-@scenario
-def disks_whose_names_swapped_between_plan_and_write(case: Scenario) -> None:
+def test_disks_whose_names_swapped_between_plan_and_write(case: Scenario) -> None:
     blank, foreign = case.made.blank(), case.made.foreign("t2.img", 32 * MIB)
     beside = blank[0].with_name("t2.img")
     foreign.rename(beside)
@@ -65,8 +70,7 @@ def disks_whose_names_swapped_between_plan_and_write(case: Scenario) -> None:
     assert is_blank(blank[0]) and is_blank(beside) and sha256(blank[1]) == before
 
 
-@scenario
-def disk_replaced_between_plan_and_write(case: Scenario) -> None:
+def test_disk_replaced_between_plan_and_write(case: Scenario) -> None:
     blank, foreign = case.made.blank(), case.made.foreign()
     before = sha256(foreign)
     report = stopped_before_the_write(case, blank, lambda: foreign.replace(blank[0]))
@@ -74,8 +78,7 @@ def disk_replaced_between_plan_and_write(case: Scenario) -> None:
     assert sha256(blank[0]) == before and is_blank(blank[1])
 
 
-@scenario
-def disk_written_to_between_plan_and_write(case: Scenario) -> None:
+def test_disk_written_to_between_plan_and_write(case: Scenario) -> None:
     """The same device, but somebody's data is on it by now, where no partition would be."""
     blank = case.made.blank()
 
@@ -90,8 +93,7 @@ def disk_written_to_between_plan_and_write(case: Scenario) -> None:
     assert is_blank(blank[0]) and blank[1].read_bytes().strip(b"\0") == b"data"
 
 
-@scenario
-def copy_started_between_plan_and_write(case: Scenario) -> None:
+def test_copy_started_between_plan_and_write(case: Scenario) -> None:
     """Somebody mounted our unused copy for writing while the machines counted down."""
     copied = case.made.copy()
     hashes: list[str] = []
@@ -106,8 +108,7 @@ def copy_started_between_plan_and_write(case: Scenario) -> None:
     assert [sha256(path) for path in copied] == hashes
 
 
-@scenario
-def disk_replaced_while_the_link_was_away(case: Scenario) -> None:
+def test_disk_replaced_while_the_link_was_away(case: Scenario) -> None:
     server, blank = case.made.server(), case.made.blank()
     foreign = case.made.foreign("t1.img", 32 * MIB)
     before = sha256(foreign)
@@ -125,11 +126,10 @@ def disk_replaced_while_the_link_was_away(case: Scenario) -> None:
     assert ours.exit_code == 8 and "no longer the disk" in ours.sentence
     assert "The link is back" not in target.log, "found out before anything more was written"
     assert sha256(blank[1]) == before
-    assert not blank[0].read_bytes()[:512].strip(b"\0"), "nothing bootable"
+    assert not first_sector(blank[0]).strip(b"\0"), "nothing bootable"
 
 
-@scenario
-def disk_replaced_while_only_the_conversation_was_away(case: Scenario) -> None:
+def test_disk_replaced_while_only_the_conversation_was_away(case: Scenario) -> None:
     """Two wires carry the copy; with one of them the conversation is lost, and found again."""
     server, blank = case.made.server(), case.made.blank()
     foreign = case.made.foreign("t1.img", 32 * MIB)
@@ -152,11 +152,10 @@ def disk_replaced_while_only_the_conversation_was_away(case: Scenario) -> None:
     assert ours.exit_code == 8 and "no longer the disk" in ours.sentence
     assert "[verify]" not in target.log, "found out before the copy was at its end"
     assert sha256(blank[1]) == before
-    assert not blank[0].read_bytes()[:512].strip(b"\0"), "nothing bootable"
+    assert not first_sector(blank[0]).strip(b"\0"), "nothing bootable"
 
 
-@scenario
-def source_started_anew_in_the_middle_with_other_content(case: Scenario) -> None:
+def test_source_started_anew_in_the_middle_with_other_content(case: Scenario) -> None:
     """It was switched off, ran as the server for a while, and came back from the medium."""
     server, blank = case.made.server(), case.made.blank()
     with network(2) as (first, second):
@@ -178,6 +177,11 @@ def source_started_anew_in_the_middle_with_other_content(case: Scenario) -> None
     assert sha256_of_tree(blank[0]) == expected
 
 
+def first_sector(image: Path) -> bytes:
+    with image.open("rb") as disk:
+        return disk.read(512)
+
+
 def sha256_of_tree(image: Path) -> dict[str, str]:
     with (
         device.view(run, str(image), ROOT_START, ROOT_SIZE, writable=False) as node,
@@ -186,37 +190,35 @@ def sha256_of_tree(image: Path) -> dict[str, str]:
         return {path.name: sha256(path) for path in (root / "usr/share/doc").iterdir()}
 
 
-@scenario
-def key_on_the_source_in_the_countdown(case: Scenario) -> None:
+def test_key_on_the_source_in_the_countdown(case: Scenario) -> None:
     server, blank = case.made.server(), case.made.blank()
     with network(2) as (first, second), unchanged(server):
-        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN, press_key=True)
-        target = case.bench.start(second, TARGET_ID, blank, COUNTDOWN)
+        source = case.bench.start(first, SOURCE_ID, server, LONG_COUNTDOWN, press_key=True)
+        target = case.bench.start(second, TARGET_ID, blank, LONG_COUNTDOWN)
         assert source.report().result is Result.STOPPED
         assert target.report().result is Result.STOPPED
     assert all(is_blank(path) for path in blank)
 
 
-@scenario
-def source_that_vanishes_in_the_countdown(case: Scenario) -> None:
+def test_source_that_vanishes_in_the_countdown(case: Scenario) -> None:
     server, blank = case.made.server(), case.made.blank()
     with network(2) as (first, second), unchanged(server):
-        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN)
-        target = case.bench.start(second, TARGET_ID, blank, COUNTDOWN)
+        source = case.bench.start(first, SOURCE_ID, server, LONG_COUNTDOWN)
+        target = case.bench.start(second, TARGET_ID, blank, LONG_COUNTDOWN)
         target.wait_for(r"^\[countdown\]")
         end(source.process)
         target.wait_for(r"Nothing was written\.(\n.*)*^\[wait\]")
-        time.sleep(COUNTDOWN_SECONDS)
-        assert target.process.poll() is None
+        case.bench.start(first, SOURCE_ID, server, LONG_COUNTDOWN)
+        target.wait_for(r"(?s)Nothing was written\..*^\[wait\].*^\[countdown\]")
+        assert target.process.poll() is None and "[copy]" not in target.log, target.log
     assert all(is_blank(path) for path in blank)
 
 
-@scenario
-def target_that_vanishes_in_the_countdown(case: Scenario) -> None:
+def test_target_that_vanishes_in_the_countdown(case: Scenario) -> None:
     server, blank = case.made.server(), case.made.blank()
     with network(2) as (first, second), unchanged(server):
-        source = case.bench.start(first, SOURCE_ID, server, COUNTDOWN)
-        target = case.bench.start(second, TARGET_ID, blank, COUNTDOWN)
+        source = case.bench.start(first, SOURCE_ID, server, LONG_COUNTDOWN)
+        target = case.bench.start(second, TARGET_ID, blank, LONG_COUNTDOWN)
         source.wait_for(r"^\[countdown\]")
         end(target.process)
         source.wait_for(r"Nothing was written\.(\n.*)*^\[wait\]")

@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from payload.finish.legacy_shell import is_there
-from tests.integration.paper_copy import Sealed
-from tests.integration.server_image import ROOT_UUID
+from tests.support.copy_before_finish import Sealed
+from tests.support.server_image import ROOT_UUID
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOOK = PROJECT / "live-build/config/hooks/normal/9250-grub-legacy.hook.chroot"
@@ -41,7 +41,7 @@ def run_shell(shell: Path, disk: Path, *commands: str) -> str:
     devices = disk.with_suffix(".devices")
     devices.write_text(f"(hd0) {disk}\n")
     script = "".join(f"{command}\n" for command in (*commands, "quit"))
-    loader = [shell / "ld-linux.so.2", "--library-path", shell, shell / "grub"]
+    loader = [f"{shell}/ld-linux.so.2", "--library-path", str(shell), f"{shell}/grub"]
     options = ["--batch", "--no-floppy", f"--device-map={devices}"]
     done = subprocess.run(
         [*loader, *options], input=script, text=True, capture_output=True, check=True

@@ -21,8 +21,8 @@ from payload.replicate.tables import read_table
 from payload.system.block import LinuxBlocks
 from payload.system.command import run
 from payload.system.host import Host
-from tests.integration.image_blocks import ImageBlocks, ImageDisk
-from tests.integration.server_image import MIB, make_image, tool, write_tree
+from tests.support.image_blocks import ImageBlocks, ImageDisk
+from tests.support.server_image import MIB, make_image, tool, write_tree
 
 SECTOR = 512
 OLD_TABLE = """\
@@ -44,6 +44,7 @@ first-lba: 34
 2 : start=663552, size=262144, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4
 4 : start=925696, size=8192, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4
 """
+SOURCE_SIZES = {"old.img": 140 * MIB, "gpt.img": 500 * MIB, "plain.img": 40 * MIB}
 
 
 @dataclass
@@ -108,13 +109,13 @@ def make_host(
     return Images(images, Host(run, images, unused, unused, unused, unused, unused, unused))
 
 
-def make_source(directory: Path, files: int = 60) -> Images:
-    """The three disks: 140, 500 and 40 MiB."""
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = [
-        make_image(directory / name, size * MIB)
-        for name, size in (("old.img", 140), ("gpt.img", 500), ("plain.img", 40))
-    ]
+def find_source(directory: Path) -> Images:
+    """The source whose disks `make_source` made there."""
+    return make_host([directory / name for name in SOURCE_SIZES], "S")
+
+
+def make_source(directory: Path, files: int = 60) -> None:
+    paths = [make_image(directory / name, size) for name, size in SOURCE_SIZES.items()]
     tool("sfdisk", "-q", str(paths[0]), stdin=OLD_TABLE)
     tool("sfdisk", "-q", str(paths[1]), stdin=GPT_TABLE)
     tree = directory / "tree"
@@ -129,15 +130,14 @@ def make_source(directory: Path, files: int = 60) -> Images:
     _place(paths[1], 663552, _btrfs(directory, 262144, tree))
     _place(paths[1], 925696, _random(directory, 8192))
     _place(paths[2], 0, _ext(directory, "ext4", 40 * MIB // SECTOR, tree))
-    return make_host(paths, "S")
 
 
 def make_target(directory: Path, *, larger: int = 20) -> Images:
     """Blank disks, each some MiB larger than the source's."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = [
-        make_image(directory / f"target{index}.img", (size + larger) * MIB)
-        for index, size in enumerate((140, 500, 40))
+        make_image(directory / f"target{index}.img", size + larger * MIB)
+        for index, size in enumerate(SOURCE_SIZES.values())
     ]
     return make_host(paths, "T")
 

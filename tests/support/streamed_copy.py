@@ -18,9 +18,9 @@ from payload.replicate.receiver import Receiver
 from payload.replicate.sender import Sender
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
-from tests.integration.copy_images import SECTOR, Images, look_at, plan_for
-from tests.integration.server_image import MIB, make_image
 from tests.support.memory_line import MemoryLine, serve_in_thread
+from tests.support.server_image import MIB, make_image
+from tests.support.stream_disks import SECTOR, Images, look_at, plan_for
 
 
 class CuttingLine:

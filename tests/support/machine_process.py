@@ -1,12 +1,14 @@
 """One machine as a process: the real session with image files as disks, in a network namespace.
 
-`python -m tests.integration.machine MACHINE.json` runs it; events go to standard output as text,
-the report to `report.json` beside the images. Everything but disks, board and power is real.
+`python -m tests.support.machine_process MACHINE.json` runs it; events go to standard output as
+text, the report to `report.json` beside the images. Everything but disks, board and power is real.
 """
 
 import json
 import sys
 import threading
+import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +19,17 @@ from payload.model.codec import to_pretty_json
 from payload.model.event import Countdown, Event
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.settings import Settings, read_kernel_line
+from payload.session import meeting
 from payload.session.engine import run
 from payload.system.board import machine_id
 from payload.system.command import run as run_command
 from payload.system.emulator import LinuxEmulator, Running, VirtualMachine
 from payload.system.host import Host
-from payload.system.mdns import Mdns
+from payload.system.mdns import Announcement, Mdns, Neighbourhood, Sighting
 from payload.system.mounts import LinuxMounts
 from payload.wire.tls import load_site
-from tests.integration.image_blocks import ImageBlocks, ImageDisk
-from tests.integration.namespaces import namespace_links
+from tests.support.image_blocks import ImageBlocks, ImageDisk
+from tests.support.network_namespaces import namespace_links
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,49 @@ class NoPower:
     reboot = off
 
 
+class CountingMdns(Mdns):
+    """The real one. Each time the session asks who is in sight, `looks` grows by a byte."""
+
+    def __init__(self, looks: Path) -> None:
+        super().__init__()
+        self._looks = looks
+
+    def join(
+        self, card: str, addresses: Sequence[str], announcement: Announcement
+    ) -> Neighbourhood:
+        return CountedNeighbourhood(self._looks, card, tuple(addresses), announcement)
+
+
+class CountedNeighbourhood(Neighbourhood):
+    def __init__(
+        self, looks: Path, card: str, addresses: tuple[str, ...], announcement: Announcement
+    ) -> None:
+        super().__init__(card, addresses, announcement)
+        self._looks = looks
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        with self._looks.open("ab") as file:
+            file.write(b".")
+        return super().sightings()
+
+
+class HeldStop(threading.Event):
+    """The key that stops the countdown. The countdown stands still until `release` exists."""
+
+    def __init__(self, release: Path) -> None:
+        super().__init__()
+        self._release = release
+
+    def wait(self, timeout: float | None = None) -> bool:
+        while not self._release.exists() and not self.is_set():
+            time.sleep(0.05)
+        return super().wait(timeout)
+
+
 def main(document: str) -> int:
     machine = json.loads(Path(document).read_text())
-    stop = threading.Event()
+    stop = HeldStop(Path(machine["release"])) if machine["release"] else threading.Event()
+    meeting.SETTLE = machine["settle"]
 
     def monitor(event: Event) -> None:
         line = render_line(event)
@@ -92,7 +135,7 @@ def main(document: str) -> int:
         board=PaperBoard(machine["id"], machine["uuid"]),
         power=NoPower(),
         links=namespace_links(),
-        mdns=Mdns(),
+        mdns=CountingMdns(Path(machine["looks"])),
         emulator=LinuxEmulator(accelerated=False) if machine["emulates"] else NoEmulator(),
     )
     settings = read_kernel_line(Settings(), machine["kernel_line"])

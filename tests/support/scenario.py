@@ -1,24 +1,23 @@
-"""What a scenario of `test_decisions` has at hand, and what it asks of the machines."""
+"""What a scenario has at hand, and what it asks of its machines."""
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from payload.model.report import Report, Result
-from tests.integration.harness import NO_COUNTDOWN, SOURCE_ID, Bench, Process, sha256
-from tests.integration.image_blocks import ImageDisk
-from tests.integration.namespaces import Machine, network
-from tests.integration.workshop import Workshop
+from tests.support.image_blocks import ImageDisk
+from tests.support.machine_bench import NO_COUNTDOWN, SOURCE_ID, Bench, Process, sha256
+from tests.support.network_namespaces import Machine, network
+from tests.support.prepared_disks import PreparedDisks
 
 
-@dataclass
+@dataclass(frozen=True)
 class Scenario:
-    """What one scenario has at hand."""
+    """Disks to choose from, and a bench to start machines on."""
 
     bench: Bench
-    made: Workshop
+    made: PreparedDisks
 
     def pair(
         self,
@@ -59,17 +58,10 @@ def assert_copied(reports: tuple[Report, Report]) -> Report:
 
 
 def assert_apart(processes: Sequence[Process], *patterns: str) -> None:
-    """Each says why it waits, and after a while neither has made a plan."""
+    """Each says why it waits, and none has made a plan when all had time enough to settle."""
     for process, pattern in zip(processes, patterns, strict=True):
         process.wait_for(pattern)
-    time.sleep(3)
+    for process in processes:
+        process.wait_for_looks()
     for process in processes:
         assert process.process.poll() is None and "[plan]" not in process.log, process.log
-
-
-SCENARIOS: list[Callable[[Scenario], None]] = []
-
-
-def scenario(work: Callable[[Scenario], None]) -> Callable[[Scenario], None]:
-    SCENARIOS.append(work)
-    return work

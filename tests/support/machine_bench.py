@@ -1,13 +1,15 @@
 """Machines as processes, and what a test asks of them and of their disks."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,16 @@ from payload.model.report import Report
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
-from tests.integration.image_blocks import ImageDisk
-from tests.integration.namespaces import Machine, network
+from tests.support.image_blocks import ImageDisk
+from tests.support.network_namespaces import Machine, network
 
 SOURCE_ID, TARGET_ID, THIRD_ID = "5" * 32, "7" * 32, "9" * 32
-DEADLINE = 120.0  # seconds for a run that takes about twelve
+DEADLINE = 300.0  # seconds for a run that takes about ten, on however busy a machine
+SETTLE = 0.5  # seconds a fitting peer must have been alone; the live system takes ten times that
+LOOKS = 12  # a machine that looked around so often would have settled twice
 ROOT_START, ROOT_SIZE = 55296 * 512, 131072 * 512
 NO_COUNTDOWN = "failover.countdown=0"
+BLOCK = 1 << 16  # bytes in which an image is looked at
 
 
 @dataclass
@@ -37,6 +42,19 @@ class Process:
     @property
     def log(self) -> str:
         return (self.directory / "console.log").read_text()
+
+    @property
+    def looks(self) -> Path:
+        """Grows by a byte whenever the machine looks which others there are."""
+        return self.directory / "looks"
+
+    def wait_for_looks(self) -> None:
+        """Until it had every chance to settle on a peer that fits. Not with `failover.peer=`:
+        such a machine looks for nobody."""
+        wanted, end = _size(self.looks) + LOOKS, time.monotonic() + DEADLINE
+        while _size(self.looks) < wanted:
+            assert self.process.poll() is None and time.monotonic() < end, self.log
+            time.sleep(0.05)
 
     def wait_for(self, pattern: str) -> str:
         """The first console line that matches; fails with the whole log after DEADLINE."""
@@ -82,10 +100,14 @@ class Bench:
         press_key: bool = False,
         uuid: str = "",
         emulates: bool = False,
+        settle: float = SETTLE,
+        release: Path | None = None,
     ) -> Process:
         """A path is a disk whose serial is made of the machine and the file's name. With `uuid`
         the machine's id follows from that and its cards, as on a real board. A machine that
-        `emulates` starts its finished copy, without help of the processor."""
+        `emulates` starts its finished copy, without help of the processor. A peer that fits must
+        be alone for `settle` seconds. The countdown stands still until the file `release` is
+        made."""
         directory = self.directory / f"{machine_id[0]}-{time.monotonic_ns()}"
         directory.mkdir()
         document = directory / "machine.json"
@@ -100,12 +122,15 @@ class Bench:
                     "report": str(directory / "report.json"),
                     "press_key": press_key,
                     "emulates": emulates,
+                    "settle": settle,
+                    "release": str(release or ""),
+                    "looks": str(directory / "looks"),
                 }
             )
         )
         console = self.stack.enter_context((directory / "console.log").open("w"))
         process = machine.start(
-            [sys.executable, "-u", "-m", "tests.integration.machine", str(document)],
+            [sys.executable, "-u", "-m", "tests.support.machine_process", str(document)],
             stdout=console,
             stderr=subprocess.STDOUT,
             text=True,
@@ -126,12 +151,47 @@ def end(process: "subprocess.Popen[str]") -> None:
         process.wait()
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Of the size and of every block that is not zeros, with its place. Holes are not read."""
+    digest = hashlib.sha256(str(path.stat().st_size).encode())
+    for start, block in written_blocks(path):
+        digest.update(start.to_bytes(8, "big") + block)
+    return digest.hexdigest()
 
 
 def is_blank(path: Path) -> bool:
-    return not path.read_bytes().strip(b"\0")
+    return next(written_blocks(path), None) is None
+
+
+def written_blocks(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The blocks of a sparse file that are not zeros, and where they are."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        for first, last in _data_ranges(file.fileno(), end):
+            file.seek(first)
+            for start in range(first, last, BLOCK):
+                block = file.read(min(BLOCK, end - start))
+                if block.count(0) != len(block):
+                    yield start, block
+
+
+def _data_ranges(descriptor: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where a file may hold something, in whole blocks."""
+    last = 0
+    while last < end:
+        try:
+            first = os.lseek(descriptor, last, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # no data behind this
+                return
+            raise
+        last = os.lseek(descriptor, first, os.SEEK_HOLE)
+        last = -(-last // BLOCK) * BLOCK
+        yield first // BLOCK * BLOCK, last
 
 
 def read_in_copy(image: Path, name: str) -> bytes:

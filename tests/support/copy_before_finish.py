@@ -4,6 +4,7 @@ The disks are those of `server_image`; target, plan and host are on paper.
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from payload.system.command import Completed, run
 from payload.system.filesystems import read_usage
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
-from tests.integration.image_blocks import ImageBlocks, ImageDisk
-from tests.integration.server_image import (
+from tests.support.image_blocks import ImageBlocks, ImageDisk
+from tests.support.server_image import (
     BOOT_UUID,
     DATA_UUID,
     MIB,
@@ -201,9 +202,16 @@ class Sealed(Copy):
         self.commands: list[tuple[str, ...]] = []
         self.host = replace(self.host, run=self._run)
 
-    def _run(self, argv, **options) -> Completed:
+    def _run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str = "",
+        timeout: float = 60.0,
+        ok: tuple[int, ...] = (0,),
+    ) -> Completed:
         self.commands.append(tuple(argv))
-        return run(argv, **options)
+        return run(argv, stdin=stdin, timeout=timeout, ok=ok)
 
     def start(self) -> tuple[BootLoaderReport, tuple[Change, ...]]:
         for path in self.disks:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from tests.integration.server_image import (
+from tests.integration.volume_images import EXTENT, Stripes, make_group, put
+from tests.support.md_superblocks import new_superblock, old_place, old_superblock
+from tests.support.server_image import (
     BOOT_UUID,
     MIB,
     ROOT_UUID,
@@ -13,8 +15,6 @@ from tests.integration.server_image import (
     tool,
     write_tree,
 )
-from tests.integration.volume_images import EXTENT, Stripes, make_group, put
-from tests.support.md_superblocks import new_superblock, old_place, old_superblock
 
 DISK = 112 * MIB
 BOOT_START, BOOT_SIZE = MIB, 16 * MIB

@@ -1,6 +1,6 @@
 """Copies in which a machine dies at a random moment, and what lies on the target then.
 
-    python -m tests.integration.faults --runs 60 [--seed 1] [--cuts 10]
+    python -m tests.support.soak --runs 60 [--seed 1] [--cuts 10]
 
 First one copy whose connections are cut at 1, 50 and 99 %, so many times in a row each. Then, run
 by run, two payload processes copy a small server; one of them, or both, are killed (SIGKILL)
@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,8 @@ from payload.model.report import Report, Result
 from payload.system.command import run
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
-from tests.integration.harness import (
+from tests.support.image_blocks import ImageBlocks, ImageDisk
+from tests.support.machine_bench import (
     DEADLINE,
     SOURCE_ID,
     TARGET_ID,
@@ -44,10 +45,9 @@ from tests.integration.harness import (
     slow_down,
     speed_up,
 )
-from tests.integration.image_blocks import ImageBlocks, ImageDisk
-from tests.integration.machine import NoPower, PaperBoard
-from tests.integration.namespaces import Machine, network
-from tests.integration.workshop import Workshop, root_for_writing
+from tests.support.machine_process import NoPower, PaperBoard
+from tests.support.network_namespaces import Machine, network
+from tests.support.prepared_disks import PreparedDisks, root_for_writing
 from tests.vm.compare import compare_disks
 
 AT_ONCE = 3
@@ -106,14 +106,12 @@ def draw(seed: int) -> Trial:
 class Bed:
     """What trials share: a server, the server as it was when the older copy was made of it."""
 
-    made: Workshop
+    made: PreparedDisks
     server: list[Path]
     older: list[Path]
 
     @classmethod
-    def prepare(cls, directory: Path) -> "Bed":
-        made = Workshop(directory, directory / "site")
-        made.prepare()
+    def prepare(cls, made: PreparedDisks) -> "Bed":
         older, server = made.server(), made.server()
         with root_for_writing(server[0]) as root:
             for number, file in enumerate(sorted((root / "usr/share/doc").iterdir())):
@@ -216,7 +214,7 @@ def play_cuts(bed: Bed, bench: Bench, times: int) -> None:
         source = bench.start(first, SOURCE_ID, bed.server)
         target = bench.start(second, TARGET_ID, targets)
         for percent in (1, 50, 99):
-            _wait(target, lambda at=percent: percent_of(target.log) >= at)
+            _wait_for_percent(target, percent)
             for _ in range(times):
                 _cut(second, target)
         speed_up(second, "eth0")
@@ -246,9 +244,9 @@ def percent_of(log: str) -> int:
     )
 
 
-def _wait(process: Process, condition: Callable[[], bool]) -> None:
+def _wait_for_percent(process: Process, percent: int) -> None:
     deadline = time.monotonic() + DEADLINE
-    while not condition():
+    while percent_of(process.log) < percent:
         alive = process.process.poll() is None
         assert alive and time.monotonic() < deadline, process.log
         time.sleep(0.02)
@@ -326,10 +324,9 @@ def differences(server: Sequence[Path], copy: Sequence[Path], inventory: Invento
 
 
 def play_all(seeds: Iterable[int], bed: Bed, directory: Path) -> Iterator[Outcome]:
-    """Several at once, since a copy spends most of its time waiting. Whatever a trial raises gets
-    the seed it was drawn from."""
+    """Several at once, since a copy spends most of its time waiting."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        trials = [pool.submit(_play_alone, seed, bed, directory) for seed in seeds]
+        trials = [pool.submit(play_seed, seed, bed, directory) for seed in seeds]
         try:
             for trial in trials:
                 yield trial.result()
@@ -337,7 +334,8 @@ def play_all(seeds: Iterable[int], bed: Bed, directory: Path) -> Iterator[Outcom
             pool.shutdown(cancel_futures=True)
 
 
-def _play_alone(seed: int, bed: Bed, directory: Path) -> Outcome:
+def play_seed(seed: int, bed: Bed, directory: Path) -> Outcome:
+    """Whatever the trial raises gets the seed it was drawn from."""
     trial = draw(seed)
     own = directory / f"trial-{seed}"
     own.mkdir()
@@ -349,7 +347,7 @@ def _play_alone(seed: int, bed: Bed, directory: Path) -> Outcome:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.integration.faults")
+    parser = argparse.ArgumentParser(prog="python -m tests.support.soak")
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1, help="of the first run; each has its own")
     parser.add_argument("--cuts", type=int, default=10, help="in a row, at each of three places")
@@ -357,7 +355,7 @@ def main(arguments: list[str] | None = None) -> int:
     seeds = range(given.seed, given.seed + given.runs)
     deaths = refusals = claims = 0
     with tempfile.TemporaryDirectory(prefix="ugs-soak-") as name:
-        bed = Bed.prepare(Path(name))
+        bed = Bed.prepare(PreparedDisks(Path(name), Path(name)))
         before = [sha256(path) for path in bed.server]
         if given.cuts:
             with contextlib.ExitStack() as stack:

@@ -14,8 +14,8 @@ from pathlib import Path
 from payload.finish.boot_record import render_proof_unit
 from payload.model.disk import FileSystem, Partition, PartitionTable
 from payload.model.machine import Firmware
-from tests.integration.server_image import MIB, make_ext4, make_image, tool
 from tests.support.cpio_archives import member
+from tests.support.server_image import MIB, make_ext4, make_image, tool
 
 PROJECT = Path(__file__).resolve().parents[2]
 LIVE = PROJECT / "build/live"

@@ -4,7 +4,8 @@ import pytest
 
 from payload.model.marker import USED_PATH
 from payload.model.report import Result
-from tests.integration.harness import (
+from tests.support.image_blocks import ImageDisk
+from tests.support.machine_bench import (
     NO_COUNTDOWN,
     SOURCE_ID,
     TARGET_ID,
@@ -12,9 +13,10 @@ from tests.integration.harness import (
     is_blank,
     read_in_copy,
 )
-from tests.integration.image_blocks import ImageDisk
-from tests.integration.namespaces import network
-from tests.integration.scenario import Scenario, assert_apart, assert_copied, scenario, unchanged
+from tests.support.network_namespaces import network
+from tests.support.scenario import Scenario, assert_apart, assert_copied, unchanged
+
+pytestmark = [pytest.mark.root, pytest.mark.waits]
 
 AS_SOURCE = f"{NO_COUNTDOWN} failover.role=source"
 UUID = "4c4c4544-0042-3510-8052-b4c04f4a3132"
@@ -23,8 +25,7 @@ UUID = "4c4c4544-0042-3510-8052-b4c04f4a3132"
 # --- what fits together, and what does not
 
 
-@scenario
-def blank_and_blank(case: Scenario) -> None:
+def test_blank_and_blank(case: Scenario) -> None:
     one, other = case.made.blank(), case.made.blank()
     with network(2) as (first, second):
         machines = [
@@ -36,15 +37,13 @@ def blank_and_blank(case: Scenario) -> None:
     assert all(is_blank(path) for path in (*one, *other))
 
 
-@scenario
-def system_and_blank(case: Scenario) -> None:
+def test_system_and_blank(case: Scenario) -> None:
     assert_copied(case.made.first_copy())
     (copied, _) = case.made.copy()
     assert b"groupware" in read_in_copy(copied, "etc/hostname")
 
 
-@scenario
-def system_and_our_unused_copy(case: Scenario) -> None:
+def test_system_and_our_unused_copy(case: Scenario) -> None:
     server, copied = case.made.server(), case.made.copy()
     with network(2) as (first, second), unchanged(server):
         source = case.bench.start(first, SOURCE_ID, server)
@@ -57,16 +56,14 @@ def system_and_our_unused_copy(case: Scenario) -> None:
     assert sum(region.held for region in report.regions) > sum(one.sent for one in report.regions)
 
 
-@scenario
-def system_and_our_used_copy(case: Scenario) -> None:
+def test_system_and_our_used_copy(case: Scenario) -> None:
     report = case.undecided(TARGET_ID, case.made.used_copy())
     assert "was in service" in report.sentence
     assert "it was mounted last on 20" in report.sentence
     assert "To copy from it: failover.role=source" in report.sentence
 
 
-@scenario
-def system_and_our_used_copy_that_a_person_named(case: Scenario) -> None:
+def test_system_and_our_used_copy_that_a_person_named(case: Scenario) -> None:
     server, used = case.made.server(), case.made.used_copy()
     named = f"{NO_COUNTDOWN} failover.overwrite=7-t0.img,serial:7-t1.img"
     with network(2) as (first, second), unchanged(server):
@@ -77,14 +74,12 @@ def system_and_our_used_copy_that_a_person_named(case: Scenario) -> None:
         read_in_copy(used[0], "newer.txt")
 
 
-@scenario
-def system_and_our_copy_made_for_another_machine(case: Scenario) -> None:
+def test_system_and_our_copy_made_for_another_machine(case: Scenario) -> None:
     report = case.undecided(THIRD_ID, case.made.copy())
     assert "made for machine 77777777" in report.sentence
 
 
-@scenario
-def system_and_copy_of_another_source(case: Scenario) -> None:
+def test_system_and_copy_of_another_source(case: Scenario) -> None:
     server, copied = case.made.server(), case.made.copy()
     with network(2) as (first, second), unchanged([*server, *copied]):
         machines = [
@@ -95,8 +90,7 @@ def system_and_copy_of_another_source(case: Scenario) -> None:
         assert_apart(machines, words, words)
 
 
-@scenario
-def system_and_system(case: Scenario) -> None:
+def test_system_and_system(case: Scenario) -> None:
     one, other = case.made.server(), case.made.server()
     with network(2) as (first, second), unchanged([*one, *other]):
         machines = [
@@ -107,8 +101,7 @@ def system_and_system(case: Scenario) -> None:
         assert_apart(machines, words, words)
 
 
-@scenario
-def copy_in_service_and_blank_without_a_word(case: Scenario) -> None:
+def test_copy_in_service_and_blank_without_a_word(case: Scenario) -> None:
     used, blank = case.made.used_copy(), case.made.blank()
     with network(2) as (first, second), unchanged(used):
         standby = case.bench.start(first, TARGET_ID, used)
@@ -118,8 +111,7 @@ def copy_in_service_and_blank_without_a_word(case: Scenario) -> None:
     assert all(is_blank(path) for path in blank)
 
 
-@scenario
-def copy_in_service_and_blank_by_a_persons_word(case: Scenario) -> None:
+def test_copy_in_service_and_blank_by_a_persons_word(case: Scenario) -> None:
     used, blank = case.made.used_copy(), case.made.blank()
     with network(2) as (first, second), unchanged(used):
         assert_copied(
@@ -128,8 +120,7 @@ def copy_in_service_and_blank_by_a_persons_word(case: Scenario) -> None:
     assert b"came while the copy served" in read_in_copy(blank[0], "newer.txt")
 
 
-@scenario
-def our_copy_and_our_copy(case: Scenario) -> None:
+def test_our_copy_and_our_copy(case: Scenario) -> None:
     one, other = case.made.copy(), case.made.copy_for(THIRD_ID)
     with network(2) as (first, second), unchanged([*one, *other]):
         machines = [
@@ -140,8 +131,7 @@ def our_copy_and_our_copy(case: Scenario) -> None:
         assert_apart(machines, words, words)
 
 
-@scenario
-def interrupted_copy_and_the_same_source(case: Scenario) -> None:
+def test_interrupted_copy_and_the_same_source(case: Scenario) -> None:
     server, broken = case.made.server(), case.made.unfinished_copy()
     with network(2) as (first, second), unchanged(server):
         report = assert_copied(
@@ -152,8 +142,7 @@ def interrupted_copy_and_the_same_source(case: Scenario) -> None:
     assert sum(region.held for region in report.regions) > sum(one.sent for one in report.regions)
 
 
-@scenario
-def interrupted_copy_and_another_source(case: Scenario) -> None:
+def test_interrupted_copy_and_another_source(case: Scenario) -> None:
     server, broken = case.made.server(), case.made.unfinished_copy()
     with network(2) as (first, second), unchanged([*server, *broken]):
         machines = [
@@ -167,8 +156,7 @@ def interrupted_copy_and_another_source(case: Scenario) -> None:
 # --- which disk
 
 
-@scenario
-def several_disks_of_which_one_is_foreign(case: Scenario) -> None:
+def test_several_disks_of_which_one_is_foreign(case: Scenario) -> None:
     server, blank, foreign = case.made.server(), case.made.blank(), case.made.foreign("a.img")
     disks = [foreign, *blank]
     with network(2) as (first, second), unchanged([*server, foreign]):
@@ -179,8 +167,7 @@ def several_disks_of_which_one_is_foreign(case: Scenario) -> None:
         )
 
 
-@scenario
-def source_with_one_disk_and_target_with_three(case: Scenario) -> None:
+def test_source_with_one_disk_and_target_with_three(case: Scenario) -> None:
     server, blank = case.made.server(), [*case.made.blank(), *case.made.blank()]
     blank[3] = blank[3].rename(blank[3].with_name("t2.img"))
     disks = [blank[0], blank[1], blank[3]]
@@ -194,8 +181,7 @@ def source_with_one_disk_and_target_with_three(case: Scenario) -> None:
     assert not is_blank(disks[0]) and is_blank(disks[1]) and is_blank(disks[2])
 
 
-@scenario
-def live_stick_that_came_first(case: Scenario) -> None:
+def test_live_stick_that_came_first(case: Scenario) -> None:
     server, blank, stick = case.made.server(), case.made.blank(), case.made.foreign("sda")
     reason = "it holds the live medium this system runs from"
     disks = [ImageDisk(stick, serial="STICK", ineligible=reason), *blank]
@@ -207,16 +193,14 @@ def live_stick_that_came_first(case: Scenario) -> None:
         )
 
 
-@scenario
-def live_stick_that_a_person_named_all_the_same(case: Scenario) -> None:
+def test_live_stick_that_a_person_named_all_the_same(case: Scenario) -> None:
     stick, blank = case.made.foreign("sda"), case.made.blank()
     disks = [ImageDisk(stick, serial="STICK", ineligible="it holds the live medium"), *blank]
     report = case.undecided(TARGET_ID, disks, "failover.overwrite=STICK")
     assert "it holds the live medium" in report.sentence
 
 
-@scenario
-def disks_without_serial_and_with_the_same_serial(case: Scenario) -> None:
+def test_disks_without_serial_and_with_the_same_serial(case: Scenario) -> None:
     server, blank = case.made.server(), case.made.blank()
     sources = [ImageDisk(path, by_path=f"pci-0-ata-{n}") for n, path in enumerate(server, 1)]
     targets = [
@@ -239,8 +223,7 @@ AHCI = "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01"
 RAID = "pci:v00001000d00000060sv00001028sd00001F0Cbc01sc04i00"
 
 
-@scenario
-def target_whose_controller_the_system_does_not_know(case: Scenario) -> None:
+def test_target_whose_controller_the_system_does_not_know(case: Scenario) -> None:
     server, blank = case.made.server(), case.made.blank()
     targets = [
         ImageDisk(path, serial=path.name, controllers=(controller,))
@@ -257,8 +240,7 @@ def target_whose_controller_the_system_does_not_know(case: Scenario) -> None:
     assert all(is_blank(path) for path in blank)
 
 
-@scenario
-def preflight_on_both_screens(case: Scenario) -> None:
+def test_preflight_on_both_screens(case: Scenario) -> None:
     server, blank = case.made.server(), case.made.blank()
     targets = [ImageDisk(path, serial=path.name, controllers=(AHCI,)) for path in blank]
     with network(2) as (first, second), unchanged(server):
@@ -276,8 +258,7 @@ def preflight_on_both_screens(case: Scenario) -> None:
 # --- which machine
 
 
-@scenario
-def the_same_dmi_uuid_on_both_machines(case: Scenario) -> None:
+def test_the_same_dmi_uuid_on_both_machines(case: Scenario) -> None:
     server, blank = case.made.server(), case.made.blank()
     with network(2) as (first, second), unchanged(server):
         source = case.bench.start(first, SOURCE_ID, server, uuid=UUID)
@@ -287,24 +268,23 @@ def the_same_dmi_uuid_on_both_machines(case: Scenario) -> None:
     assert report.source.id != report.target.id
 
 
-@scenario
-def the_same_machine_seen_twice(case: Scenario) -> None:
+def test_the_same_machine_seen_twice(case: Scenario) -> None:
     server, blank = case.made.server(), case.made.blank()
     with network(2) as (first, second), unchanged(server):
         source = case.bench.start(first, SOURCE_ID, server)
         direct = f"{NO_COUNTDOWN} failover.ip=192.0.2.2/24 failover.peer=192.0.2.1"
         target = case.bench.start(second, SOURCE_ID, blank, direct)
         first.ip("address", "add", "192.0.2.1/24", "dev", "eth0")
-        words = ("No target found yet", "a machine with the very id of this one: it is not called")
-        assert_apart([source, target], *words)
+        target.wait_for("a machine with the very id of this one: it is not called")
+        assert_apart([source], "No target found yet")
+        assert target.process.poll() is None and "[plan]" not in target.log, target.log
     assert all(is_blank(path) for path in blank)
 
 
 # --- the way back
 
 
-@scenario
-def fail_back_without_a_word(case: Scenario) -> None:
+def test_fail_back_without_a_word(case: Scenario) -> None:
     old, serving = case.made.server(), case.made.used_copy()
     with network(2) as (first, second), unchanged([*old, *serving]):
         repaired = case.bench.start(first, SOURCE_ID, old)
@@ -313,8 +293,7 @@ def fail_back_without_a_word(case: Scenario) -> None:
         assert_apart([repaired], "No target found yet")
 
 
-@scenario
-def fail_back_with_a_word_on_one_machine_only(case: Scenario) -> None:
+def test_fail_back_with_a_word_on_one_machine_only(case: Scenario) -> None:
     old, serving = case.made.server(), case.made.used_copy()
     with network(2) as (first, second), unchanged([*old, *serving]):
         machines = [
@@ -325,8 +304,7 @@ def fail_back_with_a_word_on_one_machine_only(case: Scenario) -> None:
         assert_apart(machines, words, words)
 
 
-@scenario
-def fail_back_with_a_word_on_both_machines(case: Scenario) -> None:
+def test_fail_back_with_a_word_on_both_machines(case: Scenario) -> None:
     old, serving = case.made.server(), case.made.used_copy()
     named = f"{NO_COUNTDOWN} failover.overwrite=5-disk0.img,5-disk1.img"
     with network(2) as (first, second), unchanged(serving):
