@@ -4,7 +4,6 @@ it is on their disks."""
 import base64
 import contextlib
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -129,7 +128,8 @@ def _open_flags(path: Path) -> Iterator[int]:
         with contextlib.suppress(OSError):
             if link.readlink() == path:
                 info = (link.parents[1] / "fdinfo" / link.name).read_text()
-                yield int(re.search(r"^flags:\s+(\d+)$", info, re.MULTILINE)[1], 8)
+                flags = dict(line.split(":", 1) for line in info.splitlines())["flags"]
+                yield int(flags, 8)
 
 
 def without_kernel(tree: Path) -> None:

@@ -2,7 +2,9 @@
 
 import select
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +20,12 @@ from tests.support.machine_bench import (
     ROOT_START,
     SOURCE_ID,
     TARGET_ID,
+    Bench,
     is_blank,
     read_in_copy,
     sha256,
 )
-from tests.support.network_namespaces import network
+from tests.support.network_namespaces import Machine, network
 from tests.support.server_image import SOURCE_MAC
 
 pytestmark = [pytest.mark.root, pytest.mark.waits]
@@ -34,7 +37,7 @@ RULE = 'SUBSYSTEM=="net", DRIVERS=="?*", ATTRS{{address}}=="{}", NAME="{}"\n'
 
 
 @contextmanager
-def system_of(image):
+def system_of(image: Path) -> Iterator[Path]:
     with (
         device.view(run, str(image), ROOT_START, ROOT_SIZE, writable=True) as node,
         LinuxMounts(run).mount(node, "ext4", writable=True) as root,
@@ -42,7 +45,7 @@ def system_of(image):
         yield root
 
 
-def give_second_card(image):
+def give_second_card(image: Path) -> None:
     """eth1 has an address in the network of the storage that fstab names."""
     with system_of(image) as root:
         for name, text in (
@@ -54,12 +57,12 @@ def give_second_card(image):
                 file.write(text)
 
 
-def set_mac(machine, card, mac):
+def set_mac(machine: Machine, card: str, mac: str) -> None:
     argv = ["ip", "-n", machine.name, "link", "set", card, "address", mac]
     subprocess.run(argv, check=True, timeout=30)
 
 
-def wait_for_beacons(machine, card):
+def wait_for_beacons(machine: Machine, card: str) -> None:
     """So many that the machine itself has heard the first when the last is seen."""
     with machine.inside():
         port = PacketPort(card, ETHER_TYPE, listening=True)
@@ -69,7 +72,7 @@ def wait_for_beacons(machine, card):
             port.receive()
 
 
-def cross(machine):
+def cross(machine: Machine) -> None:
     """Plug each of two cards into the other's switch."""
     for card, switch in (("eth0", "breth1"), ("eth1", "breth0")):
         port = machine._port(card)
@@ -77,7 +80,9 @@ def cross(machine):
         subprocess.run(argv, check=True, timeout=30)
 
 
-def test_names_follow_the_wires_against_the_order_of_the_cards(bench, server, blanks):
+def test_names_follow_the_wires_against_the_order_of_the_cards(
+    bench: Bench, server: list[Path], blanks: list[Path]
+) -> None:
     give_second_card(server[0])
     with network(2, cards=2) as (first, second):
         for card, there, here in (("eth0", SOURCE_MAC, HERE[0]), ("eth1", SECOND_MAC, HERE[1])):
@@ -96,8 +101,8 @@ def test_names_follow_the_wires_against_the_order_of_the_cards(bench, server, bl
 
 
 def test_a_way_to_the_storage_without_a_card_is_a_no_before_anything_is_written(
-    bench, server, blanks
-):
+    bench: Bench, server: list[Path], blanks: list[Path]
+) -> None:
     give_second_card(server[0])
     before = [sha256(path) for path in server]
     with network(2, cards=2) as (first, second):
@@ -114,7 +119,9 @@ def test_a_way_to_the_storage_without_a_card_is_a_no_before_anything_is_written(
     assert [sha256(path) for path in server] == before
 
 
-def test_a_wire_that_leads_elsewhere_is_known_before_the_first_write(bench, server, blanks):
+def test_a_wire_that_leads_elsewhere_is_known_before_the_first_write(
+    bench: Bench, server: list[Path], blanks: list[Path]
+) -> None:
     """Two cards for two names looked enough; but one of them hears the source's third card."""
     give_second_card(server[0])
     with system_of(server[0]) as root:

@@ -9,6 +9,7 @@ import pytest
 
 from payload.model.errors import TargetDiskError
 from payload.replicate import target_disk
+from payload.replicate.tables import write_table
 from tests.support.server_image import make_image
 from tests.support.stream_disks import SECTOR, Images
 from tests.support.streamed_copy import Copy, exchange, hashes, read
@@ -83,7 +84,7 @@ def test_a_disk_that_is_exchanged_while_its_table_is_made_gets_no_boot_code(
     copy.receiver.verify()
     copy.receiver.write_heads(copy.open_data)
     path = target.paths[0]
-    make = target_disk.write_table
+    make = write_table
 
     def meddle(host: Any, node: str, *rest: Any) -> None:
         make(host, node, *rest)
@@ -103,7 +104,7 @@ def test_its_name_stays_taken_while_its_table_is_made(
 ) -> None:
     """sfdisk opens the disk by name, and would write to another one that got it meanwhile."""
     held: list[tuple[str, int]] = []
-    make = target_disk.write_table
+    make = write_table
 
     def look(host: Any, node: str, *rest: Any) -> None:
         held.extend((node, how) for how in open_here(Path(node)))

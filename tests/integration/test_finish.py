@@ -227,8 +227,8 @@ def test_the_marker_goes_into_the_subvolume_that_is_the_root(tmp_path: Path) -> 
     disk = Disk(hardware, look_at(host, hardware))
     found = find_systems(host, locations_of(disk)).systems
     assert [(one.subvolume, one.marker) for one in found] == [("@", written)]
-    machine = Inventory(MachineIdentity("m"), Firmware.BIOS, disks=(disk,), systems=tuple(found))
-    names = look_into_root(host, machine, lambda root: (root / "etc/hostname").read_text(), "")
+    inventory = Inventory(MachineIdentity("m"), Firmware.BIOS, disks=(disk,), systems=tuple(found))
+    names = look_into_root(host, inventory, lambda root: (root / "etc/hostname").read_text(), "")
     assert names == "old"
 
 

@@ -103,7 +103,7 @@ def ext(directory: Path, files: dict[str, str], kind: str = "ext4", *options: st
     """A small file system with these files."""
     place = tree(directory / f"tree-{kind}", files)
     image = sparse(directory / f"{kind}.part", 8 * MIB)
-    argv = [f"mkfs.{kind}", "-q", "-F", *options, "-d", place, image]
+    argv = [f"mkfs.{kind}", "-q", "-F", *options, "-d", str(place), str(image)]
     subprocess.run(argv, check=True)
     return image.read_bytes()
 

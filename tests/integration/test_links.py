@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ from tests.support.machine_bench import (
     NO_COUNTDOWN,
     SOURCE_ID,
     TARGET_ID,
+    Bench,
     sha256,
     slow_down,
     speed_up,
@@ -41,7 +43,9 @@ def received(machine: Machine, card: str) -> int:
     return int(machine.run(["cat", counter]).stdout)
 
 
-def test_both_wires_carry_the_copy_and_losing_either_only_slows_it(bench, tmp_path, blanks):
+def test_both_wires_carry_the_copy_and_losing_either_only_slows_it(
+    bench: Bench, tmp_path: Path, blanks: list[Path]
+) -> None:
     """Each card meets every card of the source; those of two different wires never answer."""
     (tmp_path / "server").mkdir()
     images = make_server(tmp_path / "server", files=100)
@@ -94,7 +98,9 @@ def into_one_switch(machine: Machine) -> None:
     subprocess.run(command, check=True)
 
 
-def test_cards_in_one_switch_are_paired_one_to_one_and_a_dark_one_is_left(tmp_path, monkeypatch):
+def test_cards_in_one_switch_are_paired_one_to_one_and_a_dark_one_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every card reaches every other there. A pair that is in use, or adds nothing, is not taken
     twice; a stranger's address is no link."""
     monkeypatch.setattr(connect_ways, "NO_CARRIER", 0.2)
@@ -120,7 +126,12 @@ def test_cards_in_one_switch_are_paired_one_to_one_and_a_dark_one_is_left(tmp_pa
             main = call([Address(address[macs["eth0"]], settings.port, "eth0")], credentials)
             ways.took(main, reach)
             found: list[Pair] = []
-            wait_for(lambda: found.extend(ways.look(reach)) or found)
+
+            def look() -> list[Pair]:
+                found.extend(ways.look(reach))
+                return found
+
+            wait_for(look)
             assert found == [Pair("eth1", macs["eth1"])]
             channel = ways.open(found[0])
             assert channel.local_address.endswith("%eth1") and channel.peer_id == SOURCE_ID

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,9 @@ class Door:
         assert channel is not None
         return channel
 
+    def has_noted(self, words: str) -> bool:
+        return words in self.notes
+
     @property
     def notes(self) -> str:
         return "\n".join(event.text for event in self.events if isinstance(event, Note))
@@ -132,7 +136,7 @@ def test_every_wire_is_seen_and_none_mixed_with_another(
         stranger = announcement("9" * 32, "source", other_site)
         stranger_view = discovery(stack, source, replace(stranger, role="\x1b[2Jsource"))
         for machine_id in (SOURCE, stranger.machine_id):
-            wait_for(lambda wanted=machine_id: candidate(view, wanted))
+            wait_for(partial(candidate, view, machine_id))
         seen = candidate(view, SOURCE)
         assert seen is not None
         assert set(seen.addresses) == {
@@ -289,15 +293,17 @@ def test_garbage_silence_and_strangers_disturb_nobody(
         second = call([address_of(machines[0], "eth1")], site.credentials(TARGET), SOURCE)
     assert count_handshakes() >= 1  # while a silent one still holds the line
     called = [door.accept(), door.accept()]
-    for number, end in enumerate((channel, second)):
-        end.send(Stop(str(number)))
+    for number, calling in enumerate((channel, second)):
+        calling.send(Stop(str(number)))
     assert [one.receive(PATIENCE) for one in called] == [Stop("0"), Stop("1")]
     silent.settimeout(PATIENCE)
     assert silent.recv(1) == b""  # dropped
     for sentence in ("no UGS-Failover machine", "another site", "did not answer within 1 seconds"):
-        wait_for(lambda words=sentence: words in door.notes)
-    for end in (lasting, silent, garbage, channel, second, *called):
-        end.close()
+        wait_for(partial(door.has_noted, sentence))
+    for caller in (lasting, silent, garbage):
+        caller.close()
+    for one in (channel, second, *called):
+        one.close()
 
 
 def count_handshakes() -> int:
@@ -431,7 +437,10 @@ def test_what_holds_bytes_up_is_the_network_or_the_reader(
     chunk = Chunk(0, 0, CHUNK_SIZE, bytes(32), Encoding.RAW, bytes(CHUNK_SIZE))
 
     def send(channel: Channel, count: int) -> threading.Thread:
-        work = lambda: [channel.send(chunk) for _ in range(count)]  # noqa: E731
+        def work() -> None:
+            for _ in range(count):
+                channel.send(chunk)
+
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         return thread

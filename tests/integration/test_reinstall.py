@@ -11,7 +11,7 @@ import pytest
 from payload.finish import reinstall
 from payload.finish.candidates import Medium
 from payload.finish.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
-from payload.model.disk import Hardware
+from payload.model.disk import Hardware, PartitionTable
 from payload.model.errors import AdaptError, TargetDiskError
 from payload.model.event import Level, Note
 from payload.model.report import Result
@@ -153,7 +153,7 @@ def test_a_core_without_modules_from_the_disk_needs_more_room(copy: Sealed) -> N
         _with_table(copy, old)
 
 
-def _with_table(copy: Sealed, table: object) -> None:
+def _with_table(copy: Sealed, table: PartitionTable) -> None:
     """The table as the choice of room sees it; the file systems are found where they are."""
     system, data = copy.plan.disks
     copy.plan = replace(copy.plan, disks=(replace(system, table=table), data))

@@ -6,6 +6,7 @@ the mainboard and the disks' names; nothing is booted (`tests/vm` does that).
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.support.machine_bench import (
     SOURCE_ID,
     TARGET_ID,
     THIRD_ID,
+    Bench,
     copy_once,
     end,
     is_blank,
@@ -37,7 +39,9 @@ from tests.support.server_image import MIB, make_image, make_server
 pytestmark = [pytest.mark.root, pytest.mark.waits]
 
 
-def test_a_blank_machine_becomes_a_proven_copy(bench, server, blanks):
+def test_a_blank_machine_becomes_a_proven_copy(
+    bench: Bench, server: list[Path], blanks: list[Path]
+) -> None:
     before = [sha256(path) for path in server]
     with network(2) as (first, second):
         target_mac = json.loads(second.ip("-j", "link", "show", "eth0"))[0]["address"]
@@ -60,7 +64,9 @@ def test_a_blank_machine_becomes_a_proven_copy(bench, server, blanks):
     assert (marker.source.id, marker.target.id) == (SOURCE_ID, TARGET_ID)
 
 
-def test_a_refresh_moves_what_changed_and_no_more(bench, server, blanks, tmp_path):
+def test_a_refresh_moves_what_changed_and_no_more(
+    bench: Bench, server: list[Path], blanks: list[Path], tmp_path: Path
+) -> None:
     _, first = copy_once(bench, server, blanks)
     assert first.result is Result.OK, first.sentence
     with (
@@ -78,7 +84,9 @@ def test_a_refresh_moves_what_changed_and_no_more(bench, server, blanks, tmp_pat
         assert (tree / "mail/0007").read_text() == "a newer message\n"
 
 
-def test_a_copy_that_is_not_read_back_says_so_everywhere(bench, server, blanks):
+def test_a_copy_that_is_not_read_back_says_so_everywhere(
+    bench: Bench, server: list[Path], blanks: list[Path]
+) -> None:
     with network(2) as (first, second):
         line = f"{NO_COUNTDOWN} failover.verify=off"
         machines = [
@@ -99,7 +107,9 @@ def test_a_copy_that_is_not_read_back_says_so_everywhere(bench, server, blanks):
         assert not all(region.verified for region in report.regions)
 
 
-def test_a_key_stops_the_countdown_and_nothing_is_written(bench, server, blanks):
+def test_a_key_stops_the_countdown_and_nothing_is_written(
+    bench: Bench, server: list[Path], blanks: list[Path]
+) -> None:
     with network(2) as (first, second):
         source = bench.start(first, SOURCE_ID, server, "failover.countdown=3600")
         target = bench.start(second, TARGET_ID, blanks, "failover.countdown=3600", press_key=True)
@@ -108,7 +118,9 @@ def test_a_key_stops_the_countdown_and_nothing_is_written(bench, server, blanks)
     assert all(is_blank(path) for path in blanks)
 
 
-def test_a_look_ends_where_the_writing_would_begin(bench, server, blanks):
+def test_a_look_ends_where_the_writing_would_begin(
+    bench: Bench, server: list[Path], blanks: list[Path]
+) -> None:
     with network(2) as (first, second):
         source = bench.start(first, SOURCE_ID, server)
         target = bench.start(second, TARGET_ID, blanks, f"{NO_COUNTDOWN} failover.dry-run=1")
@@ -117,7 +129,9 @@ def test_a_look_ends_where_the_writing_would_begin(bench, server, blanks):
     assert all(is_blank(path) for path in blanks)
 
 
-def test_a_disk_with_foreign_data_is_not_touched(bench, server, tmp_path):
+def test_a_disk_with_foreign_data_is_not_touched(
+    bench: Bench, server: list[Path], tmp_path: Path
+) -> None:
     foreign = make_image(tmp_path / "foreign.img", 120 * MIB)
     run(["mke2fs", "-q", "-F", "-t", "ext4", str(foreign)])
     before = sha256(foreign)
@@ -127,7 +141,9 @@ def test_a_disk_with_foreign_data_is_not_touched(bench, server, tmp_path):
     assert sha256(foreign) == before
 
 
-def test_a_target_too_small_by_a_sector_is_a_clear_no_on_both_sides(bench, server, tmp_path):
+def test_a_target_too_small_by_a_sector_is_a_clear_no_on_both_sides(
+    bench: Bench, server: list[Path], tmp_path: Path
+) -> None:
     end_of_table = (36862 + 155650) * 512
     small = [
         make_image(tmp_path / "s0.img", end_of_table - 512),
@@ -140,7 +156,9 @@ def test_a_target_too_small_by_a_sector_is_a_clear_no_on_both_sides(bench, serve
     assert all(is_blank(path) for path in small)
 
 
-def test_machines_of_different_sites_never_pair(bench, server, blanks, tmp_path):
+def test_machines_of_different_sites_never_pair(
+    bench: Bench, server: list[Path], blanks: list[Path], tmp_path: Path
+) -> None:
     make_site_key(tmp_path / "elsewhere")
     with network(2) as (first, second):
         source = bench.start(first, SOURCE_ID, server)
@@ -149,7 +167,9 @@ def test_machines_of_different_sites_never_pair(bench, server, blanks, tmp_path)
     assert all(is_blank(path) for path in blanks)
 
 
-def test_two_targets_are_shown_and_not_chosen_from(bench, server, blanks, tmp_path):
+def test_two_targets_are_shown_and_not_chosen_from(
+    bench: Bench, server: list[Path], blanks: list[Path], tmp_path: Path
+) -> None:
     other = [make_image(tmp_path / "o0.img", 120 * MIB), make_image(tmp_path / "o1.img", 32 * MIB)]
     with network(3) as (first, second, third):
         targets = [
@@ -167,7 +187,9 @@ def test_two_targets_are_shown_and_not_chosen_from(bench, server, blanks, tmp_pa
     assert all(is_blank(path) for path in other)
 
 
-def test_a_cut_link_carries_on_when_it_is_back(bench, tmp_path, blanks):
+def test_a_cut_link_carries_on_when_it_is_back(
+    bench: Bench, tmp_path: Path, blanks: list[Path]
+) -> None:
     (tmp_path / "server").mkdir()
     images = make_server(tmp_path / "server", files=100)
     with network(2) as (first, second):
@@ -187,7 +209,9 @@ def test_a_cut_link_carries_on_when_it_is_back(bench, tmp_path, blanks):
     assert ours.verified
 
 
-def test_a_link_that_stays_away_ends_clearly_and_the_next_boot_carries_on(bench, tmp_path, blanks):
+def test_a_link_that_stays_away_ends_clearly_and_the_next_boot_carries_on(
+    bench: Bench, tmp_path: Path, blanks: list[Path]
+) -> None:
     (tmp_path / "server").mkdir()
     images = make_server(tmp_path / "server", files=100)
     server = [images.system, images.data]

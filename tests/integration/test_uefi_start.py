@@ -5,7 +5,7 @@ put back when it was written to. The firmware's memory is on paper.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -62,10 +62,17 @@ class UefiCopy(Sealed):
         self.convert_to_gpt()
         self._make_esp(directory)
 
-    def _run(self, argv, **options) -> Completed:
+    def _run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str = "",
+        timeout: float = 60.0,
+        ok: tuple[int, ...] = (0,),
+    ) -> Completed:
         if argv[0] == "efibootmgr":
             return self.firmware(argv)
-        return run(argv, **options)
+        return run(argv, stdin=stdin, timeout=timeout, ok=ok)
 
     def _make_esp(self, directory: Path) -> None:
         tree = directory / "esp/EFI/debian"

@@ -166,7 +166,7 @@ def make_volume_group(
     }
 
 
-def lvm(nodes: Sequence[str], *argv: str) -> None:
+def lvm(nodes: Sequence[str], *argv: str) -> str:
     """What one of lvm2's tools says of these devices alone, without device-mapper or udev."""
     accepted = ", ".join(f'"a|^{node}$|"' for node in nodes)
     settings = (

@@ -1,5 +1,7 @@
 """Machines that meet: which fit together, which disk is meant, and the way back."""
 
+from pathlib import Path
+
 import pytest
 
 from payload.model.marker import USED_PATH
@@ -184,7 +186,7 @@ def test_source_with_one_disk_and_target_with_three(case: Scenario) -> None:
 def test_live_stick_that_came_first(case: Scenario) -> None:
     server, blank, stick = case.made.server(), case.made.blank(), case.made.foreign("sda")
     reason = "it holds the live medium this system runs from"
-    disks = [ImageDisk(stick, serial="STICK", ineligible=reason), *blank]
+    disks: list[Path | ImageDisk] = [ImageDisk(stick, serial="STICK", ineligible=reason), *blank]
     with network(2) as (first, second), unchanged([*server, stick]):
         assert_copied(
             case.pair(
@@ -195,7 +197,10 @@ def test_live_stick_that_came_first(case: Scenario) -> None:
 
 def test_live_stick_that_a_person_named_all_the_same(case: Scenario) -> None:
     stick, blank = case.made.foreign("sda"), case.made.blank()
-    disks = [ImageDisk(stick, serial="STICK", ineligible="it holds the live medium"), *blank]
+    disks: list[Path | ImageDisk] = [
+        ImageDisk(stick, serial="STICK", ineligible="it holds the live medium"),
+        *blank,
+    ]
     report = case.undecided(TARGET_ID, disks, "failover.overwrite=STICK")
     assert "it holds the live medium" in report.sentence
 

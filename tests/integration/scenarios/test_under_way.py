@@ -73,7 +73,11 @@ def test_disks_whose_names_swapped_between_plan_and_write(case: Scenario) -> Non
 def test_disk_replaced_between_plan_and_write(case: Scenario) -> None:
     blank, foreign = case.made.blank(), case.made.foreign()
     before = sha256(foreign)
-    report = stopped_before_the_write(case, blank, lambda: foreign.replace(blank[0]))
+
+    def exchange() -> None:
+        foreign.replace(blank[0])
+
+    report = stopped_before_the_write(case, blank, exchange)
     assert report.exit_code == 8 and "another device" in report.sentence
     assert sha256(blank[0]) == before and is_blank(blank[1])
 
