@@ -1,93 +1,38 @@
 """Volumes of LVM and MD on image files: found, looked into, and nothing written by looking."""
 
 import struct
-from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from payload.identify.inventory import take_inventory
 from payload.identify.lvm import checksum
 from payload.identify.role import decide_role
 from payload.identify.survey import take_survey
 from payload.model.disk import MIB
-from payload.model.inventory import Inventory
-from payload.model.machine import Card
 from payload.model.role import Role
 from payload.model.settings import Settings
 from payload.model.volume import Layer, Segment
 from payload.system import device
-from payload.system.board import LinuxBoard
 from payload.system.command import run
-from payload.system.host import Host
-from payload.system.mounts import LinuxMounts
-from payload.system.power import LinuxPower
-from tests.integration.volume_images import EXTENT, Stripes, make_group, put
-from tests.support.image_blocks import ImageBlocks, ImageDisk
-from tests.support.machine_bench import sha256
-from tests.support.machine_process import NoEmulator
-from tests.support.md_superblocks import new_superblock, old_place, old_superblock
-from tests.support.server_image import make_ext4, make_image, tool, write_tree
+from tests.support.image_ranges import ImageRange, put
+from tests.support.layered_disks import (
+    CARD,
+    FIRST,
+    PART,
+    START,
+    disk,
+    ext4,
+    host_of,
+    lvm_server,
+    mirror,
+    take,
+    tree,
+)
+from tests.support.md_superblocks import new_superblock
+from tests.support.server_image import make_image, tool
+from tests.support.volume_groups import EXTENT, Extents, make_volume_group
 
 pytestmark = pytest.mark.root
-
-CARD = Card("eth0", "00:16:3e:00:00:01", modalias="pci:v0000AAAAd0000")
-PART = 90 * MIB  # of the partitions that are members
-TABLE = f"label: gpt\nstart=2048, size=20480\nstart=22528, size={PART // 512}\n"
-START = 22528 * 512
-FIRST = START + EXTENT  # of the extents of a physical volume there
-ROOT = {
-    "etc/fstab": "/dev/mapper/vg-root / ext4 defaults 0 1\n",
-    "etc/hostname": "groupware\n",
-    "etc/debian_version": "12.9\n",
-    "lib/modules/6.1/modules.alias": "alias pci:v0000AAAA* good\n",
-    "lib/modules/6.1/modules.builtin.modinfo": "",
-}
-
-
-def take(*images: Path) -> Inventory:
-    """The inventory, and the proof that taking it changed nothing."""
-    host = host_of(images)
-    before = [sha256(image) for image in images]
-    found = take_inventory(host, "1", 5)
-    assert [sha256(image) for image in images] == before
-    return found
-
-
-def host_of(images: Sequence[Path]) -> Host:
-    blocks = ImageBlocks([ImageDisk(image, serial=image.name) for image in images])
-    links: Any = SimpleNamespace(cards=lambda: (CARD,))
-    mdns: Any = None
-    return Host(run, blocks, LinuxMounts(), LinuxBoard(), LinuxPower(), links, mdns, NoEmulator())
-
-
-def disk(path: Path) -> Path:
-    make_image(path, 110 * MIB)
-    tool("sfdisk", "-q", str(path), stdin=TABLE)
-    return path
-
-
-def tree(directory: Path, files: dict[str, str] = ROOT) -> Path:
-    write_tree(directory / "tree", files)
-    return directory / "tree"
-
-
-def ext4(image: Path, directory: Path, start: int, size: int, uuid: str = "r00t") -> None:
-    make_ext4(image, directory, "44444444-4444-4444-8444-444444444444", start, size)
-
-
-def lvm_server(tmp_path: Path) -> Path:
-    """A root of 40 MiB, 8 MiB of swap, and the rest of 88 MiB free."""
-    image = disk(tmp_path / "S1")
-    volumes = {"root": [Stripes(0, 0, 40)], "swap-1": [Stripes(0, 60, 8)]}
-    make_group("vg", [(image, START, PART)], volumes)
-    ext4(image, tree(tmp_path), FIRST, 40 * EXTENT)
-    swap = make_image(tmp_path / "swap", 8 * EXTENT)
-    tool("mkswap", "-q", str(swap))
-    put(image, FIRST + 60 * EXTENT, swap.read_bytes())
-    return image
 
 
 def test_a_root_on_lvm_is_found_and_nothing_is_hidden(tmp_path: Path) -> None:
@@ -115,13 +60,13 @@ def test_a_root_on_lvm_is_found_and_nothing_is_hidden(tmp_path: Path) -> None:
 
 def test_a_volume_over_two_disks_is_put_together(tmp_path: Path) -> None:
     images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
-    pieces = [Stripes(1, 3, 20), Stripes(0, 50, 20), Stripes(1, 60, 1)]
-    make_group("vg", [(image, START, PART) for image in images], {"root": pieces})
+    pieces = [Extents(1, 3, 20), Extents(0, 50, 20), Extents(1, 60, 1)]
+    make_volume_group("vg", [ImageRange(image, START, PART) for image in images], {"root": pieces})
     whole = make_image(tmp_path / "whole", 41 * EXTENT)
     ext4(whole, tree(tmp_path), 0, 41 * EXTENT)
     content = whole.read_bytes()
     for piece in pieces:
-        put(images[piece.member], FIRST + piece.first * EXTENT, content[: piece.count * EXTENT])
+        put(images[piece.physical], FIRST + piece.first * EXTENT, content[: piece.count * EXTENT])
         content = content[piece.count * EXTENT :]
     found = take(*images)
     (root,) = found.volumes
@@ -138,7 +83,9 @@ def test_a_volume_over_two_disks_is_put_together(tmp_path: Path) -> None:
 
 def test_a_group_without_all_its_members_stays_hidden(tmp_path: Path) -> None:
     images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
-    make_group("vg", [(image, START, PART) for image in images], {"root": [Stripes(0, 0, 40)]})
+    make_volume_group(
+        "vg", [ImageRange(image, START, PART) for image in images], {"root": [Extents(0, 0, 40)]}
+    )
     ext4(images[0], tree(tmp_path), FIRST, 40 * EXTENT)
     found = take(images[0])
     assert (found.volumes[0].legs, found.systems, found.unused) == ((), (), ())
@@ -175,19 +122,6 @@ def test_what_lies_in_a_volume_may_hide_too(tmp_path: Path, content: str) -> Non
     assert len(found.systems) == (content != "root")
 
 
-def mirror(tmp_path: Path, *, version: str) -> list[Path]:
-    """Two disks whose second partitions mirror each other."""
-    images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
-    for number, image in enumerate(images):
-        if version == "1.2":
-            block = new_superblock(device=number, size=80 * MIB, data_start=2 * MIB)
-            put(image, START + 4096, block)
-        else:
-            block = old_superblock(device=number, size=80 * MIB)
-            put(image, START + old_place(PART), block)
-    return images
-
-
 @pytest.mark.parametrize(("version", "data"), [("1.2", 2 * MIB), ("0.90", 0)])
 def test_a_root_on_a_mirror_is_found_once(tmp_path: Path, version: str, data: int) -> None:
     images = mirror(tmp_path, version=version)
@@ -212,7 +146,9 @@ def test_a_root_on_a_mirror_is_found_once(tmp_path: Path, version: str, data: in
 def test_lvm_on_a_mirror_comes_down_to_the_disks(tmp_path: Path) -> None:
     images = mirror(tmp_path, version="1.2")
     inner = START + 2 * MIB
-    make_group("vg", [(images[0], inner, 80 * MIB)], {"root": [Stripes(0, 10, 40)]})
+    make_volume_group(
+        "vg", [ImageRange(images[0], inner, 80 * MIB)], {"root": [Extents(0, 10, 40)]}
+    )
     ext4(images[0], tree(tmp_path), inner + 11 * EXTENT, 40 * EXTENT)
     with images[0].open("rb") as file:
         file.seek(inner)
@@ -250,7 +186,9 @@ def test_arrays_of_one_name_are_not_told_apart_by_what_is_in_one_of_them(tmp_pat
             device=0, size=80 * MIB, data_start=2 * MIB, disks=1, uuid=bytes([number]) * 16
         )
         put(image, START + 4096, block)
-    make_group("vg", [(images[0], START + 2 * MIB, 80 * MIB)], {"root": [Stripes(0, 0, 40)]})
+    make_volume_group(
+        "vg", [ImageRange(images[0], START + 2 * MIB, 80 * MIB)], {"root": [Extents(0, 0, 40)]}
+    )
     ext4(images[0], tree(tmp_path), START + 3 * MIB, 40 * EXTENT)
     luks = b"LUKS\xba\xbe\0\1aes".ljust(168, b"\0") + b"12345678-1234-4234-8234-123456789abc"
     put(images[1], START + 2 * MIB, luks)
@@ -263,8 +201,8 @@ def test_arrays_of_one_name_are_not_told_apart_by_what_is_in_one_of_them(tmp_pat
 def test_a_member_that_two_groups_claim_is_believed_of_neither(tmp_path: Path) -> None:
     """The metadata of one group, written over by that of another with the same members."""
     images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
-    members = [(image, START, PART) for image in images]
-    make_group("one", members, {"root": [Stripes(0, 0, 40)]})
+    members = [ImageRange(image, START, PART) for image in images]
+    make_volume_group("one", members, {"root": [Extents(0, 0, 40)]})
     member = images[1].read_bytes()[START : START + MIB]
     head = bytearray(member[4096:4608])
     place, length = struct.unpack_from("<QQ", head, 40)  # of the text, in the metadata area

@@ -18,7 +18,8 @@ from payload.replicate.volume_map import VolumeMaps
 from payload.system.command import run
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
-from tests.integration.test_layers import (
+from tests.support.image_ranges import ImageRange, put
+from tests.support.layered_disks import (
     FIRST,
     PART,
     START,
@@ -30,8 +31,8 @@ from tests.integration.test_layers import (
     take,
     tree,
 )
-from tests.integration.volume_images import EXTENT, Stripes, make_group, put
 from tests.support.server_image import make_image
+from tests.support.volume_groups import EXTENT, Extents, make_volume_group
 
 pytestmark = pytest.mark.root
 
@@ -102,13 +103,13 @@ def test_a_group_costs_what_its_file_systems_use(tmp_path: Path) -> None:
 
 def test_a_volume_in_pieces_on_two_disks(tmp_path: Path) -> None:
     images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
-    pieces = [Stripes(1, 3, 20), Stripes(0, 50, 20), Stripes(1, 60, 20)]
-    make_group("vg", [(image, START, PART) for image in images], {"root": pieces})
+    pieces = [Extents(1, 3, 20), Extents(0, 50, 20), Extents(1, 60, 20)]
+    make_volume_group("vg", [ImageRange(image, START, PART) for image in images], {"root": pieces})
     whole = make_image(tmp_path / "whole", 60 * EXTENT)
     ext4(whole, tree(tmp_path, FILES), 0, 60 * EXTENT)
     content = whole.read_bytes()
     for piece in pieces:
-        put(images[piece.member], FIRST + piece.first * EXTENT, content[: piece.count * EXTENT])
+        put(images[piece.physical], FIRST + piece.first * EXTENT, content[: piece.count * EXTENT])
         content = content[piece.count * EXTENT :]
     maps = maps_of(images, "LVM2_member")
     assert sum(map(used, maps)) < 35 * MIB
@@ -129,7 +130,9 @@ def test_both_legs_of_a_mirror(tmp_path: Path, version: str, data: int) -> None:
 def test_lvm_on_a_mirror(tmp_path: Path) -> None:
     images = mirror(tmp_path, version="1.2")
     inner = START + 2 * MIB
-    make_group("vg", [(images[0], inner, 80 * MIB)], {"root": [Stripes(0, 10, 40)]})
+    make_volume_group(
+        "vg", [ImageRange(images[0], inner, 80 * MIB)], {"root": [Extents(0, 10, 40)]}
+    )
     ext4(images[0], tree(tmp_path, FILES), inner + 11 * EXTENT, 40 * EXTENT)
     with images[0].open("rb") as file:
         file.seek(inner)
@@ -153,8 +156,8 @@ def test_a_stale_leg_is_copied_as_it_is(tmp_path: Path) -> None:
 def test_a_volume_beside_a_snapshot_is_copied_whole(tmp_path: Path) -> None:
     """A snapshot may still need what its origin has freed."""
     images = [disk(tmp_path / "S1")]
-    volumes = {"root": [Stripes(0, 0, 40)], "snap": [Stripes(0, 60, 8)]}
-    make_group("vg", [(images[0], START, PART)], volumes)
+    volumes = {"root": [Extents(0, 0, 40)], "snap": [Extents(0, 60, 8)]}
+    make_volume_group("vg", [ImageRange(images[0], START, PART)], volumes)
     ext4(images[0], tree(tmp_path), FIRST, 40 * EXTENT)
     put(images[0], FIRST + 60 * EXTENT, b"SnAp\1\0\0\0\1\0\0\0\10\0\0\0")
     found = take(*images)
@@ -180,6 +183,8 @@ def test_a_file_system_that_was_not_unmounted_cleanly_is_copied_whole(tmp_path: 
 
 def test_what_is_not_understood_is_copied_whole(tmp_path: Path) -> None:
     images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
-    make_group("vg", [(image, START, PART) for image in images], {"root": [Stripes(0, 0, 40)]})
+    make_volume_group(
+        "vg", [ImageRange(image, START, PART) for image in images], {"root": [Extents(0, 0, 40)]}
+    )
     ext4(images[0], tree(tmp_path), FIRST, 40 * EXTENT)
     assert used(maps_of(images[:1], "LVM2_member")[0]) == PART

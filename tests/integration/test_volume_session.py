@@ -10,11 +10,11 @@ from payload.model.report import Report, Result
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
-from tests.integration.volume_images import EXTENT
 from tests.support.machine_bench import SOURCE_ID, TARGET_ID, Bench, copy_once, sha256
 from tests.support.md_superblocks import old_place
 from tests.support.network_namespaces import network
 from tests.support.server_image import MIB, make_image
+from tests.support.volume_groups import EXTENT
 from tests.support.volume_servers import (
     BOOT_SIZE,
     BOOT_START,

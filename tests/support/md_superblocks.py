@@ -24,6 +24,7 @@ def new_superblock(
     recovered: int = 0,
     chunk: int = 0,
     uuid: bytes = ARRAY,
+    clean: bool = True,
 ) -> bytes:
     """Version 1.x, to be written at byte `place` of the member. Bytes; `recovered`: sectors."""
     block = bytearray(4096)
@@ -34,7 +35,7 @@ def new_superblock(
     data = (data_start // SECTOR, (data_size or size) // SECTOR, place // SECTOR, recovered, device)
     struct.pack_into("<QQQQI", block, 128, *data)
     block[168:184] = bytes([device + 1]) * 16
-    struct.pack_into("<QQQ", block, 192, 1, events, (1 << 64) - 1)
+    struct.pack_into("<QQQ", block, 192, 1, events, (1 << 64) - 1 if clean else 0)
     struct.pack_into("<I", block, 220, 128)
     struct.pack_into("<128H", block, 256, *roles, *[0xFFFF] * (128 - len(roles)))
     total = sum(struct.unpack_from("<128I", block))
@@ -51,13 +52,15 @@ def old_superblock(
     events: int = 17,
     disks: int = 2,
     uuid: bytes = ARRAY,
+    clean: bool = True,
 ) -> bytes:
     """Version 0.90, to be written at `old_place`. All disks are in sync."""
     words = [0] * 1024
     words[:3] = MAGIC, 0, 90
     words[5], words[13], words[14], words[15] = struct.unpack("<4I", uuid)
     words[6:13] = 1, level & 0xFFFFFFFF, size // 1024, disks, disks, minor, 0
-    words[32:41] = 1, 1, disks, disks, 0, 0, 0, events & 0xFFFFFFFF, events >> 32
+    words[32:38] = 1, int(clean), disks, disks, 0, 0
+    words[39:41] = events & 0xFFFFFFFF, events >> 32
     for number in range(disks):
         words[128 + 32 * number : 133 + 32 * number] = number, 8, 1, number, 6
     words[992:997] = device, 8, 1, device, 6

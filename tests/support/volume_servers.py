@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.integration.volume_images import EXTENT, Stripes, make_group, put
+from tests.support.image_ranges import ImageRange, put
 from tests.support.md_superblocks import new_superblock, old_place, old_superblock
 from tests.support.server_image import (
     BOOT_UUID,
@@ -15,6 +15,7 @@ from tests.support.server_image import (
     tool,
     write_tree,
 )
+from tests.support.volume_groups import EXTENT, Extents, make_volume_group
 
 DISK = 112 * MIB
 BOOT_START, BOOT_SIZE = MIB, 16 * MIB
@@ -94,10 +95,10 @@ def _boot_tree(directory: Path, root: str) -> Path:
 
 def _fill_group(directory: Path, image: Path, start: int, size: int, boot: str) -> None:
     volumes = {
-        "root": [Stripes(0, 5, ROOT_EXTENTS)],
-        "swap": [Stripes(0, 5 + ROOT_EXTENTS, 8)],
+        "root": [Extents(0, 5, ROOT_EXTENTS)],
+        "swap": [Extents(0, 5 + ROOT_EXTENTS, 8)],
     }
-    make_group("vg", [(image, start, size)], volumes)
+    make_volume_group("vg", [ImageRange(image, start, size)], volumes)
     tree = directory / "root"
     write_tree(
         tree,

@@ -12,15 +12,9 @@ from payload.system import device
 from payload.system.command import run
 from payload.system.filesystems import read_needs_recovery
 from payload.system.mounts import LinuxMounts
-from tests.integration.volumes_image import (
-    MIB,
-    SECTOR,
-    Array,
-    Extents,
-    Place,
-    add_to_array,
-    make_volume_group,
-)
+from tests.support.image_ranges import ImageRange
+from tests.support.md_arrays import MIB, SECTOR, Array, add_to_array
+from tests.support.volume_groups import Extents, make_volume_group
 
 _PARTITION = 64 * MIB  # smaller disks are not looked at at all
 _MIRRORED = (
@@ -63,11 +57,11 @@ def _make_disk(path: Path, partitions: int) -> Path:
     return path
 
 
-def _partition(image: Path, number: int) -> Place:
-    return Place(image, MIB + number * _PARTITION, _PARTITION)
+def _partition(image: Path, number: int) -> ImageRange:
+    return ImageRange(image, MIB + number * _PARTITION, _PARTITION)
 
 
-def _make_group(name: str, physical: Place) -> None:
+def _make_group(name: str, physical: ImageRange) -> None:
     volumes = make_volume_group(name, [physical], {"root": [Extents(0, 1, 32)]})
     volumes["root"][0].write(_crashed_root(32 * MIB))
 

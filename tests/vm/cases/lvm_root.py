@@ -5,7 +5,8 @@ its disk holds volumes with the very identities of the source's."""
 from dataclasses import replace
 from pathlib import Path
 
-from tests.integration.volumes_image import Extents, Place, make_volume_group
+from tests.support.image_ranges import ImageRange
+from tests.support.volume_groups import Extents, make_volume_group
 from tests.vm.case import Case, Expected, Volume
 from tests.vm.cases import parts
 from tests.vm.disks import (
@@ -51,7 +52,7 @@ def _lay_out(root: Path, work: Path) -> tuple[Path, ...]:
     image = work / "disk0.img"
     table = (Partition(1, BIOS_BOOT, BIOS_BOOT_TYPE), Partition(2, PHYSICAL, LVM_TYPE))
     make_disk(image, SIZE, "03c5b8a4-6f2e-4f4b-9d0c-2f6b6f5a0310", table, "gpt")
-    place = Place(image, PHYSICAL.start * SECTOR, PHYSICAL.size * SECTOR)
+    place = ImageRange(image, PHYSICAL.start * SECTOR, PHYSICAL.size * SECTOR)
     volumes = {
         "root": [Extents(0, 0, ROOT_EXTENTS)],
         "swap": [Extents(0, ROOT_EXTENTS, SWAP_EXTENTS)],

@@ -4,13 +4,9 @@ new one; onto two disks whose names are the other way round."""
 import re
 from pathlib import Path
 
-from tests.integration.volumes_image import (
-    Array,
-    Extents,
-    Place,
-    add_to_array,
-    make_volume_group,
-)
+from tests.support.image_ranges import ImageRange
+from tests.support.md_arrays import Array, add_to_array
+from tests.support.volume_groups import Extents, make_volume_group
 from tests.vm.case import Case, Expected, Volume
 from tests.vm.cases import parts
 from tests.vm.disks import (
@@ -47,11 +43,11 @@ OLD, NEW = parts.mac(NUMBER, "source"), parts.mac(NUMBER, "target")
 ADDRESS = "192.0.2.16/24"
 
 
-def _place(image: Path, place: Range) -> Place:
-    return Place(image, place.start * SECTOR, place.size * SECTOR)
+def _place(image: Path, place: Range) -> ImageRange:
+    return ImageRange(image, place.start * SECTOR, place.size * SECTOR)
 
 
-def _range(place: Place) -> Range:
+def _range(place: ImageRange) -> Range:
     return Range(place.start // SECTOR, place.size // SECTOR)
 
 

@@ -7,16 +7,10 @@ import pytest
 
 from payload.system import device
 from payload.system.command import run
-from tests.integration.volumes_image import (
-    MIB,
-    Array,
-    Extents,
-    Place,
-    add_to_array,
-    lvm,
-    make_volume_group,
-)
+from tests.support.image_ranges import ImageRange
+from tests.support.md_arrays import MIB, Array, add_to_array
 from tests.support.server_image import make_image
+from tests.support.volume_groups import Extents, lvm, make_volume_group
 
 pytestmark = pytest.mark.root
 
@@ -31,7 +25,7 @@ def examine(image: Path) -> str:
 def test_mdadm_reads_the_superblocks(tmp_path: Path, version: str, clean: bool) -> None:
     array = Array(2, version, clean=clean)
     for number in range(2):
-        member = Place(make_image(tmp_path / f"m{number}.img", 32 * MIB), 0, 32 * MIB)
+        member = ImageRange(make_image(tmp_path / f"m{number}.img", 32 * MIB), 0, 32 * MIB)
         data = add_to_array(array, number, member, events=40)
         told = examine(member.image)
         for words in (
@@ -50,7 +44,7 @@ def test_mdadm_reads_the_superblocks(tmp_path: Path, version: str, clean: bool) 
 
 def test_lvm_reads_the_volume_group(tmp_path: Path) -> None:
     first, second = (
-        Place(make_image(tmp_path / name, 40 * MIB), 4 * MIB, 32 * MIB) for name in "ab"
+        ImageRange(make_image(tmp_path / name, 40 * MIB), 4 * MIB, 32 * MIB) for name in "ab"
     )
     root = (Extents(0, 2, 3), Extents(1, 5, 4))
     found = make_volume_group("vg", [first, second], {"root": root, "swap": [Extents(0, 7, 1)]})
