@@ -9,10 +9,17 @@ import pytest
 
 from payload.wire.tls import make_site_key
 from tests.support.machine_bench import Bench
+from tests.support.mount_namespace import leave_common_mounts
 from tests.support.once import made_once
 from tests.support.prepared_disks import PreparedDisks
 from tests.support.server_image import MIB, make_image
 from tests.support.stream_disks import Images, find_source, make_source, make_target
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mounts_of_its_own() -> None:
+    """For each worker."""
+    leave_common_mounts()
 
 
 @pytest.fixture(scope="session")

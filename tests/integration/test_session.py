@@ -20,6 +20,7 @@ from payload.system.mounts import LinuxMounts
 from payload.wire.tls import make_site_key
 from tests.support.machine_bench import (
     NO_COUNTDOWN,
+    SILENCE,
     SOURCE_ID,
     TARGET_ID,
     THIRD_ID,
@@ -194,8 +195,9 @@ def test_a_cut_link_carries_on_when_it_is_back(
     images = make_server(tmp_path / "server", files=100)
     with network(2) as (first, second):
         slow_down(second, "eth0")
-        source = bench.start(first, SOURCE_ID, [images.system, images.data])
-        target = bench.start(second, TARGET_ID, blanks, f"{NO_COUNTDOWN} failover.connections=2")
+        source = bench.start(first, SOURCE_ID, [images.system, images.data], silence=SILENCE)
+        two = f"{NO_COUNTDOWN} failover.connections=2"
+        target = bench.start(second, TARGET_ID, blanks, two, silence=SILENCE)
         for machine in (target, source):
             machine.wait_for(r"^\[copy\].*\d+%, held up by the wire$")
         second.unplug("eth0")
@@ -218,8 +220,8 @@ def test_a_link_that_stays_away_ends_clearly_and_the_next_boot_carries_on(
     short = f"{NO_COUNTDOWN} failover.connections=2 failover.reconnect=1"
     with network(2) as (first, second):
         slow_down(second, "eth0")
-        source = bench.start(first, SOURCE_ID, server, short)
-        target = bench.start(second, TARGET_ID, blanks, short)
+        source = bench.start(first, SOURCE_ID, server, short, silence=SILENCE)
+        target = bench.start(second, TARGET_ID, blanks, short, silence=SILENCE)
         target.wait_for(r"^\[copy\].*\d+%")
         second.unplug("eth0")
         ours, theirs = target.report(), source.report()

@@ -19,12 +19,14 @@ from payload.model.report import Report
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
+from payload.wire import channel
 from tests.support.image_blocks import ImageDisk
 from tests.support.network_namespaces import Machine, network
 
 SOURCE_ID, TARGET_ID, THIRD_ID = "5" * 32, "7" * 32, "9" * 32
 DEADLINE = 300.0  # seconds for a run that takes about ten, on however busy a machine
 SETTLE = 0.5  # seconds a fitting peer must have been alone; the live system takes ten times that
+SILENCE = 5.0  # seconds, where a test waits until a cut is noticed; a live system takes 15
 LOOKS = 12  # a machine that looked around so often would have settled twice
 ROOT_START, ROOT_SIZE = 55296 * 512, 131072 * 512
 NO_COUNTDOWN = "failover.countdown=0"
@@ -101,12 +103,14 @@ class Bench:
         uuid: str = "",
         emulates: bool = False,
         settle: float = SETTLE,
+        silence: float = channel.SILENCE,
         release: Path | None = None,
     ) -> Process:
         """A path is a disk whose serial is made of the machine and the file's name. With `uuid`
         the machine's id follows from that and its cards, as on a real board. A machine that
         `emulates` starts its finished copy, without help of the processor. A peer that fits must
-        be alone for `settle` seconds. The countdown stands still until the file `release` is
+        be alone for `settle` seconds; a connection is given up when the other kernel has not
+        answered for `silence` seconds. The countdown stands still until the file `release` is
         made."""
         directory = self.directory / f"{machine_id[0]}-{time.monotonic_ns()}"
         directory.mkdir()
@@ -123,6 +127,7 @@ class Bench:
                     "press_key": press_key,
                     "emulates": emulates,
                     "settle": settle,
+                    "silence": silence,
                     "release": str(release or ""),
                     "looks": str(directory / "looks"),
                 }

@@ -27,6 +27,7 @@ from payload.system.emulator import LinuxEmulator, Running, VirtualMachine
 from payload.system.host import Host
 from payload.system.mdns import Announcement, Mdns, Neighbourhood, Sighting
 from payload.system.mounts import LinuxMounts
+from payload.wire import channel
 from payload.wire.tls import load_site
 from tests.support.image_blocks import ImageBlocks, ImageDisk
 from tests.support.network_namespaces import namespace_links
@@ -117,7 +118,7 @@ class HeldStop(threading.Event):
 def main(document: str) -> int:
     machine = json.loads(Path(document).read_text())
     stop = HeldStop(Path(machine["release"])) if machine["release"] else threading.Event()
-    meeting.SETTLE = machine["settle"]
+    meeting.SETTLE, channel.SILENCE = machine["settle"], machine["silence"]
 
     def monitor(event: Event) -> None:
         line = render_line(event)

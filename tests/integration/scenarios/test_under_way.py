@@ -14,6 +14,7 @@ from tests.support.machine_bench import (
     NO_COUNTDOWN,
     ROOT_SIZE,
     ROOT_START,
+    SILENCE,
     SOURCE_ID,
     TARGET_ID,
     end,
@@ -118,8 +119,8 @@ def test_disk_replaced_while_the_link_was_away(case: Scenario) -> None:
     before = sha256(foreign)
     with network(2) as (first, second), unchanged(server):
         slow_down(second, "eth0")
-        source = case.bench.start(first, SOURCE_ID, server)
-        target = case.bench.start(second, TARGET_ID, blank)
+        source = case.bench.start(first, SOURCE_ID, server, silence=SILENCE)
+        target = case.bench.start(second, TARGET_ID, blank, silence=SILENCE)
         target.wait_for(r"^\[copy\].*\d+%")
         second.unplug("eth0")
         target.wait_for(r"(?s)^\[copy\][^\n]*\d%.*calling the source again")
@@ -142,10 +143,9 @@ def test_disk_replaced_while_only_the_conversation_was_away(case: Scenario) -> N
         for card in second.cards:
             slow_down(second, card, "200kbit")
         second.unplug("eth1")  # so that the conversation can only run over the other one
-        source = case.bench.start(first, SOURCE_ID, server)
-        target = case.bench.start(
-            second, TARGET_ID, blank, f"{NO_COUNTDOWN} failover.connections=1"
-        )
+        source = case.bench.start(first, SOURCE_ID, server, silence=SILENCE)
+        one = f"{NO_COUNTDOWN} failover.connections=1"
+        target = case.bench.start(second, TARGET_ID, blank, one, silence=SILENCE)
         target.wait_for(r"^\[copy\].*\d+%")
         second.plug("eth1")
         target.wait_for(r"also runs over network card eth1 now")
