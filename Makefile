@@ -115,7 +115,7 @@ docs: setup
 	$(PYTHON) -m payload docs docs
 
 soak: setup
-	$(PYTHON) -m tests.support.soak --runs $(or $(RUNS),60) --seed $(or $(SEED),$(shell date +%s))
+	$(PYTHON) -m tests.soak --runs $(or $(RUNS),60) --seed $(or $(SEED),$(shell date +%s))
 
 bench: setup
 	$(PYTHON) -m tests.bench --output build/bench/bench.json

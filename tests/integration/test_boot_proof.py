@@ -25,13 +25,13 @@ from payload.system.command import run
 from payload.system.emulator import Controller, LinuxEmulator, VirtualDisk, VirtualMachine
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
+from tests.soak import look_at_target
 from tests.support.bootable_disk import HOST_NAME, Bootable, make_bootable
 from tests.support.cpio_archives import archive
 from tests.support.image_blocks import ImageBlocks, ImageDisk
 from tests.support.machine_bench import SOURCE_ID, TARGET_ID, Bench, sha256
 from tests.support.network_namespaces import network
 from tests.support.server_image import MIB, make_image
-from tests.support.soak import look_at_target
 
 UNUSED: Any = None
 

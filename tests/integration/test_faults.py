@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import soak
-from tests.support.machine_bench import Bench
-from tests.support.prepared_disks import PreparedDisks, root_for_writing
-from tests.support.soak import (
+from tests import soak
+from tests.soak import (
     Bed,
     Death,
     claims_to_be_whole,
@@ -17,6 +15,8 @@ from tests.support.soak import (
     draw,
     look_at_target,
 )
+from tests.support.machine_bench import Bench
+from tests.support.prepared_disks import PreparedDisks, root_for_writing
 
 pytestmark = [pytest.mark.root, pytest.mark.waits]
 

@@ -27,7 +27,6 @@ def test_no_test_is_imported() -> None:
         for path in TESTS.rglob("*.py")
         if (names := {name for name in imported(path) if ".test_" in name})
     }
-    tests.pop("integration/test_volume_map.py", None)  # until its support code has moved
     assert tests == {}, "what two tests need belongs to tests/support"
 
 

@@ -1,6 +1,6 @@
 """Copies in which a machine dies at a random moment, and what lies on the target then.
 
-    python -m tests.support.soak --runs 60 [--seed 1] [--cuts 10]
+    python -m tests.soak --runs 60 [--seed 1] [--cuts 10]
 
 First one copy whose connections are cut at 1, 50 and 99 %, so many times in a row each. Then, run
 by run, two payload processes copy a small server; one of them, or both, are killed (SIGKILL)
@@ -347,7 +347,7 @@ def play_seed(seed: int, bed: Bed, directory: Path) -> Outcome:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.support.soak")
+    parser = argparse.ArgumentParser(prog="python -m tests.soak")
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1, help="of the first run; each has its own")
     parser.add_argument("--cuts", type=int, default=10, help="in a row, at each of three places")
