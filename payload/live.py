@@ -167,7 +167,7 @@ class LiveRun:
         return report
 
     def _explain(self, error: Exception, console: Console) -> str:
-        """What to say of an error nobody foresaw, once its trace is kept."""
+        """Keep the trace of an error nobody foresaw, and return the sentences for its report."""
         trace = self._places.state / "traceback.txt"
         with contextlib.suppress(OSError):
             trace.parent.mkdir(parents=True, exist_ok=True)

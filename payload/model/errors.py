@@ -11,7 +11,7 @@ from typing import ClassVar
 
 
 class DiskState(StrEnum):
-    """What a run left on the target's disks."""
+    """State of the target's disks after a run."""
 
     UNTOUCHED = "untouched"  # as they were: nothing was written, or it was undone
     UNFINISHED = "unfinished"  # marked as ours; nothing on them starts
@@ -30,7 +30,7 @@ class FailoverError(Exception):
     sealed_disks: ClassVar[DiskState] = DiskState.SEALED
 
     def disks(self, left: DiskState) -> DiskState:
-        """What the disks are worth that the run left in that state."""
+        """State of the disks after this error, where the run had brought them to `left`."""
         return self.sealed_disks if left is DiskState.SEALED else left
 
 
@@ -93,7 +93,7 @@ class TargetDiskError(FailoverError):
 
 
 class VerifyError(FailoverError):
-    """What was read back differs from the source, or was never read back."""
+    """Data on the target differs from the source, or was never read back."""
 
     exit_code = 9
     meaning = "what was read back from a target disk differs from the source"

@@ -149,7 +149,7 @@ class Receiver:
 
     @property
     def left(self) -> DiskState:
-        """What is on the disks, once they were left."""
+        """State of the target's disks. Final once `leave_disks` of the session was called."""
         if self._sealing:
             return DiskState.SEALED
         return DiskState.UNFINISHED if self._marked else DiskState.UNTOUCHED

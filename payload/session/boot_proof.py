@@ -291,7 +291,7 @@ def _is_fine(verdict: BootVerdict, plan: Plan) -> bool:
 
 
 def warning_of(proof: BootProof, plan: Plan) -> str:
-    """What a person must know of it, "" when all is well or there is no proof."""
+    """Warning for the report, "" when the copy came up or there is no proof."""
     if proof.verdict is BootVerdict.SKIPPED or _is_fine(proof.verdict, plan):
         return ""
     return (

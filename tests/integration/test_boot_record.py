@@ -1,4 +1,4 @@
-"""What a copy runs when it starts, run by a shell."""
+"""The shell script that notes a copy's first start, run by a shell."""
 
 import os
 import subprocess

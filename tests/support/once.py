@@ -1,4 +1,4 @@
-"""What several workers of one test run need, made by whichever asks first."""
+"""Files that all workers of a test run share, made by whichever asks first."""
 
 import fcntl
 import tempfile
