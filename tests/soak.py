@@ -40,8 +40,8 @@ from tests.support.machine_bench import (
     TARGET_ID,
     Bench,
     Process,
+    content_digest,
     end,
-    sha256,
     slow_down,
     speed_up,
 )
@@ -356,7 +356,7 @@ def main(arguments: list[str] | None = None) -> int:
     deaths = refusals = claims = 0
     with tempfile.TemporaryDirectory(prefix="ugs-soak-") as name:
         bed = Bed.prepare(PreparedDisks(Path(name), Path(name)))
-        before = [sha256(path) for path in bed.server]
+        before = [content_digest(path) for path in bed.server]
         if given.cuts:
             with contextlib.ExitStack() as stack:
                 play_cuts(bed, Bench(Path(name), bed.made.site, stack), given.cuts)
@@ -367,7 +367,7 @@ def main(arguments: list[str] | None = None) -> int:
             claims += outcome.claims
             words = f"refused: {outcome.refusal}" if outcome.refusal else "whole and equal"
             print(f"soak: {outcome.trial}: {words}", flush=True)
-        assert [sha256(path) for path in bed.server] == before, "the source was written to"
+        assert [content_digest(path) for path in bed.server] == before, "the source was written to"
     print(
         f"soak: {len(seeds)} copies, {deaths} deaths, {refusals} refusals; disks claimed to be a "
         f"copy {claims} times, and were one each time"

@@ -29,7 +29,7 @@ from tests.soak import look_at_target
 from tests.support.bootable_disk import HOST_NAME, Bootable, make_bootable
 from tests.support.cpio_archives import archive
 from tests.support.image_blocks import ImageBlocks, ImageDisk
-from tests.support.machine_bench import SOURCE_ID, TARGET_ID, Bench, sha256
+from tests.support.machine_bench import SOURCE_ID, TARGET_ID, Bench, content_digest
 from tests.support.network_namespaces import network
 from tests.support.server_image import MIB, make_image
 
@@ -60,9 +60,9 @@ def prove(
     disks = tuple(Disk(found) for found in blocks.find())
     target = Inventory(MachineIdentity("b" * 32), firmware, (), disks)
     plan = _plan(server, target)
-    before = sha256(server.path)
+    before = content_digest(server.path)
     proof = prove_boot(host, plan, target, True, Patience(limit, 0.0, limit))
-    assert sha256(server.path) == before
+    assert content_digest(server.path) == before
     assert not blocks.opened_for_writing
     return proof, plan
 

@@ -21,9 +21,9 @@ from tests.support.machine_bench import (
     SOURCE_ID,
     TARGET_ID,
     Bench,
+    content_digest,
     is_blank,
     read_in_copy,
-    sha256,
 )
 from tests.support.network_namespaces import Machine, network
 from tests.support.server_image import SOURCE_MAC
@@ -104,7 +104,7 @@ def test_a_way_to_the_storage_without_a_card_is_a_no_before_anything_is_written(
     bench: Bench, server: list[Path], blanks: list[Path]
 ) -> None:
     give_second_card(server[0])
-    before = [sha256(path) for path in server]
+    before = [content_digest(path) for path in server]
     with network(2, cards=2) as (first, second):
         set_mac(first, "eth0", SOURCE_MAC)
         set_mac(first, "eth1", SECOND_MAC)
@@ -116,7 +116,7 @@ def test_a_way_to_the_storage_without_a_card_is_a_no_before_anything_is_written(
         assert report.exit_code == 4
         assert "no network card for eth1, which leads to the SAN (10.0.0.1)" in report.sentence
     assert all(is_blank(path) for path in blanks)
-    assert [sha256(path) for path in server] == before
+    assert [content_digest(path) for path in server] == before
 
 
 def test_a_wire_that_leads_elsewhere_is_known_before_the_first_write(

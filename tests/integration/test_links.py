@@ -25,7 +25,7 @@ from tests.support.machine_bench import (
     SOURCE_ID,
     TARGET_ID,
     Bench,
-    sha256,
+    content_digest,
     slow_down,
     speed_up,
 )
@@ -50,15 +50,15 @@ def test_both_wires_carry_the_copy_and_losing_either_only_slows_it(
     (tmp_path / "server").mkdir()
     images = make_server(tmp_path / "server", files=100)
     server = [images.system, images.data]
-    before = [sha256(path) for path in server]
+    before = [content_digest(path) for path in server]
     with network(2, cards=2) as (first, second):
         for card in second.cards:
             slow_down(second, card, "2mbit")
         main, further = second.cards
         second.unplug(further)  # so that the conversation can only run over the other one
         source = bench.start(first, SOURCE_ID, server, silence=SILENCE)
-        one = f"{NO_COUNTDOWN} failover.connections=1"
-        target = bench.start(second, TARGET_ID, blanks, one, silence=SILENCE)
+        line = f"{NO_COUNTDOWN} failover.connections=1"
+        target = bench.start(second, TARGET_ID, blanks, line, silence=SILENCE)
         target.wait_for(r"^\[copy\].*\d+%")
         second.plug(further)
         target.wait_for(JOINED)
@@ -80,7 +80,7 @@ def test_both_wires_carry_the_copy_and_losing_either_only_slows_it(
     assert theirs.result is Result.OK and theirs.regions == ours.regions
     assert ours.verified
     assert "the copy carries on where it was" not in target.log, "it was never interrupted"
-    assert [sha256(path) for path in server] == before
+    assert [content_digest(path) for path in server] == before
 
 
 def wait_for(holds: Callable[[], object]) -> None:

@@ -16,7 +16,7 @@ from payload.model.errors import AdaptError, TargetDiskError
 from payload.model.event import Level, Note
 from payload.model.report import Result
 from tests.support.copy_before_finish import Sealed
-from tests.support.machine_bench import Bench, copy_once, sha256
+from tests.support.machine_bench import Bench, content_digest, copy_once
 from tests.support.server_image import MIB, ServerImages, make_image, make_server, tool
 
 pytestmark = pytest.mark.root
@@ -228,11 +228,11 @@ def test_a_run_mends_what_the_server_lacks_and_reports_it(bench: Bench, tmp_path
         disk.write(bytes(440))
         disk.seek(512)
         disk.write(GAP)
-    before = sha256(images.system)
+    before = content_digest(images.system)
     blanks = [make_image(tmp_path / f"t{n}.img", size * MIB) for n, size in ((0, 120), (1, 32))]
     theirs, ours = copy_once(bench, [images.system, images.data], blanks)
     assert (ours.result, theirs) == (Result.OK, ours), ours.sentence
-    assert sha256(images.system) == before
+    assert content_digest(images.system) == before
     assert ours.boot_loader is not None
     assert ours.boot_loader.strategy == LIVE_GRUB
     told = [change for change in ours.changes if "GRUB's" in change.what]

@@ -25,11 +25,11 @@ from tests.support.machine_bench import (
     TARGET_ID,
     THIRD_ID,
     Bench,
+    content_digest,
     copy_once,
     end,
     is_blank,
     read_in_copy,
-    sha256,
     slow_down,
     speed_up,
 )
@@ -43,7 +43,7 @@ pytestmark = [pytest.mark.root, pytest.mark.waits]
 def test_a_blank_machine_becomes_a_proven_copy(
     bench: Bench, server: list[Path], blanks: list[Path]
 ) -> None:
-    before = [sha256(path) for path in server]
+    before = [content_digest(path) for path in server]
     with network(2) as (first, second):
         target_mac = json.loads(second.ip("-j", "link", "show", "eth0"))[0]["address"]
         source = bench.start(first, SOURCE_ID, server)
@@ -51,7 +51,7 @@ def test_a_blank_machine_becomes_a_proven_copy(
         theirs, ours = source.report(), target.report()
     assert ours.result is Result.OK, ours.sentence
     assert theirs == ours, "both machines hold the same report"
-    assert [sha256(path) for path in server] == before
+    assert [content_digest(path) for path in server] == before
     assert ours.verified
     for region in ours.regions:
         assert region.verified and region.source_digest == region.target_digest
@@ -135,11 +135,11 @@ def test_a_disk_with_foreign_data_is_not_touched(
 ) -> None:
     foreign = make_image(tmp_path / "foreign.img", 120 * MIB)
     run(["mke2fs", "-q", "-F", "-t", "ext4", str(foreign)])
-    before = sha256(foreign)
+    before = content_digest(foreign)
     with network(1) as (only,):
         report = bench.start(only, TARGET_ID, [foreign]).report()
     assert report.result is Result.FAILED and report.exit_code == 3
-    assert sha256(foreign) == before
+    assert content_digest(foreign) == before
 
 
 def test_a_target_too_small_by_a_sector_is_a_clear_no_on_both_sides(

@@ -10,7 +10,7 @@ from payload.model.report import Report, Result
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
-from tests.support.machine_bench import SOURCE_ID, TARGET_ID, Bench, copy_once, sha256
+from tests.support.machine_bench import SOURCE_ID, TARGET_ID, Bench, content_digest, copy_once
 from tests.support.md_superblocks import old_place
 from tests.support.network_namespaces import network
 from tests.support.server_image import MIB, make_image
@@ -61,7 +61,7 @@ def check_copy(image: Path, root_start: int, report: Report) -> None:
 
 def test_a_server_on_lvm_is_copied_and_its_copy_known_again(bench: Bench, tmp_path: Path) -> None:
     server = make_lvm_server(tmp_path)
-    before = [sha256(image) for image in server]
+    before = [content_digest(image) for image in server]
     targets = blanks(tmp_path, 1)
     _, report = copy_once(bench, server, targets)
     check_copy(targets[0], LAYER_START + 6 * EXTENT, report)
@@ -73,12 +73,12 @@ def test_a_server_on_lvm_is_copied_and_its_copy_known_again(bench: Bench, tmp_pa
     again = copy_once(bench, server, targets)[1]
     check_copy(targets[0], LAYER_START + 6 * EXTENT, again)
     assert sum(one.sent for one in again.regions) < sum(one.sent for one in report.regions)
-    assert [sha256(image) for image in server] == before
+    assert [content_digest(image) for image in server] == before
 
 
 def test_a_copy_of_a_mirror_is_alike_on_all_its_disks(bench: Bench, tmp_path: Path) -> None:
     server = make_mirror_server(tmp_path)
-    before = [sha256(image) for image in server]
+    before = [content_digest(image) for image in server]
     targets = blanks(tmp_path, 2)
     _, report = copy_once(bench, server, targets)
     root_start = LAYER_START + DATA_START + 6 * EXTENT
@@ -95,12 +95,12 @@ def test_a_copy_of_a_mirror_is_alike_on_all_its_disks(bench: Bench, tmp_path: Pa
     ] * 2
     again = copy_once(bench, server, targets)[1]
     check_copy(targets[1], root_start, again)
-    assert [sha256(image) for image in server] == before
+    assert [content_digest(image) for image in server] == before
 
 
 def test_an_encrypted_server_is_copied_as_it_is_and_says_so(bench: Bench, tmp_path: Path) -> None:
     server = make_encrypted_server(tmp_path)
-    before = [sha256(image) for image in server]
+    before = [content_digest(image) for image in server]
     targets = blanks(tmp_path, 1)
     _, report = copy_once(bench, server, targets)
     assert report.result is Result.OK, report.sentence
@@ -110,7 +110,7 @@ def test_an_encrypted_server_is_copied_as_it_is_and_says_so(bench: Bench, tmp_pa
     assert from_json(CopyMarker, document).usage.counter == -1
     luks = slice(LAYER_START, LAYER_START + MIB)
     assert targets[0].read_bytes()[luks] == server[0].read_bytes()[luks]
-    assert [sha256(image) for image in server] == before
+    assert [content_digest(image) for image in server] == before
     with network(1) as (machine,):
         copy = bench.start(machine, TARGET_ID, targets)
         copy.wait_for("does not tell, so it cannot be excluded")

@@ -16,7 +16,7 @@ from payload.system.mounts import LinuxMounts
 from payload.system.power import LinuxPower
 from tests.support.image_blocks import ImageBlocks, ImageDisk
 from tests.support.image_ranges import ImageRange, put
-from tests.support.machine_bench import sha256
+from tests.support.machine_bench import content_digest
 from tests.support.machine_process import NoEmulator
 from tests.support.md_superblocks import new_superblock, old_place, old_superblock
 from tests.support.server_image import make_ext4, make_image, tool, write_tree
@@ -39,9 +39,9 @@ ROOT = {
 def take(*images: Path) -> Inventory:
     """The inventory, and the proof that taking it changed nothing."""
     host = host_of(images)
-    before = [sha256(image) for image in images]
+    before = [content_digest(image) for image in images]
     found = take_inventory(host, "1", 5)
-    assert [sha256(image) for image in images] == before
+    assert [content_digest(image) for image in images] == before
     return found
 
 

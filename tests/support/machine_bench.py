@@ -160,7 +160,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def sha256(path: Path) -> str:
+def content_digest(path: Path) -> str:
     """Of the size and of every block that is not zeros, with its place. Holes are not read."""
     digest = hashlib.sha256(str(path.stat().st_size).encode())
     for start, block in written_blocks(path):

@@ -1,4 +1,4 @@
-"""What a scenario has at hand, and what it asks of its machines."""
+"""Disks, machines and assertions of a scenario."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from payload.model.report import Report, Result
 from tests.support.image_blocks import ImageDisk
-from tests.support.machine_bench import NO_COUNTDOWN, SOURCE_ID, Bench, Process, sha256
+from tests.support.machine_bench import NO_COUNTDOWN, SOURCE_ID, Bench, Process, content_digest
 from tests.support.network_namespaces import Machine, network
 from tests.support.prepared_disks import PreparedDisks
 
@@ -45,9 +45,9 @@ class Scenario:
 
 @contextlib.contextmanager
 def unchanged(images: Sequence[Path]) -> Iterator[None]:
-    before = {path: sha256(path) for path in images}
+    before = {path: content_digest(path) for path in images}
     yield
-    assert {path: sha256(path) for path in images} == before
+    assert {path: content_digest(path) for path in images} == before
 
 
 def assert_copied(reports: tuple[Report, Report]) -> Report:

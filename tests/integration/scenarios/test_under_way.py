@@ -17,9 +17,9 @@ from tests.support.machine_bench import (
     SILENCE,
     SOURCE_ID,
     TARGET_ID,
+    content_digest,
     end,
     is_blank,
-    sha256,
     slow_down,
     speed_up,
 )
@@ -58,7 +58,7 @@ def test_disks_whose_names_swapped_between_plan_and_write(case: Scenario) -> Non
     blank, foreign = case.made.blank(), case.made.foreign("t2.img", 32 * MIB)
     beside = blank[0].with_name("t2.img")
     foreign.rename(beside)
-    before = sha256(beside)
+    before = content_digest(beside)
     aside = beside.with_name("aside")
 
     def swap() -> None:
@@ -68,19 +68,19 @@ def test_disks_whose_names_swapped_between_plan_and_write(case: Scenario) -> Non
 
     report = stopped_before_the_write(case, [*blank, beside], swap)
     assert report.exit_code == 8 and "t1.img" in report.sentence
-    assert is_blank(blank[0]) and is_blank(beside) and sha256(blank[1]) == before
+    assert is_blank(blank[0]) and is_blank(beside) and content_digest(blank[1]) == before
 
 
 def test_disk_replaced_between_plan_and_write(case: Scenario) -> None:
     blank, foreign = case.made.blank(), case.made.foreign()
-    before = sha256(foreign)
+    before = content_digest(foreign)
 
     def exchange() -> None:
         foreign.replace(blank[0])
 
     report = stopped_before_the_write(case, blank, exchange)
     assert report.exit_code == 8 and "another device" in report.sentence
-    assert sha256(blank[0]) == before and is_blank(blank[1])
+    assert content_digest(blank[0]) == before and is_blank(blank[1])
 
 
 def test_disk_written_to_between_plan_and_write(case: Scenario) -> None:
@@ -106,17 +106,17 @@ def test_copy_started_between_plan_and_write(case: Scenario) -> None:
     def use() -> None:
         with root_for_writing(copied[0]) as root:
             (root / "newer.txt").write_text("mail\n")
-        hashes.extend(sha256(path) for path in copied)
+        hashes.extend(content_digest(path) for path in copied)
 
     report = stopped_before_the_write(case, copied, use)
     assert report.exit_code == 3 and "was in service" in report.sentence
-    assert [sha256(path) for path in copied] == hashes
+    assert [content_digest(path) for path in copied] == hashes
 
 
 def test_disk_replaced_while_the_link_was_away(case: Scenario) -> None:
     server, blank = case.made.server(), case.made.blank()
     foreign = case.made.foreign("t1.img", 32 * MIB)
-    before = sha256(foreign)
+    before = content_digest(foreign)
     with network(2) as (first, second), unchanged(server):
         slow_down(second, "eth0")
         source = case.bench.start(first, SOURCE_ID, server, silence=SILENCE)
@@ -130,7 +130,7 @@ def test_disk_replaced_while_the_link_was_away(case: Scenario) -> None:
     assert ours.result is Result.FAILED and theirs.result is Result.FAILED
     assert ours.exit_code == 8 and "no longer the disk" in ours.sentence
     assert "The link is back" not in target.log, "found out before anything more was written"
-    assert sha256(blank[1]) == before
+    assert content_digest(blank[1]) == before
     assert not first_sector(blank[0]).strip(b"\0"), "nothing bootable"
 
 
@@ -138,7 +138,7 @@ def test_disk_replaced_while_only_the_conversation_was_away(case: Scenario) -> N
     """Two wires carry the copy; with one of them the conversation is lost, and found again."""
     server, blank = case.made.server(), case.made.blank()
     foreign = case.made.foreign("t1.img", 32 * MIB)
-    before = sha256(foreign)
+    before = content_digest(foreign)
     with network(2, cards=2) as (first, second), unchanged(server):
         for card in second.cards:
             slow_down(second, card, "200kbit")
@@ -155,7 +155,7 @@ def test_disk_replaced_while_only_the_conversation_was_away(case: Scenario) -> N
     assert ours.result is Result.FAILED and theirs.result is Result.FAILED
     assert ours.exit_code == 8 and "no longer the disk" in ours.sentence
     assert "[verify]" not in target.log, "found out before the copy was at its end"
-    assert sha256(blank[1]) == before
+    assert content_digest(blank[1]) == before
     assert not first_sector(blank[0]).strip(b"\0"), "nothing bootable"
 
 
@@ -191,7 +191,7 @@ def sha256_of_tree(image: Path) -> dict[str, str]:
         device.view(run, str(image), ROOT_START, ROOT_SIZE, writable=False) as node,
         LinuxMounts(run).mount(node, "ext4") as root,
     ):
-        return {path.name: sha256(path) for path in (root / "usr/share/doc").iterdir()}
+        return {path.name: content_digest(path) for path in (root / "usr/share/doc").iterdir()}
 
 
 def test_key_on_the_source_in_the_countdown(case: Scenario) -> None:
@@ -205,6 +205,21 @@ def test_key_on_the_source_in_the_countdown(case: Scenario) -> None:
 
 
 def test_source_that_vanishes_in_the_countdown(case: Scenario) -> None:
+    """The countdown is waited out to its end: it leads to no write without the source."""
+    server, blank, gone = case.made.server(), case.made.blank(), case.bench.directory / "gone"
+    with network(2) as (first, second), unchanged(server):
+        source = case.bench.start(first, SOURCE_ID, server, HELD_COUNTDOWN, release=gone)
+        target = case.bench.start(second, TARGET_ID, blank, HELD_COUNTDOWN, release=gone)
+        target.wait_for(r"^\[countdown\]")
+        end(source.process)
+        gone.touch()
+        target.wait_for(r"Nothing was written\.(\n.*)*^\[wait\]")
+        target.wait_for_looks()
+        assert target.process.poll() is None and "[copy]" not in target.log, target.log
+    assert all(is_blank(path) for path in blank)
+
+
+def test_source_that_comes_back_is_counted_down_for_anew(case: Scenario) -> None:
     server, blank = case.made.server(), case.made.blank()
     with network(2) as (first, second), unchanged(server):
         source = case.bench.start(first, SOURCE_ID, server, LONG_COUNTDOWN)
