@@ -7,7 +7,11 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.support.once import made_once
+from tests.vm import kept
 from tests.vm.images import call
+
+ARCHIVE = "system.tar"
 
 # What every server here is made of, beside its init system.
 SYSTEM = (
@@ -41,16 +45,21 @@ def base_system(
     wanted = (init, *SYSTEM, *packages)
     words = "\n".join((*wanted, *LEFT_OUT))
     digest = hashlib.sha256(words.encode()).hexdigest()[:16]
-    archive = cache / f"system-{release}-{digest}.tar"
-    if archive.exists():
-        return archive
+    directory = cache / f"system-{release}-{digest}"
     cache.mkdir(parents=True, exist_ok=True)
-    unfinished = cache / f"system-{release}-{digest}.unfinished"
+
+    def make(work: Path) -> None:
+        if not kept.fetch(directory.name, work):
+            _install(release, wanted, work / ARCHIVE)
+            kept.keep(directory.name, work)
+
+    return made_once(directory, make) / ARCHIVE
+
+
+def _install(release: str, packages: Iterable[str], archive: Path) -> None:
     options = [f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT]
-    call("mmdebstrap", "--variant=minbase", "--format=tar", f"--include={','.join(wanted)}",
-         *options, *_apt_options(), release, unfinished, *_sources(release))  # fmt: skip
-    unfinished.rename(archive)
-    return archive
+    call("mmdebstrap", "--variant=minbase", "--format=tar", f"--include={','.join(packages)}",
+         *options, *_apt_options(), release, archive, *_sources(release))  # fmt: skip
 
 
 def _sources(release: str) -> list[str]:

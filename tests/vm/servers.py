@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.vm import debian, disks, images
+from tests.support.once import made_once
+from tests.vm import debian, disks, images, kept
 from tests.vm.images import call
 
 SAMPLE = Path(__file__).parent / "sample"
+_DIGITS = 16  # of a recipe's digest
 EVIDENCE_DIGESTS = "etc/server-evidence/digests"
 
 # Written at every boot, or rightly different in a copy: not in the list of digests.
@@ -58,18 +60,25 @@ def build(recipe: Recipe, cache: Path) -> Server:
     """The server, from `cache` when it was built from this very recipe before. Needs root."""
     name = recipe.name or recipe.host_name
     finished = cache / f"server-{name}-{_recipe_digest(recipe)}"
-    if not finished.is_dir():
-        for old in cache.glob(f"server-{name}-*"):
-            shutil.rmtree(old)
-        work = cache / f"server-{name}-unfinished"
-        work.mkdir(parents=True)
-        _build(recipe, cache, work)
-        work.rename(finished)
+    cache.mkdir(parents=True, exist_ok=True)
+    made_once(finished, lambda work: _make(recipe, cache, finished, work))
     names = (finished / "disks").read_text().split()
     return Server(
         disks=tuple(finished / name for name in names),
         files=int((finished / "files").read_text()),
     )
+
+
+def _make(recipe: Recipe, cache: Path, finished: Path, work: Path) -> None:
+    """Fill the empty directory `work`, that `finished` is to be; what it replaces goes."""
+    name = finished.name[:-_DIGITS]
+    older = (*cache.glob(name + "[0-9a-f]" * _DIGITS), *cache.glob(f"{finished.name}-*"))
+    for old in older:
+        if old != work:
+            shutil.rmtree(old)
+    if not kept.fetch(finished.name, work):
+        _build(recipe, cache, work)
+        kept.keep(finished.name, work)
 
 
 def _recipe_digest(recipe: Recipe) -> str:
@@ -80,7 +89,7 @@ def _recipe_digest(recipe: Recipe) -> str:
     for path in (*map(Path, makers), *sorted(SAMPLE.iterdir())):
         whole.update(path.read_bytes())
     whole.update(f"{recipe.host_name} {recipe.name}".encode())
-    return whole.hexdigest()[:16]
+    return whole.hexdigest()[:_DIGITS]
 
 
 def _build(recipe: Recipe, cache: Path, work: Path) -> None:
