@@ -14,7 +14,8 @@ PACKAGES := $(shell sed 's/\#.*//' .ci/packages)
 
 LINTERS := lint-code lint-format lint-types lint-layers lint-shell lint-spelling
 
-.PHONY: help setup iso rehearsal lint $(LINTERS) check test test-vm test-boot soak docs bench clean
+.PHONY: help setup iso rehearsal lint $(LINTERS) check test test-integration \
+	test-vm test-boot soak mutate release-check docs bench clean
 
 help:
 	@echo "make rehearsal      build the ISO, copy one virtual machine to another, boot the copy, report"
@@ -31,6 +32,10 @@ help:
 	@echo "                                the matrix of docs/compatibility.md (CASE=n for one of them)"
 	@echo "make soak           RUNS=60     each release: machines killed in the middle of many copies"
 	@echo "                                (SEED=1)"
+	@echo "make mutate         15 minutes  each release: each condition of the rule about overwriting"
+	@echo "                                removed, one at a time; a unit test has to fail (ONLY=module)"
+	@echo "make release-check  5 hours     all of these that did not pass yet for exactly these inputs;"
+	@echo "                                verdicts in build/release.json"
 	@echo "pytest              unit tests only; the others when they are named"
 	@echo
 	@echo "make docs           print the reference pages in docs/ from the code"
@@ -100,9 +105,12 @@ check: lint
 
 test: lint iso
 	$(ORDINARY) $(PYTEST) -n auto --hypothesis-profile=thorough tests/unit
+	$(MAKE) --no-print-directory test-integration
+	$(PYTEST) tests/vm/test_rehearsal.py 'tests/vm/test_matrix.py::test_the_copy_boots_and_is_the_server[2]'
+
+test-integration: setup
 	$(PYTEST) -n 3 --dist loadgroup -m "not waits" tests/integration
 	$(PYTEST) -n 8 -m waits tests/integration
-	$(PYTEST) tests/vm/test_rehearsal.py 'tests/vm/test_matrix.py::test_the_copy_boots_and_is_the_server[2]'
 
 # An emulated machine keeps one processor busy: tests that start one run two at a time.
 test-vm: setup iso
@@ -117,6 +125,12 @@ docs: setup
 
 soak: setup
 	$(PYTHON) -m tests.soak --runs $(or $(RUNS),60) --seed $(or $(SEED),$(shell date +%s))
+
+mutate: setup
+	$(ORDINARY) $(PYTHON) -m tests.mutate $(if $(ONLY),--only $(ONLY))
+
+release-check: setup iso
+	$(PYTHON) -m tests.release --iso $(ISO)
 
 bench: setup
 	$(PYTHON) -m tests.bench --output build/bench/bench.json

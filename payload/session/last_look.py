@@ -23,7 +23,7 @@ def look_again(context: Context) -> None:
     check_role(context, now, decision)
     for pair in context.agreed.disks:
         _check_disk(pair, context.own, now)
-        _check_permission(pair, context.own_decision, decision)
+        check_permission(pair, context.own_decision, decision)
 
 
 def check_role(context: Context, own: Inventory, decision: Decision) -> None:
@@ -57,7 +57,8 @@ def _check_disk(pair: DiskPair, before: Inventory, now: Inventory) -> None:
         )
 
 
-def _check_permission(pair: DiskPair, before: Decision, now: Decision) -> None:
+def check_permission(pair: DiskPair, before: Decision, now: Decision) -> None:
+    """Raise TargetDiskError unless the pair's target disk may be overwritten as it might before."""
     then, found = _permission(pair, before), _permission(pair, now)
     if then is None or then != found:
         raise TargetDiskError(

@@ -64,6 +64,8 @@ def test_equal_plans_and_go_lead_on(role: Role) -> None:
     with meeting(role, (RIGHT, Go())) as context:
         assert agree(context) is Outcome.AGREED
         assert context.agreed.digest == RIGHT.digest
+        offer, go = context.link.channel.sent  # type: ignore[attr-defined]
+        assert (offer.digest, go) == (RIGHT.digest, Go())
 
 
 @pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])
@@ -102,6 +104,7 @@ def test_a_stop_during_the_countdown_ends_it_at_once() -> None:
 def test_a_peer_that_vanishes_during_the_countdown_is_waited_for_again() -> None:
     with meeting(Role.TARGET, (RIGHT, Go(), GONE), countdown=60) as context:
         assert agree(context) is Outcome.PEER_LEFT
+        assert context.link.channel.closed  # type: ignore[attr-defined]
 
 
 def test_a_key_here_ends_the_countdown_and_tells_the_peer() -> None:

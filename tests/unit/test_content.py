@@ -10,7 +10,15 @@ import pytest
 
 from payload.identify.content import look_at, sample_offsets
 from payload.identify.verdict import is_blank
-from payload.model.disk import MIB, Content, FileSystem, Hardware, Unfinished
+from payload.model.disk import (
+    MIB,
+    Content,
+    FileSystem,
+    Hardware,
+    Partition,
+    PartitionTable,
+    Unfinished,
+)
 from payload.model.mark import MARK_OFFSET, encode_mark
 from payload.system import device
 from payload.system.command import Completed
@@ -113,3 +121,53 @@ def test_our_mark_is_not_blank(tmp_path: Path) -> None:
 )
 def test_an_inventory_that_contradicts_itself_is_not_blank(odd: Content) -> None:
     assert not is_blank(odd)
+
+
+def test_a_mark_alone_is_not_blank() -> None:
+    assert is_blank(BLANK)
+    assert not is_blank(replace(BLANK, unfinished=MARK))
+
+
+def test_a_fingerprint_changes_with_all_that_a_copy_has_in_common_with_its_original() -> None:
+    first = Partition(1, MIB, 8 * MIB, "83", file_system=FileSystem("ext4", "u1"))
+    bare = Partition(2, 9 * MIB, MIB, "83")
+    table = PartitionTable("dos", "0x1", (first, bare))
+    partitions = [
+        (replace(first, number=3), bare),
+        (replace(first, start=2 * MIB), bare),
+        (replace(first, size=7 * MIB), bare),
+        (replace(first, file_system=FileSystem("ext4", "u2")), bare),
+        (replace(first, file_system=FileSystem("xfs", "u1")), bare),
+        (replace(first, file_system=None), bare),
+        (first,),
+    ]
+    tables = [
+        table,
+        replace(table, id="0x2"),
+        replace(table, label="gpt"),
+        *(replace(table, partitions=one) for one in partitions),
+    ]
+    contents = [
+        *(Content(False, "", one) for one in tables),
+        Content(False, "", table, file_system=FileSystem("ext4", "u1")),
+        Content(False, "", file_system=FileSystem("ext4", "u1")),
+        Content(False, "", file_system=FileSystem("ext4", "u2")),
+        Content(False, "", file_system=FileSystem("xfs", "u1")),
+    ]
+    prints = [one.fingerprint for one in contents]
+    assert all(prints)
+    assert len(set(prints)) == len(prints)
+    assert Content(False, "something").fingerprint == "", "nothing to tell it by"
+
+
+def test_what_cannot_be_read_is_not_blank(tmp_path: Path) -> None:
+    tools = Tools(tmp_path / "disk")
+    tools.image.unlink()
+    found = tools.look()
+    assert not found.blank
+    assert "parts that cannot be read" in found.evidence
+
+
+def test_the_very_end_is_looked_at(tmp_path: Path) -> None:
+    size = 64 * MIB + 4096 + 512
+    assert max(sample_offsets(size)) + 4096 <= size < max(sample_offsets(size)) + 2 * 4096

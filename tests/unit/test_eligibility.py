@@ -99,3 +99,15 @@ def test_a_local_nvme_disk_and_a_disk_known_by_path_alone_pass() -> None:
 def test_no_unknown_name_is_ever_eligible(name: str) -> None:
     known = name.startswith(("sd", "hd", "vd", "xvd", "nvme", "mmcblk", "cciss", "ida"))
     assert known or reason_against(replace(DISK, name=name), LOCAL)
+
+
+@pytest.mark.parametrize("transport", ["iscsi", "fc", "fcoe", "srp"])
+def test_a_disk_of_a_storage_network_is_named(transport: str) -> None:
+    assert "network disk" in reason_against(replace(DISK, transport=transport), LOCAL)
+
+
+@pytest.mark.parametrize("name", ["wwn", "serial", "path"])
+def test_one_lasting_name_is_enough(name: str) -> None:
+    bare = Hardware("sda", "/dev/sda", DISK.size, transport="sata")
+    assert reason_against(replace(bare, **{name: "x"}), LOCAL) == ""  # type: ignore[arg-type]
+    assert "could be known again" in reason_against(bare, LOCAL)

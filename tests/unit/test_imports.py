@@ -5,7 +5,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 # Unit tests judge these too: what is tested of them needs neither root nor a machine.
-BELOW_UNIT = ("tests.support", "tests.vm", "tests.bench")
+BELOW_UNIT = ("tests.support", "tests.vm", "tests.bench", "tests.mutate", "tests.release")
 
 
 def imported(path: Path) -> set[str]:

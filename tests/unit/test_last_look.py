@@ -9,11 +9,12 @@ from payload.model.disk import Content
 from payload.model.errors import PeerError, TargetDiskError, UndecidedError
 from payload.model.inventory import Inventory
 from payload.model.marker import Usage
-from payload.model.role import Role
+from payload.model.plan import DiskPair, PlannedDisk
+from payload.model.role import Decision, Ground, Permission, Role
 from payload.session import last_look
 from payload.session.agreement import compute_plan
 from payload.session.context import Context
-from payload.session.last_look import check_role, look_again
+from payload.session.last_look import check_permission, check_role, look_again
 from payload.session.meeting import check_hello, check_peer, judge
 from tests.support.machines import DATA, blank, copy, disk, server
 from tests.support.meetings import SOURCE, TARGET, hello, meeting
@@ -137,7 +138,7 @@ def test_what_was_never_permitted_is_not_written_to(context: Context) -> None:
     (pair,) = context.agreed.disks
     nothing = replace(context.own_decision, permissions=())
     with pytest.raises(TargetDiskError, match="something that may not be overwritten"):
-        last_look._check_permission(pair, nothing, nothing)
+        last_look.check_permission(pair, nothing, nothing)
 
 
 def test_a_permission_for_another_reason_is_another_permission(
@@ -149,3 +150,16 @@ def test_a_permission_for_another_reason_is_another_permission(
     context.decision = other
     with pytest.raises(TargetDiskError, match="changed since it was looked at"):
         look_again(context)
+
+
+def test_each_disk_is_asked_for_its_own_permission() -> None:
+    first, second = (Permission(f"serial:{name}", Ground.BLANK, "blank") for name in ("T1", "T2"))
+    planned = PlannedDisk("serial:T2", "T2", 1000, 512)
+    pair = DiskPair(planned, planned, "blank", None)
+    then = Decision(Role.TARGET, "blank", (), (first, second))
+    check_permission(pair, then, then)
+    for others in ((first,), (first, replace(second, ground=Ground.NAMED))):
+        with pytest.raises(TargetDiskError, match="T2 of the target changed"):
+            check_permission(pair, then, replace(then, permissions=others))
+    with pytest.raises(TargetDiskError, match="T2 of the target changed"):
+        check_permission(pair, replace(then, permissions=(first,)), then)

@@ -35,6 +35,20 @@ def test_any_body_with_a_right_digest_decodes_or_is_refused(body: bytes) -> None
         assert decoded is None or isinstance(decoded, Unfinished)
 
 
+@pytest.mark.parametrize(("place", "byte"), [(0, b"u"), (15, b"X"), (16, b"\x02"), (17, b"\x01")])
+def test_another_magic_or_format_is_no_mark_of_ours(place: int, byte: bytes) -> None:
+    body = encode_mark(MARK)[: MARK_SIZE - 32]
+    other = body[:place] + byte + body[place + 1 :]
+    assert other != body
+    assert decode_mark(other + blake3(other).digest()) is None
+
+
+def test_names_that_fill_the_sector_come_back() -> None:
+    room = MARK_SIZE - 32 - 26 - 4  # without digest, head and the lengths of four names
+    full = Unfinished("c" * 112, "a" * 112, "b" * 113, "d" * (room - 337), 5)
+    assert decode_mark(encode_mark(full)) == full
+
+
 @given(st.binary(max_size=600))
 def test_random_bytes_are_no_mark(sector: bytes) -> None:
     assert decode_mark(sector) is None

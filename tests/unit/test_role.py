@@ -264,6 +264,25 @@ def test_a_system_on_a_disk_of_a_copy_is_undecided() -> None:
     assert_undecided(decide(both_on_one), "system beside a copy")
 
 
+def test_a_system_and_a_copy_on_the_only_disk_are_undecided() -> None:
+    made = copy()
+    (only, _), (copied,) = made.disks, made.systems
+    both = machine("B", only, systems=(copied, replace(system("SB"), partition=2)))
+    assert_undecided(decide(both), "system beside a copy")
+
+
+@pytest.mark.parametrize(
+    "beside", [copy(), copy(used=True), copy(target="C"), unfinished(), unfinished(target="C")]
+)
+def test_a_system_beside_any_kind_of_copy_is_undecided(beside: Inventory) -> None:
+    both = replace(
+        beside,
+        disks=(*beside.disks, disk("SA", with_table())),
+        systems=(*beside.systems, system("SA")),
+    )
+    assert_undecided(decide(both), "system beside a copy")
+
+
 def test_a_readable_system_under_our_mark_is_undecided() -> None:
     assert_undecided(decide(replace(unfinished(), systems=(system("SB"),))), "system beside a copy")
 
@@ -324,6 +343,9 @@ def test_a_whole_disk_that_was_put_to_use_under_our_mark_is_not_ours() -> None:
 
 
 def test_a_source_with_an_unfinished_copy_in_it_is_undecided() -> None:
+    apart = disk("SA", None, ineligible="it is removable")
+    only_there = machine("A", apart, disk("T", DATA), systems=(system("SA"),))
+    assert_undecided(decide(only_there, role=Role.SOURCE), "asked source, no system")
     (broken,) = unfinished().disks
     assert_undecided(decide(server("A", broken)), "system beside a copy")
 
@@ -343,6 +365,9 @@ def test_asked_to_be_source_a_serving_copy_is_one() -> None:
 def test_asked_to_be_source_an_empty_or_broken_machine_is_none() -> None:
     assert_undecided(decide(blank(), role=Role.SOURCE), "asked source, no system")
     assert_undecided(decide(unfinished(), role=Role.SOURCE), "asked source, unfinished copy")
+    apart = disk("SA", None, ineligible="it is removable")
+    only_there = machine("A", apart, disk("T", DATA), systems=(system("SA"),))
+    assert_undecided(decide(only_there, role=Role.SOURCE), "asked source, no system")
     (broken,) = unfinished().disks
     assert_undecided(decide(server("A", broken), role=Role.SOURCE), "asked source, unfinished copy")
 
@@ -370,6 +395,7 @@ def test_asked_to_be_target_no_foreign_datamay_be_overwritten() -> None:
         "wwn:0x5000c5",
         "0x5000c5",
         "wwn-0x5000c5",
+        "/dev/disk/by-id/wwn-0x5000c5",
         "ata-DISK_SB",
         "/dev/disk/by-id/ata-DISK_SB",
         "/dev/disk/by-path/pci-1",
@@ -385,6 +411,16 @@ def test_a_person_names_a_disk_by_what_is_stable(word: str) -> None:
     (permission,) = decision.permissions
     assert permission.ground is Ground.NAMED
     assert permission.content == "named by a person; on it is ext4 on the whole disk"
+
+
+def test_a_disk_that_tells_its_wwn_alone_has_a_name() -> None:
+    only = machine("B", disk("", DATA, wwn="0x5000c5"))
+    assert permitted(decide(only, overwrite=("wwn:0x5000c5",))) == {"wwn:0x5000c5": Ground.NAMED}
+
+
+@pytest.mark.parametrize("word", ["", "wwn-", "wwn:", "/dev/disk/by-id/wwn-", "path:sd-"])
+def test_a_disk_that_tells_nothing_has_no_name(word: str) -> None:
+    assert_undecided(decide(machine("B", disk("", DATA)), overwrite=(word,)), "foreign data")
 
 
 @pytest.mark.parametrize(

@@ -113,12 +113,17 @@ def key_of(iso: Path, case: Case) -> str:
     """Changes with the ISO, with the case, and with what all cases share."""
     whole = hashlib.sha256(images.digest(iso).encode())
     here = Path(__file__).parent
-    own = sys.modules[case.recipe.lay_out.__module__].__file__
-    assert own is not None
     shared = [*here.glob("*.py"), *(here / "sample").iterdir(), here / "cases/parts.py"]
-    for path in (*sorted(shared), Path(own)):
+    for path in (*sorted(shared), module_of(case)):
         whole.update(path.read_bytes())
     return whole.hexdigest()[:16]
+
+
+def module_of(case: Case) -> Path:
+    """The file that describes the case, and maybe others."""
+    own = sys.modules[case.recipe.lay_out.__module__].__file__
+    assert own is not None
+    return Path(own)
 
 
 def read_outcomes(document: Path) -> dict[int, Outcome]:

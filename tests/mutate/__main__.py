@@ -1,0 +1,82 @@
+"""Takes every condition of the rule about overwriting away, one at a time: `make mutate`.
+
+    python -m tests.mutate [--only MODULE ...] [--list]
+
+A test has to fail for each. Exit status: 0 every change was noticed, 1 one was not (its sentence is
+among the last lines), or the list of what is no difference names a change that cannot be made any
+more.
+"""
+
+import argparse
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tests.mutate.mutants import Mutant, Target, TargetError, mutants_of
+from tests.mutate.report import failures, line_of
+from tests.mutate.rule import EQUIVALENT, TARGETS
+from tests.mutate.trial import Plan, TrialError, load_libraries, try_mutants
+
+UNIT_TESTS = Path(__file__).parents[1] / "unit"
+LIMIT = 600.0  # seconds for the tests of one mutant, which take some
+OPTIONS = ("--hypothesis-profile=mutate",)
+
+
+def find_mutants(targets: Sequence[Target]) -> dict[Mutant, tuple[str, ...]]:
+    """Each change, with the files of unit tests that guard it. Raises TargetError."""
+    made: dict[Mutant, tuple[str, ...]] = {}
+    for target in targets:
+        spec = importlib.util.find_spec(target.module)
+        if spec is None or spec.origin is None:
+            raise TargetError(f"There is no module {target.module}.")
+        tests = tuple(str(UNIT_TESTS / f"{name}.py") for name in target.tests)
+        for mutant in mutants_of(target, Path(spec.origin).read_text()):
+            made[mutant] = tests
+    return made
+
+
+def plans(tried: Mapping[Mutant, tuple[str, ...]], jobs: int) -> Iterator[Plan]:
+    """One for each set of tests, which are loaded once."""
+    for tests in dict.fromkeys(tried.values()):
+        mutants = tuple(mutant for mutant in tried if tried[mutant] == tests)
+        yield Plan(mutants, tests, jobs, LIMIT, OPTIONS)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutate")
+    parser.add_argument("--only", nargs="+", default=[], metavar="MODULE",
+                        help="as payload.identify.role")  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="only say what would be tried")
+    given = parser.parse_args(arguments)
+    begun = time.monotonic()
+    targets = [one for one in TARGETS if not given.only or one.module in given.only]
+    try:
+        mutants = find_mutants(targets)
+        tried = {one: tests for one, tests in mutants.items() if one.name not in EQUIVALENT}
+        if given.list:
+            print(*tried, sep="\n")
+            return 0
+        load_libraries()
+        jobs = len(os.sched_getaffinity(0))
+        print(f"mutate: {len(tried)} changes, {jobs} at a time", flush=True)
+        results = [
+            result
+            for plan in plans(tried, jobs)
+            for result in try_mutants(plan, lambda result: print(line_of(result), flush=True))
+        ]
+    except (TargetError, TrialError) as error:
+        print(f"mutate: {error}")
+        return 1
+    modules = {target.module for target in targets}
+    sentences = failures(results, mutants, {one.name for one in mutants}, EQUIVALENT, modules)
+    print(*sentences, sep="\n")
+    seconds = time.monotonic() - begun
+    print(f"mutate: {len(results)} changes, {len(sentences)} failures, {seconds:.0f} s")
+    return 1 if sentences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

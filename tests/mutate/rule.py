@@ -1,0 +1,72 @@
+"""Where the rule about overwriting lives, the unit tests that guard it, and the changes to it that
+make no difference. A module is added with one line of `TARGETS`.
+
+Whole modules where possible: a function that is written into them tomorrow is tried, too.
+"""
+
+from tests.mutate.mutants import Target
+
+WORDS = "words for people"
+TARGETS = (
+    Target(
+        "payload.identify.verdict",
+        ("test_role", "test_role_pair", "test_content", "test_rule"),
+        but=((("describe_copy", "describe_system", "when"), WORDS),),
+    ),
+    Target(
+        "payload.identify.role",
+        ("test_role", "test_role_pair", "test_rule"),
+        but=((("_reasons", "_pair_details", "_fit", "_ready_since"), WORDS),),
+    ),
+    Target("payload.system.eligibility", ("test_eligibility",)),
+    Target("payload.model.mark", ("test_mark",), only=("decode_mark",)),
+    Target("payload.model.disk", ("test_role", "test_content"), only=("Content.fingerprint",)),
+    Target("payload.session.last_look", ("test_last_look", "test_rule")),
+    Target(
+        "payload.session.agreement",
+        ("test_agreement",),
+        but=((("survey_target",), "what the source finds out for the preflight"),),
+    ),
+)
+
+# Why nobody could tell these from the code as it is, or why they overwrite nothing: by the name
+# that `make mutate` prints.
+_VERDICT, _ROLE = "payload.identify.verdict", "payload.identify.role"
+_AGREEMENT = "payload.session.agreement"
+_REASONS: dict[str, tuple[str, ...]] = {
+    WORDS: (
+        f"{_VERDICT}._judge_data: without `or 'data of unknown use'`",
+        f"{_VERDICT}._judge_unfinished: `mark.target_id != machine_id` never holds",
+        f"{_VERDICT}._judge_unfinished: `mark.target_id != machine_id` always holds",
+        f"{_ROLE}.gather: `not disks` always holds",
+        "payload.session.last_look._check_disk: `disk.content` never holds",
+        "payload.session.last_look._check_disk: `disk.content` always holds",
+        "payload.system.eligibility._network: without `and not kind`",
+        f"{_AGREEMENT}.agree: without the element `*plan.warnings`",
+        f"{_AGREEMENT}.agree: without the element `*checked.warnings`",
+        f"{_AGREEMENT}.agree: `plan.verify and (not context.settings.verify)` never holds",
+        f"{_AGREEMENT}.agree: `plan.verify and (not context.settings.verify)` always holds",
+        f"{_AGREEMENT}.agree: without `and plan.verify`",
+        f"{_AGREEMENT}.agree: without `and not context.settings.verify`",
+        f"{_AGREEMENT}.agree: `context.other.resume` never holds",
+        f"{_AGREEMENT}.agree: `context.other.resume` always holds",
+    ),
+    "a key that was pressed before stops the countdown, too: nothing is written": (
+        f"{_AGREEMENT}.count_down: `context.stop.clear()` is not done",
+    ),
+    "every system it is asked of has a marker": (
+        f"{_VERDICT}._judge_marked: `copy.marker` always holds",
+        f"{_VERDICT}._mapping: `marker` always holds",
+    ),
+    "a verdict that is no copy names no source": (
+        f"{_ROLE}._permission: `ground is Ground.OUR_COPY` always holds",
+    ),
+    "the digest is compared with all that is behind the body, so another length differs": (
+        "payload.model.mark.decode_mark: without `or len(sector) != MARK_SIZE`",
+    ),
+    "what the source surveyed is for the preflight, that this machine makes before": (
+        f"{_AGREEMENT}.agree: without `or survey`",
+        f"{_AGREEMENT}.agree: without `or Survey()`",
+    ),
+}
+EQUIVALENT = {name: reason for reason, names in _REASONS.items() for name in names}
