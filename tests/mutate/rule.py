@@ -54,6 +54,9 @@ _REASONS: dict[str, tuple[str, ...]] = {
     "a key that was pressed before stops the countdown, too: nothing is written": (
         f"{_AGREEMENT}.count_down: `context.stop.clear()` is not done",
     ),
+    "the countdown looks for a key and for the peer without a pause, and lasts as long": (
+        f"{_AGREEMENT}.wait_a_second: `context.stop.wait(min(1.0, left))` never holds",
+    ),
     "every system it is asked of has a marker": (
         f"{_VERDICT}._judge_marked: `copy.marker` always holds",
         f"{_VERDICT}._mapping: `marker` always holds",

@@ -1,5 +1,6 @@
 """Up to the first write: whatever the other machine says or does, only one way leads on."""
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from payload.model.role import Ground, Permission, Role
 from payload.model.survey import Survey
 from payload.session import agreement
 from payload.session.agreement import agree, check_permissions, compute_plan
+from payload.session.context import Context
 from payload.session.states import Outcome
 from tests.support.machines import disk
 from tests.support.meetings import SOURCE, hello, meeting
@@ -190,3 +192,25 @@ def test_a_source_that_sends_another_inventory_gets_another_plan() -> None:
         context.peer = hello(more)
         with pytest.raises(PlanError):
             agree(context)
+
+
+def test_nothing_is_counted_after_a_key() -> None:
+    with meeting(Role.TARGET, ()) as context:
+
+        def press(event: Event) -> None:
+            assert not context.stop.is_set(), event
+            context.stop.set()
+
+        context.monitor = press
+        with pytest.raises(StoppedError):
+            agreement.count_down(context, 60)
+
+
+def test_a_key_in_the_last_moment_of_the_countdown_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(context: Context, left: float) -> None:
+        time.sleep(left)
+        context.stop.set()
+
+    monkeypatch.setattr(agreement, "wait_a_second", wait)
+    with meeting(Role.TARGET, ()) as context, pytest.raises(StoppedError):
+        agreement.count_down(context, 1)
