@@ -48,7 +48,8 @@ def settings() -> str:
         "All are optional. `failover.KEY=VALUE` on the kernel line (iso-config/kernel-parameters, "
         "or typed in the boot menu) wins over `KEY = VALUE` in `site.toml`; a key with a dot, as "
         '`after.source`, stands there as `source = "..."` below `[after]`. An unknown key or a '
-        "value out of range ends the run before anything is looked at.",
+        "value out of range ends the run before anything is looked at, and so does a word of the "
+        "kernel line that is nearly one of these, as `failover-dry-run`.",
         ("key", "values", "default", "what it does"),
         tuple(
             (f"`{name}`", key.values, _default(getattr(defaults, key.field)), key.meaning)

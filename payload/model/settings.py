@@ -9,10 +9,12 @@ in `site.toml`. The kernel line wins. An unknown key is an error that names it, 
 misspelled safety setting that is silently ignored is worse than none.
 """
 
+import re
 import shlex
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher, get_close_matches
 from enum import Enum, StrEnum
 from ipaddress import ip_address, ip_interface
 from typing import Any
@@ -20,6 +22,10 @@ from typing import Any
 from payload.model.errors import SettingsError
 from payload.model.plan import CopyMode
 from payload.model.role import Role
+
+PREFIX = "failover."  # of our words on the kernel line
+_SEPARATORS = re.compile(r"[.:/_-]+")
+_ALIKE = 0.8  # of 1.0: two words that differ in a letter or two
 
 
 class After(StrEnum):
@@ -228,8 +234,9 @@ def _apply(settings: Settings, where: str, values: Mapping[str, Any]) -> Setting
     changes: dict[str, Any] = {}
     for key, value in values.items():
         if key not in KEYS:
-            known = ", ".join(sorted(KEYS))
-            raise SettingsError(f"{where}: there is no setting {key!r}. Known are: {known}.")
+            known, likely = ", ".join(sorted(KEYS)), _likely_key(key)
+            guess = f" Is {likely} meant?" if likely else ""
+            raise SettingsError(f"{where}: there is no setting {key!r}.{guess} Known are: {known}.")
         setting = KEYS[key]
         changes[setting.field] = setting.parse(f"{where}: {key}", value)
     return replace(settings, **changes)
@@ -255,14 +262,50 @@ def read_site_toml(settings: Settings, text: str, where: str = "site.toml") -> S
 
 
 def read_kernel_line(settings: Settings, line: str) -> Settings:
-    """Apply the `failover.*` words of a kernel line, which wins. Raises SettingsError."""
+    """Apply the `failover.*` words of a kernel line, which wins.
+
+    Raises SettingsError, also for a word that is nearly one of them: it was meant for us.
+    """
     try:
         words = shlex.split(line)
     except ValueError:
         words = line.split()
     values: dict[str, Any] = {}
     for word in words:
-        if word.startswith("failover."):
-            key, _, value = word.removeprefix("failover.").partition("=")
+        if word.startswith(PREFIX):
+            key, _, value = word.removeprefix(PREFIX).partition("=")
             values[key] = value
+        elif _is_misspelt(word):
+            raise SettingsError(
+                f"kernel line: {word!r} looks like a setting but does not begin with "
+                f"{PREFIX!r}. Write {_corrected(word)}."
+            )
     return _apply(settings, "kernel line", values)
+
+
+def _is_misspelt(word: str) -> bool:
+    """Is the name of a kernel parameter nearly ours, as `Failover.role` or `failover-dry-run`?
+
+    Neither a value, as a path with our name in it, nor the kernel's own module net_failover counts.
+    """
+    name = word.partition("=")[0].lower()
+    head = _SEPARATORS.split(name.strip("-"))[0]
+    return (
+        _SEPARATORS.sub("", name).startswith(("failover", "ugsfailover"))
+        or SequenceMatcher(None, head, PREFIX[:-1]).ratio() >= _ALIKE
+    )
+
+
+def _corrected(word: str) -> str:
+    """The word as it should be written, as far as it can be told."""
+    name, equals, value = word.partition("=")
+    # What stands before the key: everything up to "over", in whatever spelling, else one word.
+    rest = re.sub(r"^.*?over|^[^.:/_-]*", "", name.lower(), count=1)
+    return f"{PREFIX}{_likely_key(rest) or 'KEY'}{equals or '='}{value or 'VALUE'}"
+
+
+def _likely_key(text: str) -> str:
+    """The key that is most like a misspelt one, "" if none is."""
+    plain = {_SEPARATORS.sub("", key): key for key in KEYS}
+    near = get_close_matches(_SEPARATORS.sub("", text.lower()), plain, n=1, cutoff=_ALIKE)
+    return plain[near[0]] if near else ""
