@@ -1,22 +1,27 @@
 """Which machines may be our peer: a live view, fed by mDNS on every card that has a link.
 
-What is seen here is hearsay; `pairing.call` finds out who really answers.
+Only what a machine of our site said is a candidate. It may have been said long ago, or elsewhere:
+`pairing.call` finds out who really answers.
 """
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from payload.connect.addressing import chosen_cards
+from payload.model.announcement import Announcement
 from payload.model.errors import ToolError
 from payload.model.event import Level, Monitor, Note
 from payload.model.machine import Card
 from payload.model.settings import Settings
 from payload.system.links import Links
-from payload.system.mdns import Announcement, Mdns, Neighbourhood, Sighting
+from payload.system.mdns import Mdns, Neighbourhood, Saying, Sighting
+from payload.wire.announcement import pack_announcement, unpack_announcement
 
 PERIOD = 1.0  # seconds between two looks at the cards
-ADDRESSES_LIMIT = 16  # per machine; each costs seconds when nobody answers there
+ADDRESSES_LIMIT = 32  # per machine; they are called side by side
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A machine that may be the peer. All but the addresses is what it claims.
+    """A machine that may be the peer. `role` and `name` are for people: nothing follows from them.
 
     `machine_id` and `role` are "" for the address of `failover.peer=` until `recognise`.
     """
@@ -47,12 +52,12 @@ class Candidate:
     role: str
     name: str
     addresses: tuple[Address, ...]
-    site_matches: bool
 
 
 @dataclass(frozen=True)
 class _Wire:
-    """A card we announce on, and with which addresses."""
+    """One family of addresses of a card we announce on. They are apart because one changes at any
+    DHCP server's word, the other, link-local IPv6, at nobody's."""
 
     addresses: tuple[str, ...]
     neighbourhood: Neighbourhood
@@ -66,16 +71,19 @@ class Discovery:
         links: Links,
         mdns: Mdns,
         announcement: Announcement,
+        key: bytes,
         settings: Settings,
         monitor: Monitor,
     ) -> None:
+        """`key` is the site's, by which its announcements are known (`wire.announcement`)."""
+        self._key = key
         self._links = links
         self._mdns = mdns
         self._announcement = announcement
         self._settings = settings
         self._monitor = monitor
         self._guard = threading.Lock()
-        self._wires: dict[str, _Wire] = {}
+        self._wires: dict[tuple[str, str], _Wire] = {}  # by card and family
         self._speeds: dict[str, int] = {}
         self._said: set[str] = set()
         self._peer = fixed_candidate(settings)
@@ -94,6 +102,11 @@ class Discovery:
                 for sighting in wire.neighbourhood.sightings()
             ]
             return merge(sightings, self._announcement, self._speeds)
+
+    def hears_strangers(self) -> bool:
+        """Does a machine announce itself that is not of our site, or somebody who plays one?"""
+        with self._guard:
+            return any(wire.neighbourhood.hears_strangers() for wire in self._wires.values())
 
     def recognise(self, machine_id: str) -> None:
         """Give the machine at `failover.peer=` the id it has proven. Without one: no effect."""
@@ -123,31 +136,41 @@ class Discovery:
 
     def _renew(self, card: Card) -> None:
         """Announce anew on a card whose addresses are others than before."""
-        addresses = tuple(sorted(self._links.addresses(card.name)))
+        families = announced_addresses(self._links.addresses(card.name))
         with self._guard:
             self._speeds[card.name] = card.speed
-            wire = self._wires.get(card.name)
-        if wire is None or wire.addresses != addresses:
-            self._leave(card.name)
-            if addresses:
-                self._join(card.name, addresses)
+            before = {way: wire.addresses for way, wire in self._wires.items()}
+        for family, addresses in families.items():
+            way = (card.name, family)
+            if before.get(way, ()) != addresses:
+                self._leave(way)
+                if addresses:
+                    self._join(way, addresses)
 
-    def _join(self, card: str, addresses: tuple[str, ...]) -> None:
+    def _join(self, way: tuple[str, str], addresses: tuple[str, ...]) -> None:
+        own, (card, family) = self._announcement, way
+        saying = Saying(
+            f"{own.machine_id[:32]}-{card}-{family}",
+            own.port,
+            pack_announcement(own, addresses, self._key),
+        )
+        judge = partial(unpack_announcement, key=self._key)
         try:
-            neighbourhood = self._mdns.join(card, addresses, self._announcement)
+            neighbourhood = self._mdns.join(card, addresses, saying, judge)
         except ToolError as error:  # tried again in the next round
             self._warn(str(error))
             return
         with self._guard:
-            self._wires[card] = _Wire(addresses, neighbourhood)
+            self._wires[way] = _Wire(addresses, neighbourhood)
 
     def _leave_all_but(self, cards: set[str]) -> None:
-        for card in set(self._wires) - cards:
-            self._leave(card)
+        for way in list(self._wires):
+            if way[0] not in cards:
+                self._leave(way)
 
-    def _leave(self, card: str) -> None:
+    def _leave(self, way: tuple[str, str]) -> None:
         with self._guard:
-            wire = self._wires.pop(card, None)
+            wire = self._wires.pop(way, None)
         if wire is not None:
             wire.neighbourhood.close()
 
@@ -158,13 +181,22 @@ class Discovery:
             self._monitor(Note(sentence, Level.WARNING))
 
 
+def announced_addresses(addresses: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Those to announce on their own wire, by family. Global IPv6 only where there is no
+    link-local one: any router advertisement adds and removes them."""
+    ipv6 = [address for address in sorted(addresses) if ":" in address]
+    link_local = [address for address in ipv6 if Address(address, 0).is_link_local]
+    ipv4 = [address for address in sorted(addresses) if ":" not in address]
+    return {"ipv6": tuple(link_local or ipv6), "ipv4": tuple(ipv4)}
+
+
 def fixed_candidate(settings: Settings) -> Candidate | None:
     """The machine at `failover.peer=`, which needs no mDNS and suffers no other beside it."""
     if not settings.peer:
         return None
     host, _, card = settings.peer.partition("%")
     address = Address(host, settings.port, card)
-    return Candidate("", "", f"failover.peer={settings.peer}", (address,), site_matches=True)
+    return Candidate("", "", f"failover.peer={settings.peer}", (address,))
 
 
 def merge(
@@ -180,10 +212,10 @@ def merge(
         machine_id = sighting.announcement.machine_id
         if machine_id and machine_id != own.machine_id:
             machines.setdefault(machine_id, []).append(sighting)
-    return tuple(_candidate(seen, own, speeds) for _, seen in sorted(machines.items()))
+    return tuple(_candidate(seen, speeds) for _, seen in sorted(machines.items()))
 
 
-def _candidate(seen: list[Sighting], own: Announcement, speeds: dict[str, int]) -> Candidate:
+def _candidate(seen: list[Sighting], speeds: dict[str, int]) -> Candidate:
     addresses = {
         Address(host, sighting.announcement.port, sighting.card): None
         for sighting in seen
@@ -203,5 +235,4 @@ def _candidate(seen: list[Sighting], own: Announcement, speeds: dict[str, int]) 
         role=first.role,
         name=first.name,
         addresses=tuple(ordered[:ADDRESSES_LIMIT]),
-        site_matches=any(sighting.announcement.site == own.site for sighting in seen),
     )

@@ -4,18 +4,20 @@ The conversation comes first; data connections follow it, attached to the sessio
 opened for them. When either breaks, the source may be at another address, or on another card.
 """
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from queue import Empty, SimpleQueue
 
 from payload.connect.discovery import Candidate, Discovery
 from payload.connect.pairing import call, local_card
 from payload.connect.ways import Pair, Ways, own_reach
 from payload.model.errors import LinkError, PeerError
 from payload.model.message import Attach, Hello, Reach
-from payload.model.role import Role
 from payload.session.context import Context
 from payload.session.conversation import Conversation
 from payload.session.meeting import GREETING, own_hello
@@ -23,6 +25,21 @@ from payload.wire.channel import Channel
 from payload.wire.tls import Credentials
 
 RETRY = 3.0  # seconds between two calls to a candidate that did not answer
+CALLS_LIMIT = 16  # candidates called at a time
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of calling a candidate: a conversation and its Hello, or why there is none."""
+
+    candidate: Candidate
+    conversation: Conversation | None = None
+    hello: Hello | None = None
+    fault: PeerError | None = None
+
+
+def _key(candidate: Candidate) -> str:
+    return candidate.machine_id or str(candidate.addresses)
 
 
 class Calling:
@@ -34,6 +51,10 @@ class Calling:
         self._discovery = discovery
         self._credentials = credentials
         self._next_call: dict[str, float] = {}
+        self._calls: set[str] = set()  # keys of candidates that are being called
+        self._answers: SimpleQueue[Answer] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._is_looking = True
         self._reached: dict[str, Candidate] = {}  # machine id -> where it answered last
         self._ways: Ways | None = None
         self._reach: tuple[Reach, ...] = ()  # the source's, as it said last
@@ -41,27 +62,68 @@ class Calling:
 
     # --- the conversation
 
-    def due(self, known: frozenset[str]) -> Iterator[Candidate]:
-        """Machines in sight that may be a source, without the `known`; each again only after a
-        while."""
+    def look_for_sources(self, known: frozenset[str]) -> Iterator[Answer]:
+        """Call whoever is in sight and not `known`, side by side, and tell what came of calls
+        since the last look. Never waits for an answer."""
+        with self._lock:
+            self._is_looking = True
+        for candidate in self._due(known):
+            thread = threading.Thread(target=self._try_to_greet, args=(candidate,), daemon=True)
+            thread.start()
+        with contextlib.suppress(Empty):
+            while True:
+                answer = self._answers.get_nowait()
+                if answer.conversation is not None:
+                    self._discovery.recognise(answer.conversation.peer_id)
+                yield answer
+
+    def look_no_further(self) -> None:
+        """Whoever answers from now on is let go, until somebody looks again."""
+        with self._lock:
+            self._is_looking = False
+        with contextlib.suppress(Empty):
+            while True:
+                self._let_go(self._answers.get_nowait())
+
+    def _try_to_greet(self, candidate: Candidate) -> None:
+        try:
+            answer = Answer(candidate, *self.greet(candidate, resume=""))
+        except PeerError as error:
+            answer = Answer(candidate, fault=error)
+        with self._lock:
+            self._calls.discard(_key(candidate))
+            self._next_call[_key(candidate)] = time.monotonic() + RETRY
+            if self._is_looking:
+                self._answers.put(answer)
+                return
+        self._let_go(answer)
+
+    def _let_go(self, answer: Answer) -> None:
+        if answer.conversation is not None:
+            answer.conversation.say_stop("this machine is now busy with another one.")
+            answer.conversation.close()
+
+    def _due(self, known: frozenset[str]) -> Iterator[Candidate]:
+        """Machines in sight without the `known`, each again only after a while. Whatever role one
+        announces, it is called: a source is who answers as one."""
         for candidate in self._discovery.candidates():
-            is_source = candidate.role in ("", Role.SOURCE.value)
-            if is_source and candidate.machine_id not in known and self._is_due(candidate):
+            if candidate.machine_id not in known and self._is_due(candidate):
                 yield candidate
 
     def _is_due(self, candidate: Candidate) -> bool:
-        now = time.monotonic()
-        key = candidate.machine_id or str(candidate.addresses)
-        if self._next_call.get(key, 0.0) > now:
-            return False
-        self._next_call[key] = now + RETRY
+        now, key = time.monotonic(), _key(candidate)
+        with self._lock:
+            if key in self._calls or self._next_call.get(key, 0.0) > now:
+                return False
+            if len(self._calls) >= CALLS_LIMIT:
+                return False
+            self._calls.add(key)
         return True
 
     def greet(self, candidate: Candidate, resume: str) -> tuple[Conversation, Hello]:
         """Call and exchange Hello; `resume` is the digest of the plan to carry on with, "" for the
         first time. Raises PeerError, LinkError; no connection is left then."""
         channel = self._call(candidate)
-        self._discovery.recognise(channel.peer_id)
         with ExitStack() as on_failure:
             on_failure.callback(channel.close)
             card = local_card(channel, self._context.host.links)

@@ -11,6 +11,7 @@ from payload.connect.discovery import Discovery
 from payload.connect.pairing import Listener
 from payload.identify.inventory import take_inventory
 from payload.identify.role import decide_role
+from payload.model.announcement import Announcement
 from payload.model.errors import DiskState, FailoverError, UndecidedError, UnforeseenError
 from payload.model.event import Decided, Ended, Monitor
 from payload.model.message import PROTOCOL_VERSION
@@ -23,7 +24,6 @@ from payload.session.source import SourceSession
 from payload.session.states import Outcome, State, next_state
 from payload.session.target import TargetSession
 from payload.system.host import Host
-from payload.system.mdns import Announcement
 from payload.wire.tls import Site
 
 
@@ -144,7 +144,12 @@ class Engine:
         if context.own_decision.role is Role.SOURCE:
             listener = Listener(credentials, settings.port, context.monitor)
         discovery = Discovery(
-            links, context.host.mdns, announcement(context), settings, context.monitor
+            links,
+            context.host.mdns,
+            announcement(context),
+            context.site.announcement_key,
+            settings,
+            context.monitor,
         )
         self._resources.callback(discovery.close)
         if listener is not None:
@@ -169,12 +174,11 @@ class Engine:
 
 
 def announcement(context: Context) -> Announcement:
-    """What everybody on the wire may know, and nobody believes."""
+    """What everybody on the wire may know."""
     reference = context.own.reference
     return Announcement(
         machine_id=reference.id,
         role=context.own_decision.role.value,
-        site=context.site.fingerprint,
         name=reference.host_name or reference.label,
         port=context.settings.port,
         protocol=PROTOCOL_VERSION,

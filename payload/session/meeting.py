@@ -211,13 +211,21 @@ _ALIKE = {
 }
 
 
+_STRANGER = (
+    "A machine that belongs to another site, or somebody who poses as one, announces itself here."
+    " It is not called: only media of the same site make a pair."
+)
+
+
 def bystanders(context: Context, discovery: Discovery) -> Iterator[str]:
-    """Machines of our site in our own role, by what they say of themselves: no machine calls
-    another of its role, and the people in front of both wonder why nothing happens."""
+    """Machines of our site in our own role, by what they say of themselves: nothing is copied
+    between them, and the people in front of both wonder why. Of a stranger no word is repeated."""
     role = context.own_decision.role
     for candidate in discovery.candidates():
-        if candidate.site_matches and candidate.role == role.value:
+        if candidate.role == role.value:
             yield f"{candidate.name or candidate.machine_id[:8]} {_ALIKE[role]}"
+    if discovery.hears_strangers():
+        yield _STRANGER
 
 
 def adopt(context: Context, chosen: Acquaintance) -> None:

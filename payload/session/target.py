@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from payload.connect.beacons import Listening
-from payload.connect.discovery import Candidate, Discovery
+from payload.connect.discovery import Discovery
 from payload.finish.reinstall import make_it_start
 from payload.finish.sequence import FinishResult, finish_copy
 from payload.model.errors import DiskState, FailoverError, LinkError, PeerError, StoppedError
@@ -19,12 +19,13 @@ from payload.model.event import Event, Progress, Stage
 from payload.model.message import Doing, Final, Welcome
 from payload.model.network import Arrival
 from payload.model.report import BootLoaderReport, BootProof, Report
+from payload.model.role import Role
 from payload.model.survey import Survey
 from payload.replicate.crew import work_together
 from payload.replicate.receiver import Receiver
 from payload.session.agreement import agree, exchange_go, exchange_plans, expect
 from payload.session.boot_proof import prove_boot, warning_of
-from payload.session.calling import RETRY, Calling
+from payload.session.calling import RETRY, Answer, Calling
 from payload.session.card_names import check_names
 from payload.session.closing import make_report
 from payload.session.context import Context
@@ -44,6 +45,7 @@ from payload.wire.tls import Credentials
 
 NO_PEER = "This machine is the target. No source found yet: boot the server from the medium."
 FAREWELL = 20.0  # seconds the source has to confirm the report
+LAST_CALLS = 60.0  # seconds in which a source that cannot be told is called again
 
 
 class TargetSession:
@@ -70,6 +72,7 @@ class TargetSession:
         alike = partial(bystanders, context, self._discovery)
         meeting = Meeting(context, self._newcomers, self._waiting_text(), alike)
         chosen = meeting.choose(lambda one: one.conversation.waiting)
+        self._calling.look_no_further()
         adopt(context, chosen)
         self._listen_for_beacons()
         return Outcome.PAIRED
@@ -96,22 +99,22 @@ class TargetSession:
         )
 
     def _newcomers(self, known: frozenset[str]) -> Iterable[Acquaintance]:
-        for candidate in self._calling.due(known):
-            acquaintance = self._introduce(candidate)
+        for answer in self._calling.look_for_sources(known):
+            acquaintance = self._judge(answer)
             if acquaintance is not None:
                 yield acquaintance
 
-    def _introduce(self, candidate: Candidate) -> Acquaintance | None:
-        """Exchange Hello. Whoever cannot be reached or believed is tried again later."""
-        try:
-            conversation, hello = self._calling.greet(candidate, resume="")
-        except PeerError as error:
-            self._context.note_once(str(error))
+    def _judge(self, answer: Answer) -> Acquaintance | None:
+        """Whoever cannot be reached or believed is tried again later."""
+        context, conversation = self._context, answer.conversation
+        if conversation is None or answer.hello is None:
+            if answer.candidate.role != Role.TARGET.value:  # no door is where no source is
+                context.note_once(str(answer.fault))
             return None
         try:
-            return judge(self._context, conversation, hello)
+            return judge(context, conversation, answer.hello)
         except PeerError as error:
-            self._context.warn(str(error))
+            context.warn(str(error))
             conversation.say_stop(str(error))
             conversation.close()
             return None
@@ -348,14 +351,25 @@ class TargetSession:
             context.warn(warning)
 
     def _say_farewell(self, report: Report) -> None:
-        """Give the source the report. The copy is done whether or not it can be told."""
-        context = self._context
+        """Give the source the report, over another link if this one ends: else it would wait for a
+        target that is done. The copy is done whether or not it can be told."""
+        context, end = self._context, time.monotonic() + LAST_CALLS
+        while (fault := self._tell_source(report)) is not None:
+            if not isinstance(fault, LinkError) or time.monotonic() >= end:
+                context.warn(f"The copy is finished, but the source could not be told: {fault}")
+                return
+            context.link.close()
+            time.sleep(RETRY)
+
+    def _tell_source(self, report: Report) -> PeerError | None:
+        """Why it did not confirm, None if it did."""
         try:
             self._keep_control()
-            context.link.send(Final(report))
-            expect(context, Final, FAREWELL)
+            self._context.link.send(Final(report))
+            expect(self._context, Final, FAREWELL)
         except PeerError as error:
-            context.warn(f"The copy is finished, but the source could not be told: {error}")
+            return error
+        return None
 
     def close(self) -> None:
         if self._listening is not None:

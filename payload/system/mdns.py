@@ -3,48 +3,55 @@
 Nothing heard here is believed. It gives addresses to try and words for people; who really
 answers there is proven by TLS.
 
-Each card has an mDNS instance of its own. On Linux a socket hears the multicast groups that any
+Each card has mDNS instances of its own. On Linux a socket hears the multicast groups that any
 other socket has joined on any card, so an instance would also answer questions from a neighbour's
 wire with addresses that do not hold there, and a link-local address heard on the wrong card leads
 nowhere. So every socket is bound to its card.
+
+A machine says again and again who it is, so nobody has to ask, and what counts is each TXT record
+as it arrives: whatever else a stranger says, and however much of it, takes no room in which that
+of a machine of ours could be missing.
 """
 
 import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zeroconf import Error as ZeroconfError
 from zeroconf import (
     IPVersion,
-    ServiceBrowser,
+    RecordUpdate,
+    RecordUpdateListener,
     ServiceInfo,
-    ServiceListener,
     Zeroconf,
 )
+from zeroconf._dns import DNSText  # the package does not export it
 
+from payload.model.announcement import Announcement, Claim
 from payload.model.errors import ToolError
 
 SERVICE = "_ugs-failover._tcp.local."
+PERIOD = 3.0  # seconds between two announcements; equal packets within one second are dropped
 LIFETIME = 60  # seconds a word is good for when its speaker is not heard again
-QUESTION = 1000  # milliseconds an announced machine has to tell its addresses
-PERIOD = 2.0  # seconds until it is asked again
-TEXT_LIMIT = 100  # characters of a hostile word that may reach a screen
-NAMES_LIMIT = 64  # per card; a flood of names is no reason to run out of memory
+FAREWELL = 10.0  # seconds the same after a goodbye: a stranger can say it, and the speaker go on
+SIGHTINGS_LIMIT = 64  # per card and family; the one that was heard longest ago goes first
 
 
 @dataclass(frozen=True)
-class Announcement:
-    """What a machine says of itself. Of another machine: what it claims."""
+class Saying:
+    """What one instance says: its name, its port and the strings of its TXT record."""
 
-    machine_id: str
-    role: str
-    site: str  # fingerprint of the site's certificate
-    name: str  # for people
+    label: str
     port: int
-    protocol: int
+    words: Mapping[str, bytes]
+
+
+# The claim that bytes of a TXT record make, None if no machine of our site has made it.
+Judge = Callable[[bytes], Claim | None]
 
 
 @dataclass(frozen=True)
@@ -64,100 +71,82 @@ class Mdns:
         logging.getLogger("zeroconf").setLevel(logging.CRITICAL)
 
     def join(
-        self, card: str, addresses: Sequence[str], announcement: Announcement
+        self, card: str, addresses: Sequence[str], saying: Saying, judge: Judge
     ) -> "Neighbourhood":
-        """Announce on a card, with the addresses it has there, and listen. Takes a second or two.
+        """Announce on a card, with addresses it has there, and listen. Takes a second or two.
 
         Raises ToolError when the card cannot do it (any more).
         """
-        return Neighbourhood(card, tuple(addresses), announcement)
+        return Neighbourhood(card, tuple(addresses), saying, judge)
 
 
-class Neighbourhood(ServiceListener):
+class Neighbourhood(RecordUpdateListener):
     """Everybody heard on one card, until closed."""
 
-    def __init__(self, card: str, addresses: tuple[str, ...], announcement: Announcement) -> None:
+    def __init__(self, card: str, addresses: tuple[str, ...], saying: Saying, judge: Judge) -> None:
+        super().__init__()
         self.card = card
+        self._judge = judge
         self._guard = threading.Lock()
-        self._names: dict[str, bool] = {}  # heard of; True: its addresses are to be found out
-        self._sightings: dict[str, Sighting] = {}
-        self._news = threading.Event()
-        self._closed = False
-        self._own = _describe(card, addresses, announcement)
+        self._sightings: dict[Sighting, float] = {}  # good until when; heard last stands last
+        self._strangers_until = 0.0
+        self._closing = threading.Event()
+        self._own = _describe(addresses, saying)
         try:
             self._zeroconf = _open(card, addresses)
         except (OSError, RuntimeError, ZeroconfError) as error:
             raise ToolError(f"No multicast DNS on {card}: {error}.") from error
         try:
+            self._zeroconf.add_listener(self, None)
             # Nobody else has our machine id and card in its name: no need to probe for it.
             self._zeroconf.register_service(self._own, cooperating_responders=True)
-            self._browser = ServiceBrowser(self._zeroconf, SERVICE, self)
         except (OSError, RuntimeError, ZeroconfError) as error:
             self.close()
             raise ToolError(f"No multicast DNS on {card}: {error}.") from error
-        threading.Thread(target=self._find_out, name=f"mdns {card}", daemon=True).start()
+        threading.Thread(target=self._repeat, name=f"mdns {card}", daemon=True).start()
 
     def sightings(self) -> tuple[Sighting, ...]:
-        """Who is there now, ourselves left out."""
+        """Machines of our site that are there now, ourselves as well if we hear us; the one that
+        was heard last comes first."""
+        now = time.monotonic()
         with self._guard:
-            return tuple(self._sightings.values())
+            seen = [sighting for sighting, until in self._sightings.items() if until > now]
+        return tuple(reversed(seen))
+
+    def hears_strangers(self) -> bool:
+        """Does somebody use our service's name who is not of our site?"""
+        with self._guard:
+            return self._strangers_until > time.monotonic()
 
     def close(self) -> None:
         """Say goodbye and stop listening."""
-        self._closed = True
-        self._news.set()
+        self._closing.set()
         with contextlib.suppress(OSError, RuntimeError, ZeroconfError):
             self._zeroconf.close()
 
-    def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        """Called by zeroconf: a name was heard, or something new about it."""
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:
+        """Called by zeroconf, in a thread of its own, with all that was heard, new or not."""
+        for update in records:
+            record = update.new
+            if isinstance(record, DNSText) and record.name.lower().endswith(SERVICE):
+                self._hear(record.text, lasting=record.ttl > 0)
+
+    def _hear(self, text: bytes, *, lasting: bool) -> None:
+        claim, now = self._judge(text), time.monotonic()
         with self._guard:
-            known = name in self._names or len(self._names) < NAMES_LIMIT
-            if known and name != self._own.name:
-                self._names[name] = True
-        self._news.set()
+            if claim is None:
+                self._strangers_until = now + LIFETIME
+                return
+            sighting = Sighting(claim.announcement, self.card, claim.addresses)
+            known = self._sightings.pop(sighting, now)
+            self._sightings[sighting] = now + LIFETIME if lasting else min(known, now + FAREWELL)
+            if len(self._sightings) > SIGHTINGS_LIMIT:
+                del self._sightings[next(iter(self._sightings))]
 
-    update_service = add_service
-
-    def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
-        """Called by zeroconf: it said goodbye, or was not heard for LIFETIME."""
-        with self._guard:
-            self._names.pop(name, None)
-            self._sightings.pop(name, None)
-
-    def _find_out(self) -> None:
-        """Ask for the addresses behind the names, again and again: a word may get lost. Those
-        that told everything at once do not have to wait for those that do not answer."""
-        while not self._closed:
-            self._news.wait(PERIOD)
-            self._news.clear()
-            with self._guard:
-                unknown = [name for name, is_open in self._names.items() if is_open]
-            told = [name for name in unknown if self._is_cached(name)]
-            for name in told:
-                self._look_up(name)
-            for name in unknown:
-                if self._closed or self._news.is_set():
-                    break
-                if name not in told:
-                    self._look_up(name)
-
-    def _is_cached(self, name: str) -> bool:
-        try:
-            return ServiceInfo(SERVICE, name).load_from_cache(self._zeroconf)
-        except ZeroconfError:  # not a name at all
-            return False
-
-    def _look_up(self, name: str) -> None:
-        try:
-            info = self._zeroconf.get_service_info(SERVICE, name, timeout=QUESTION)
-        except (OSError, RuntimeError, ZeroconfError):
-            return
-        sighting = _believe_nothing(self.card, info) if info else None
-        with self._guard:
-            if sighting and name in self._names:
-                self._names[name] = False
-                self._sightings[name] = sighting
+    def _repeat(self) -> None:
+        while not self._closing.wait(PERIOD):
+            with contextlib.suppress(OSError, RuntimeError, ZeroconfError):
+                self._zeroconf.send(self._zeroconf.generate_service_broadcast(self._own, None))
 
 
 class _CardZeroconf(Zeroconf):
@@ -187,46 +176,16 @@ def _open(card: str, addresses: tuple[str, ...]) -> Zeroconf:
     return _CardZeroconf(card, [*ipv6, *ipv4], version)
 
 
-def _describe(card: str, addresses: tuple[str, ...], announcement: Announcement) -> ServiceInfo:
-    """Card by card under another name, so that no cache mixes what holds on one wire only."""
-    label = f"{announcement.machine_id[:32]}-{card}".replace(".", "-")
+def _describe(addresses: tuple[str, ...], saying: Saying) -> ServiceInfo:
+    """The label differs card by card, so that no cache mixes what holds on one wire only."""
+    label = saying.label.replace(".", "-")
     return ServiceInfo(
         SERVICE,
         f"{label}.{SERVICE}",
-        port=announcement.port,
+        port=saying.port,
         server=f"{label}.local.",
         parsed_addresses=list(addresses),
-        properties={
-            "id": announcement.machine_id,
-            "role": announcement.role,
-            "site": announcement.site,
-            "name": announcement.name[:TEXT_LIMIT],
-            "protocol": str(announcement.protocol),
-        },
+        properties=dict(saying.words),
         host_ttl=LIFETIME,
         other_ttl=LIFETIME,
     )
-
-
-def _believe_nothing(card: str, info: ServiceInfo) -> Sighting | None:
-    """What a stranger claims, cut to size; None when there is nowhere to knock."""
-    addresses = tuple(info.parsed_addresses())[:8]
-    if not addresses or not info.port:
-        return None
-    claims = {_text(key): _text(value) for key, value in list(info.properties.items())[:16]}
-    protocol = claims.get("protocol", "")
-    announcement = Announcement(
-        machine_id=claims.get("id", ""),
-        role=claims.get("role", ""),
-        site=claims.get("site", ""),
-        name=claims.get("name", ""),
-        port=info.port,
-        protocol=int(protocol) if protocol.isdecimal() and protocol.isascii() else 0,
-    )
-    return Sighting(announcement, card, addresses)
-
-
-def _text(value: bytes | None) -> str:
-    """Printable characters only: nothing that could repaint a console."""
-    text = (value or b"")[: 4 * TEXT_LIMIT].decode("utf-8", "replace")
-    return "".join(character for character in text if character.isprintable())[:TEXT_LIMIT]

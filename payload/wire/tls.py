@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from payload.model.errors import LinkError, PeerError, SettingsError
+from payload.wire.announcement import announcement_key
 
 KEY_FILE = "site.key"
 CERTIFICATE_FILE = "site.crt"
@@ -84,6 +85,12 @@ class Site:
     def fingerprint(self) -> str:
         """SHA-256 of the certificate, 64 hex digits. Public, and proof of nothing."""
         return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+    @property
+    def announcement_key(self) -> bytes:
+        """By which machines of this site know each other's announcements. Secret."""
+        secret = self.key.private_numbers().private_value
+        return announcement_key(secret.to_bytes(32, "big"))
 
     def credentials(self, machine_id: str) -> "Credentials":
         """What this machine proves itself with until it is switched off. Lives in RAM only."""

@@ -13,15 +13,17 @@ import pytest
 
 from payload.connect.addressing import bring_up
 from payload.connect.discovery import Discovery
+from payload.model.announcement import Announcement
 from payload.model.event import Event, Note
 from payload.model.settings import Settings
-from payload.system.mdns import Announcement, Mdns
+from payload.system.mdns import Mdns
 from tests.support.network_namespaces import Machine, namespace_links, network
 
 pytestmark = [pytest.mark.root, pytest.mark.waits]
 
 PATIENCE = 120.0  # seconds; dhcpcd takes 15
 LINK_LOCAL = ip_network("169.254.0.0/16")
+KEY = bytes(32)  # of the site
 DHCP_COOKIE = b"\x63\x82\x53\x63"
 
 
@@ -101,8 +103,8 @@ def test_without_a_server_both_take_a_free_address_and_late_cables_are_used(
     tmp_path: Path,
 ) -> None:
     """Nothing is plugged in at first; then both machines get RFC 3927 addresses and are seen."""
-    own = Announcement("5" * 32, "source", "site", "groupware", 10000, 1)
-    other = Announcement("7" * 32, "target", "site", "standby", 10000, 1)
+    own = Announcement("5" * 32, "source", "groupware", 10000, 1)
+    other = Announcement("7" * 32, "target", "standby", 10000, 1)
     with network(2, plugged=False) as (source, target):
         begun = time.monotonic()
         with cared_for(source, Settings()) as notes, cared_for(target, Settings()):
@@ -110,11 +112,16 @@ def test_without_a_server_both_take_a_free_address_and_late_cables_are_used(
             assert notes == ["No network card has a link. Plug in a cable: it is used at once."]
             with source.inside():
                 view = Discovery(
-                    namespace_links(source.run), Mdns(), own, Settings(), lambda event: None
+                    namespace_links(source.run), Mdns(), own, KEY, Settings(), lambda _: None
                 )
             with target.inside():
                 other_view = Discovery(
-                    namespace_links(target.run), Mdns(), other, Settings(), lambda event: None
+                    namespace_links(target.run),
+                    Mdns(),
+                    other,
+                    bytes(32),
+                    Settings(),
+                    lambda _: None,
                 )
             try:
                 source.plug("eth0")

@@ -25,7 +25,7 @@ from payload.system.board import machine_id
 from payload.system.command import run as run_command
 from payload.system.emulator import LinuxEmulator, Running, VirtualMachine
 from payload.system.host import Host
-from payload.system.mdns import Announcement, Mdns, Neighbourhood, Sighting
+from payload.system.mdns import Judge, Mdns, Neighbourhood, Saying, Sighting
 from payload.system.mounts import LinuxMounts
 from payload.wire import channel
 from payload.wire.tls import load_site
@@ -84,16 +84,21 @@ class CountingMdns(Mdns):
         self._looks = looks
 
     def join(
-        self, card: str, addresses: Sequence[str], announcement: Announcement
+        self, card: str, addresses: Sequence[str], saying: Saying, judge: Judge
     ) -> Neighbourhood:
-        return CountedNeighbourhood(self._looks, card, tuple(addresses), announcement)
+        return CountedNeighbourhood(self._looks, card, tuple(addresses), saying, judge)
 
 
 class CountedNeighbourhood(Neighbourhood):
     def __init__(
-        self, looks: Path, card: str, addresses: tuple[str, ...], announcement: Announcement
+        self,
+        looks: Path,
+        card: str,
+        addresses: tuple[str, ...],
+        saying: Saying,
+        judge: Judge,
     ) -> None:
-        super().__init__(card, addresses, announcement)
+        super().__init__(card, addresses, saying, judge)
         self._looks = looks
 
     def sightings(self) -> tuple[Sighting, ...]:

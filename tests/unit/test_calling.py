@@ -1,5 +1,7 @@
 """How the target reaches its source: what is left behind by a call that fails, and where it is."""
 
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,8 +12,8 @@ from payload.connect.discovery import Address, Candidate
 from payload.model.errors import LinkError, PeerError
 from payload.model.message import Alive, Message, Stop
 from payload.session import calling as calling_module
-from payload.session.calling import Calling
-from tests.support.paper_wires import HELLO, OTHER, Wire
+from payload.session.calling import CALLS_LIMIT, Answer, Calling
+from tests.support.paper_wires import HELLO, OTHER, Wire, wait_until
 
 
 def a_calling(monkeypatch: pytest.MonkeyPatch, wire: Wire | None = None) -> Calling:
@@ -33,14 +35,14 @@ def test_a_source_that_answers_no_hello_leaves_no_connection_behind(
     wire = Wire(OTHER, *said)
     calling = a_calling(monkeypatch, wire)
     with pytest.raises(PeerError):
-        calling.greet(Candidate("", "", "", (), site_matches=True), resume="")
+        calling.greet(Candidate("", "", "", ()), resume="")
     assert wire.closed
 
 
 def test_a_source_out_of_sight_is_where_it_answered_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is in sight on a card of ours that just got another address."""
     calling = a_calling(monkeypatch, Wire(OTHER, HELLO))
-    candidate = Candidate("", "", "", (Address("192.0.2.1", 1),), site_matches=True)
+    candidate = Candidate("", "", "", (Address("192.0.2.1", 1),))
     calling.greet(candidate, resume="")[0].close()
     inventory = SimpleNamespace(machine=SimpleNamespace(id=OTHER))
     calling._context = cast(Any, SimpleNamespace(other=SimpleNamespace(inventory=inventory)))
@@ -58,7 +60,7 @@ def test_an_address_that_another_machine_has_now_is_no_end(monkeypatch: pytest.M
     calling = a_calling(monkeypatch)
     monkeypatch.setattr(calling_module, "call", refuse)
     with pytest.raises(LinkError, match="another machine"):
-        calling._call(Candidate(OTHER, "", "", (), site_matches=True))
+        calling._call(Candidate(OTHER, "", "", ()))
 
 
 def test_a_connection_that_cannot_be_attached_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,20 +72,77 @@ def test_a_connection_that_cannot_be_attached_is_closed(monkeypatch: pytest.Monk
     assert wire.closed
 
 
-def test_only_what_may_be_a_source_is_called_and_not_all_the_time(
+def seen(machine_id: str, role: str, *hosts: str) -> Candidate:
+    return Candidate(machine_id, role, "", tuple(Address(one, 1) for one in hosts))
+
+
+def called_by(calling: Calling, known: frozenset[str], crowd: Sequence[Candidate]) -> list[Any]:
+    calling._discovery = cast(Any, SimpleNamespace(candidates=lambda: crowd))
+    return list(calling._due(known))
+
+
+def test_whoever_is_in_sight_is_called_but_not_all_the_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def seen(machine_id: str, role: str, *hosts: str) -> Candidate:
-        return Candidate(machine_id, role, "", tuple(Address(one, 1) for one in hosts), True)
-
+    """The role a machine announces counts for nothing: it may be old, or said by another."""
     calling = a_calling(monkeypatch)
     unknown, silent = seen("", "", "192.0.2.3"), seen("b" * 32, "", "192.0.2.4")
-    source, known = seen(OTHER, "source"), seen("c" * 32, "source")
-    crowd = (source, seen("a" * 32, "target"), known, unknown, silent)
-    calling._discovery = cast(Any, SimpleNamespace(candidates=lambda: crowd))
-    assert list(calling.due(frozenset({known.machine_id}))) == [source, unknown, silent]
-    assert list(calling.due(frozenset())) == [known]
-    monkeypatch.setattr(calling_module, "RETRY", -1.0)
-    calling._next_call.clear()
-    for _ in range(2):
-        assert list(calling.due(frozenset())) == [source, known, unknown, silent]
+    source, target, known = seen(OTHER, "source"), seen("a" * 32, "target"), seen("c" * 32, "")
+    crowd = (source, target, known, unknown, silent)
+    assert called_by(calling, frozenset({known.machine_id}), crowd) == [
+        source, target, unknown, silent
+    ]  # fmt: skip
+    assert called_by(calling, frozenset(), crowd) == [known]
+    assert called_by(calling, frozenset(), crowd) == []  # they are being called
+    for candidate in crowd:
+        calling._let_go(Answer(candidate))
+    calling._calls.clear()
+    assert called_by(calling, frozenset(), crowd) == list(crowd)
+
+
+def test_only_so_many_are_called_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    calling = a_calling(monkeypatch)
+    crowd = [seen(f"{number:032x}", "source") for number in range(2 * CALLS_LIMIT)]
+    assert called_by(calling, frozenset(), crowd) == crowd[:CALLS_LIMIT]
+    calling._calls.discard(crowd[3].machine_id)
+    assert len(called_by(calling, frozenset(), crowd)) == 1
+
+
+def test_who_keeps_silent_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Called side by side: the one that answers is known while the others are waited for."""
+    calling, release = a_calling(monkeypatch), threading.Event()
+    crowd = [seen(f"{number:032x}", "source") for number in range(4)]
+
+    def greet(candidate: Candidate, resume: str) -> tuple[Any, Any]:
+        if candidate is not crowd[-1]:
+            release.wait(10)
+            raise LinkError("Nobody answers.")
+        return SimpleNamespace(peer_id=candidate.machine_id, close=lambda: None), HELLO
+
+    monkeypatch.setattr(calling, "greet", greet)
+    calling._discovery = cast(
+        Any, SimpleNamespace(candidates=lambda: crowd, recognise=lambda _: None)
+    )
+    answers: list[Answer] = []
+
+    def has_answered() -> bool:
+        answers.extend(calling.look_for_sources(frozenset()))
+        return bool(answers)
+
+    wait_until(has_answered)
+    assert [answer.candidate for answer in answers] == [crowd[-1]]
+    assert not release.is_set()
+    release.set()
+
+
+def test_who_answers_when_the_choice_is_made_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    calling = a_calling(monkeypatch)
+    early, late = (Wire(OTHER, HELLO) for _ in range(2))
+    monkeypatch.setattr(calling_module, "call", lambda *_, **__: early)
+    calling._try_to_greet(seen(OTHER, "source"))
+    calling.look_no_further()
+    monkeypatch.setattr(calling_module, "call", lambda *_, **__: late)
+    calling._try_to_greet(seen(OTHER, "source"))
+    assert early.closed and late.closed
+    for wire in (early, late):
+        assert isinstance(wire.sent[-1], Stop) and "another one" in wire.sent[-1].sentence

@@ -7,14 +7,16 @@ from payload.connect.discovery import (
     ADDRESSES_LIMIT,
     Address,
     Candidate,
+    announced_addresses,
     fixed_candidate,
     merge,
 )
+from payload.model.announcement import Announcement
 from payload.model.settings import Settings
-from payload.system.mdns import Announcement, Sighting
+from payload.system.mdns import Sighting
 
-OWN = Announcement("7" * 32, "target", "site", "standby", 10000, 1)
-SOURCE = Announcement("5" * 32, "source", "site", "groupware", 10000, 1)
+OWN = Announcement("7" * 32, "target", "standby", 10000, 1)
+SOURCE = Announcement("5" * 32, "source", "groupware", 10000, 1)
 
 
 def test_one_machine_on_two_cards_is_one_candidate() -> None:
@@ -33,24 +35,24 @@ def test_one_machine_on_two_cards_is_one_candidate() -> None:
                 Address("2001:db8::1", 10000, "eth0"),
                 Address("169.254.1.1", 10000, "eth0"),
             ),
-            site_matches=True,
         ),
     )
 
 
 def test_ourselves_and_the_nameless_are_left_out() -> None:
-    nameless = Announcement("", "source", "site", "", 10000, 1)
+    nameless = Announcement("", "source", "", 10000, 1)
     sightings = [Sighting(OWN, "eth1", ("fe80::3",)), Sighting(nameless, "eth0", ("fe80::4",))]
     assert merge(sightings, OWN, {}) == ()
 
 
-def test_another_site_is_seen_as_such() -> None:
-    foreign = Announcement("9" * 32, "source", "elsewhere", "mail", 10000, 1)
-    first, second = merge(
-        [Sighting(foreign, "eth0", ("fe80::9",)), Sighting(SOURCE, "eth0", ("fe80::5",))], OWN, {}
-    )
-    assert (first.machine_id, first.site_matches) == (SOURCE.machine_id, True)
-    assert (second.machine_id, second.site_matches) == ("9" * 32, False)
+def test_only_what_no_router_or_server_can_change_is_announced() -> None:
+    mixed = ["2001:db8::1", "192.0.2.7", "fe80::1", "169.254.3.4"]
+    assert announced_addresses(mixed) == {
+        "ipv6": ("fe80::1",),
+        "ipv4": ("169.254.3.4", "192.0.2.7"),
+    }
+    assert announced_addresses(["2001:db8::1"]) == {"ipv6": ("2001:db8::1",), "ipv4": ()}
+    assert announced_addresses([]) == {"ipv6": (), "ipv4": ()}
 
 
 @given(
@@ -60,7 +62,6 @@ def test_another_site_is_seen_as_such() -> None:
             st.builds(
                 Announcement,
                 st.sampled_from(["", "5" * 32, OWN.machine_id, "x"]),
-                st.text(max_size=3),
                 st.text(max_size=3),
                 st.text(max_size=3),
                 st.integers(1, 65535),

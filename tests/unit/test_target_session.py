@@ -227,3 +227,35 @@ def test_what_the_peer_says_hides_no_fault_of_the_work(
     heard.clear()
     with pytest.raises(type(said)):
         session._beside_control(wait)
+
+
+def test_a_source_that_was_lost_at_the_very_end_is_called_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it would wait for an hour for a target that is done."""
+    session, warnings, calls = a_target(monkeypatch), list[str](), list[Any]()
+    faults = [LinkError("It broke."), LinkError("It broke again."), None]
+
+    def tell(report: Any) -> PeerError | None:
+        calls.append(report)
+        return faults[len(calls) - 1]
+
+    link = SimpleNamespace(close=lambda: None)
+    session._context = cast(Any, SimpleNamespace(link=link, warn=warnings.append))
+    monkeypatch.setattr(session, "_tell_source", tell)
+    report = cast(Any, object())
+    session._say_farewell(report)
+    assert calls == [report] * 3 and warnings == []
+
+
+@pytest.mark.parametrize("fault", [LinkError("It is off."), PeerError("It said nonsense.")])
+def test_a_source_that_cannot_be_told_holds_no_finished_copy_up(
+    fault: PeerError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, warnings = a_target(monkeypatch), list[str]()
+    monkeypatch.setattr(target_module, "LAST_CALLS", 0.05)
+    monkeypatch.setattr(session, "_tell_source", lambda _: fault)
+    link = SimpleNamespace(close=lambda: None)
+    session._context = cast(Any, SimpleNamespace(link=link, warn=warnings.append))
+    session._say_farewell(cast(Any, None))
+    assert warnings == [f"The copy is finished, but the source could not be told: {fault}"]
