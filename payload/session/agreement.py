@@ -128,8 +128,9 @@ def expect(context: Context, kind: type[T], timeout: float | None) -> T:
     return message
 
 
-def agree(context: Context) -> Outcome:
-    """From equal plans to both having said Go. Losing the peer here costs nothing."""
+def agree(context: Context, check_alone: Callable[[], None]) -> Outcome:
+    """From equal plans to both having said Go. Losing the peer here costs nothing, nor does
+    leaving it: `check_alone` raises LinkError when another machine fits as well."""
     try:
         survey = context.survey = survey_target(context)
         plan = offer_refusal(context, lambda _: compute_checked_plan(context, survey))
@@ -144,7 +145,8 @@ def agree(context: Context) -> Outcome:
             context.warn(warning)
         if plan.verify and not context.settings.verify:
             context.note("The other machine was not told failover.verify=off: all is read back.")
-        count_down(context, max(context.settings.countdown, context.other.countdown))
+        seconds = max(context.settings.countdown, context.other.countdown)
+        count_down(context, seconds, check_alone)
         if context.settings.dry_run or context.other.dry_run:
             return Outcome.LOOKED
         exchange_go(context)
@@ -156,15 +158,18 @@ def agree(context: Context) -> Outcome:
     return Outcome.AGREED
 
 
-def count_down(context: Context, seconds: int) -> None:
-    """Raises StoppedError when a person pressed a key on either machine."""
+def count_down(context: Context, seconds: int, check_alone: Callable[[], None]) -> None:
+    """Raises StoppedError when a person pressed a key on either machine, and what `check_alone`
+    raises."""
     context.stop.clear()
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         context.monitor(Countdown(round(left)))
         check_stop(context)
+        check_alone()
         wait_a_second(context, left)
     check_stop(context)
+    check_alone()
 
 
 def check_stop(context: Context) -> None:

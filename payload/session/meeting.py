@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from payload.connect.discovery import Discovery
 from payload.identify.role import decide_pair
-from payload.model.errors import PeerError, StoppedError
+from payload.model.errors import LinkError, PeerError, StoppedError
 from payload.model.event import Waiting
 from payload.model.message import PROTOCOL_VERSION, Hello
 from payload.model.plan import CopyMode
@@ -22,6 +22,7 @@ from payload.session.conversation import Conversation
 
 ROUND = 0.2  # seconds between two looks at who is there
 SETTLE = 5.0  # seconds that exactly one fitting peer must have been alone
+CROWDED = 15.0  # the same after a choice that another one came to: all have to be called again
 GREETING = 10.0  # seconds a newcomer has for its Hello
 
 
@@ -113,7 +114,7 @@ class Meeting:
         self,
         context: Context,
         newcomers: Callable[[frozenset[str]], Iterable[Acquaintance]],
-        waiting_text: str,
+        waiting_text: Callable[[], str],
         bystanders: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         """`bystanders` are lines about machines that are in sight and that we do not talk to."""
@@ -124,24 +125,60 @@ class Meeting:
         self._known: dict[str, Acquaintance] = {}
         self._alone_since = time.monotonic()
         self._shown: Waiting | None = None
+        self._chosen: Acquaintance | None = None
+        self._settle = SETTLE
+        self.crowded = False  # another one came that fits as well as the chosen one
 
     def choose(self, ready: Callable[[Acquaintance], bool]) -> Acquaintance:
         """Wait, for days if need be, for exactly one fitting peer that is `ready`.
 
-        The others are told that the choice fell on another, and let go.
+        The others stay until `let_go`: until the first write one of them may fit, too. After such a
+        meeting the next choice takes longer.
         """
+        self._settle, self.crowded = (CROWDED if self.crowded else SETTLE), False
+        self._alone_since = time.monotonic()
+        if self._chosen is not None:  # it left, with words unread perhaps, and has to call anew
+            self._known.pop(self._chosen.conversation.peer_id, None)
+            self._chosen.conversation.close()
+            self._chosen = None
         with ExitStack() as on_failure:
-            on_failure.callback(self._close)
-            chosen = self._wait_for_one(ready)
+            on_failure.callback(self.close)
+            self._chosen = self._wait_for_one(ready)
             on_failure.pop_all()
-        self._let_go_all_but(chosen)
-        return chosen
+        return self._chosen
+
+    def check_alone(self) -> None:
+        """Look around once more. Raises LinkError when another one fits as well as the chosen one:
+        nobody is guessed, so all begin to wait anew."""
+        self._look_around()
+        another = next((one for one in self._fitting() if one is not self._chosen), None)
+        if another is not None:
+            self.crowded = True
+            self.close()
+            raise LinkError(
+                f"{another.name} fits, too, and came while this machine had chosen another: it "
+                "waits again until there is only one."
+            )
+
+    def let_go(self) -> None:
+        """The choice is final: tell the others so."""
+        for one in self._known.values():
+            if one is not self._chosen:
+                one.conversation.say_stop("this machine is now busy with another one.")
+                one.conversation.close()
+        self._known.clear()
+
+    def close(self) -> None:
+        """End all conversations: a peer that hears heartbeats waits for ever."""
+        for one in self._known.values():
+            one.conversation.close()
+        self._known.clear()
 
     def _wait_for_one(self, ready: Callable[[Acquaintance], bool]) -> Acquaintance:
         while True:
             self._look_around()
             fitting = self._fitting()
-            if len(fitting) == 1 and time.monotonic() - self._alone_since >= SETTLE:
+            if len(fitting) == 1 and time.monotonic() - self._alone_since >= self._settle:
                 chosen = fitting[0]
                 if ready(chosen):
                     return chosen
@@ -151,14 +188,19 @@ class Meeting:
     def _look_around(self) -> None:
         before = {key for key, one in self._known.items() if one in self._fitting()}
         for key, one in list(self._known.items()):
-            if one.conversation.ended and not one.conversation.waiting:
+            is_over = one.conversation.ended and not one.conversation.waiting
+            if is_over and one is not self._chosen:
                 self._say_goodbye(one)
                 del self._known[key]
         for newcomer in self._newcomers(frozenset(self._known)):
-            replaced = self._known.pop(newcomer.conversation.peer_id, None)
+            peer_id = newcomer.conversation.peer_id
+            replaced = self._known.get(peer_id)
+            if replaced is not None and replaced is self._chosen:
+                newcomer.conversation.close()  # it comes again when its first conversation ended
+                continue
             if replaced is not None:
                 replaced.conversation.close()
-            self._known[newcomer.conversation.peer_id] = newcomer
+            self._known[peer_id] = newcomer
         if {key for key, one in self._known.items() if one in self._fitting()} != before:
             self._alone_since = time.monotonic()
 
@@ -176,7 +218,7 @@ class Meeting:
         ]
 
     def _show(self, fitting: list[Acquaintance]) -> None:
-        text = self._waiting_text
+        text = self._waiting_text()
         if len(fitting) == 1:
             text = f"Found {fitting[0].name}. Making sure that it is the only one that fits."
         elif len(fitting) > 1:
@@ -189,17 +231,6 @@ class Meeting:
         if event != self._shown:
             self._shown = event
             self._context.monitor(event)
-
-    def _let_go_all_but(self, chosen: Acquaintance) -> None:
-        for one in self._known.values():
-            if one is not chosen:
-                one.conversation.say_stop("this machine is now busy with another one.")
-                one.conversation.close()
-
-    def _close(self) -> None:
-        """A peer that hears heartbeats waits for ever."""
-        for one in self._known.values():
-            one.conversation.close()
 
 
 _ALIKE = {

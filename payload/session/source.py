@@ -52,6 +52,8 @@ class SourceSession:
         self._context = context
         self._discovery = discovery
         self._reception = Reception(listener)
+        alike = partial(bystanders, context, discovery)
+        self._meeting = Meeting(context, self._newcomers, lambda: NO_PEER, alike)
         self._sender: Sender | None = None
         self._returned: Acquaintance | None = None
         self._beacons: Beaconing | None = None
@@ -60,10 +62,7 @@ class SourceSession:
     def connect(self) -> Outcome:
         """Wait for exactly one target that fits."""
         context = self._context
-        alike = partial(bystanders, context, self._discovery)
-        meeting = Meeting(context, self._newcomers, NO_PEER, alike)
-        chosen = meeting.choose(lambda _: True)
-        adopt(context, chosen)
+        adopt(context, self._meeting.choose(lambda _: True))
         self._send_beacons()
         return Outcome.PAIRED
 
@@ -117,7 +116,10 @@ class SourceSession:
         return own_reach(self._context.host.links, self._context.settings)
 
     def agree(self) -> Outcome:
-        return agree(self._context)
+        outcome = agree(self._context, self._meeting.check_alone)
+        if outcome is Outcome.AGREED:  # whether it stays so, the target decides now
+            self._meeting.let_go()
+        return outcome
 
     def copy(self) -> Outcome:
         """Answer until the target says that it is done."""
@@ -219,6 +221,7 @@ class SourceSession:
         return DiskState.AT_TARGET if is_begun else DiskState.UNTOUCHED
 
     def close(self) -> None:
+        self._meeting.close()
         self._stop_beacons()
         self._reception.close()
         if self._sender is not None:

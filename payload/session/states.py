@@ -52,6 +52,7 @@ _FORWARD: dict[tuple[State, Outcome], State] = {
     (State.COPY, Outcome.LINK_LOST): State.RECONNECT,
     (State.RECONNECT, Outcome.LINK_BACK): State.COPY,
     (State.RECONNECT, Outcome.PEER_LEFT): State.CONNECT,
+    (State.COPY, Outcome.PEER_LEFT): State.CONNECT,
     (State.COPY, Outcome.COPIED): State.FINISH,
     (State.FINISH, Outcome.FINISHED): State.REPORT,
     (State.REPORT, Outcome.REPORTED): State.END,

@@ -55,6 +55,8 @@ class TargetSession:
         self._context = context
         self._discovery = discovery
         self._calling = Calling(context, discovery, credentials)
+        alike = partial(bystanders, context, discovery)
+        self._meeting = Meeting(context, self._newcomers, self._waiting_text, alike)
         self._receiver: Receiver | None = None
         self._steps: deque[Callable[[], None]] = deque()
         self._finish: FinishResult | None = None
@@ -69,11 +71,7 @@ class TargetSession:
     def connect(self) -> Outcome:
         """Call every source in sight; one that fits, alone, and offers a plan is the peer."""
         context = self._context
-        alike = partial(bystanders, context, self._discovery)
-        meeting = Meeting(context, self._newcomers, self._waiting_text(), alike)
-        chosen = meeting.choose(lambda one: one.conversation.waiting)
-        self._calling.look_no_further()
-        adopt(context, chosen)
+        adopt(context, self._meeting.choose(lambda one: one.conversation.waiting))
         self._listen_for_beacons()
         return Outcome.PAIRED
 
@@ -122,7 +120,7 @@ class TargetSession:
     # --- agree
 
     def agree(self) -> Outcome:
-        return agree(self._context)
+        return agree(self._context, self._meeting.check_alone)
 
     # --- copy
 
@@ -137,6 +135,11 @@ class TargetSession:
                 self._steps.popleft()
                 self._check_control()
         except LinkError as error:
+            if self._meeting.crowded:
+                context.note(f"{error} Nothing was written.")
+                context.link.close()
+                self._receiver, self._calling.session = None, ""
+                return Outcome.PEER_LEFT
             context.warn(f"{error} What is on the target's disks stays; calling the source again.")
             return Outcome.LINK_LOST
         return Outcome.COPIED
@@ -180,6 +183,9 @@ class TargetSession:
         with context.stage("plan", "looking at the target's disks once more"):
             look_again(context)
             check_names(context, context.survey or Survey(), self._arrivals())
+        self._meeting.check_alone()
+        self._meeting.let_go()
+        self._calling.look_no_further()
         self._receiver.begin()
 
     def _fetch(self) -> None:
@@ -372,6 +378,8 @@ class TargetSession:
         return None
 
     def close(self) -> None:
+        self._meeting.close()
+        self._calling.look_no_further()
         if self._listening is not None:
             self._listening.close()
         self.leave_disks()

@@ -61,10 +61,14 @@ def no_survey(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agreement, "look_into_root", lambda *_: None)
 
 
+def alone() -> None:
+    """Nobody else fits."""
+
+
 @pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])
 def test_equal_plans_and_go_lead_on(role: Role) -> None:
     with meeting(role, (RIGHT, Go())) as context:
-        assert agree(context) is Outcome.AGREED
+        assert agree(context, alone) is Outcome.AGREED
         assert context.agreed.digest == RIGHT.digest
         offer, go = context.link.channel.sent  # type: ignore[attr-defined]
         assert (offer.digest, go) == (RIGHT.digest, Go())
@@ -75,7 +79,7 @@ def test_equal_plans_and_go_lead_on(role: Role) -> None:
 def test_nothing_else_leads_on(role: Role, script: tuple[Any, ...]) -> None:
     with meeting(role, (*script, GONE)) as context:
         try:
-            outcome = agree(context)
+            outcome = agree(context, alone)
         except FailoverError:
             outcome = Outcome.FAILED
     agreed = script[:2] == (RIGHT, Go())
@@ -87,26 +91,54 @@ def test_nothing_else_leads_on(role: Role, script: tuple[Any, ...]) -> None:
 def test_a_look_by_either_machine_ends_before_go(role: Role, ours: bool, theirs: bool) -> None:
     with meeting(role, (RIGHT, Go()), dry_run=ours) as context:
         context.peer = replace(context.other, dry_run=theirs)
-        assert agree(context) is Outcome.LOOKED
+        assert agree(context, alone) is Outcome.LOOKED
         assert Go() not in context.link.channel.sent  # type: ignore[attr-defined]
 
 
 def test_a_peer_that_refuses_is_quoted() -> None:
     script = (PlanOffer("", "The target is too small."), GONE)
     with meeting(Role.TARGET, script) as context, pytest.raises(PlanError, match="too small"):
-        agree(context)
+        agree(context, alone)
 
 
 def test_a_stop_during_the_countdown_ends_it_at_once() -> None:
     script = (RIGHT, Stop("a person pressed a key.", by_person=True))
     with meeting(Role.TARGET, script, countdown=60) as context, pytest.raises(StoppedError):
-        agree(context)
+        agree(context, alone)
 
 
 def test_a_peer_that_vanishes_during_the_countdown_is_waited_for_again() -> None:
     with meeting(Role.TARGET, (RIGHT, Go(), GONE), countdown=60) as context:
-        assert agree(context) is Outcome.PEER_LEFT
+        assert agree(context, alone) is Outcome.PEER_LEFT
         assert context.link.channel.closed  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("role", [Role.SOURCE, Role.TARGET])
+@pytest.mark.parametrize("looks", [0, 3])
+def test_another_one_that_fits_ends_the_countdown_without_go(role: Role, looks: int) -> None:
+    """Both machines go back to waiting: a countdown is no choice between two servers."""
+    rounds = iter(range(looks))
+
+    def check_alone() -> None:
+        if next(rounds, None) is None:
+            raise LinkError("Another machine fits, too.")
+
+    with meeting(role, (RIGHT, Go()), countdown=60) as context:
+        shown: list[Event] = []
+        context.monitor = shown.append
+        assert agree(context, check_alone) is Outcome.PEER_LEFT
+        assert Go() not in context.link.channel.sent  # type: ignore[attr-defined]
+        assert context.link.channel.closed  # type: ignore[attr-defined]
+    assert any("fits, too. Nothing was written." in str(event) for event in shown)
+
+
+def test_without_a_countdown_it_is_looked_around_once_all_the_same() -> None:
+    def check_alone() -> None:
+        raise LinkError("Another machine fits, too.")
+
+    with meeting(Role.TARGET, (RIGHT, Go())) as context:
+        assert agree(context, check_alone) is Outcome.PEER_LEFT
+        assert Go() not in context.link.channel.sent  # type: ignore[attr-defined]
 
 
 def test_a_key_here_ends_the_countdown_and_tells_the_peer() -> None:
@@ -118,7 +150,7 @@ def test_a_key_here_ends_the_countdown_and_tells_the_peer() -> None:
 
         context.monitor = press
         with pytest.raises(StoppedError, match="pressed a key"):
-            agree(context)
+            agree(context, alone)
         sent = context.link.channel.sent  # type: ignore[attr-defined]
         assert isinstance(sent[-1], Stop) and sent[-1].by_person
 
@@ -126,7 +158,7 @@ def test_a_key_here_ends_the_countdown_and_tells_the_peer() -> None:
 def test_the_longer_countdown_of_both_counts() -> None:
     with meeting(Role.TARGET, (RIGHT, GONE)) as context:
         context.peer = replace(context.other, countdown=60)
-        assert agree(context) is Outcome.PEER_LEFT
+        assert agree(context, alone) is Outcome.PEER_LEFT
         assert Go() not in context.link.channel.sent  # type: ignore[attr-defined]
 
 
@@ -134,7 +166,7 @@ def test_the_agreement_shows_what_is_lost_and_the_preflight() -> None:
     with meeting(Role.TARGET, (RIGHT, Go())) as context:
         shown: list[Event] = []
         context.monitor = shown.append
-        agree(context)
+        agree(context, alone)
     (lines,) = (event.lines for event in shown if isinstance(event, Agreement))
     assert "  on the target disk now, and lost: blank" in lines
     assert "Preflight:" in lines
@@ -148,7 +180,7 @@ def test_a_plan_is_refused_on_the_source_when_the_copy_would_not_start(
 
     monkeypatch.setattr(agreement, "check_copy", refuse)
     with meeting(Role.SOURCE, (RIGHT,)) as context, pytest.raises(PlanError):
-        agree(context)
+        agree(context, alone)
     assert context.link.channel.sent[-1] == PlanOffer("", "no driver.")  # type: ignore[attr-defined]
 
 
@@ -161,7 +193,7 @@ def test_a_way_without_a_card_is_refused_on_the_source(monkeypatch: pytest.Monke
     monkeypatch.setattr(agreement, "look_into_root", lambda *_: LOST)
     with meeting(Role.SOURCE, (RIGHT,)) as context:
         with pytest.raises(PlanError, match="no network card for eth1, which leads"):
-            agree(context)
+            agree(context, alone)
         said = context.link.channel.sent[-1]  # type: ignore[attr-defined]
     assert said.digest == "" and "the SAN (10.0.0.1)" in said.refusal
 
@@ -169,7 +201,7 @@ def test_a_way_without_a_card_is_refused_on_the_source(monkeypatch: pytest.Monke
 def test_a_way_without_a_card_is_refused_on_the_target_too() -> None:
     offer = replace(RIGHT, survey=Survey(network=LOST))
     with meeting(Role.TARGET, (offer, Go())) as context, pytest.raises(PlanError, match="the SAN"):
-        agree(context)
+        agree(context, alone)
 
 
 def test_a_plan_for_a_disk_without_permission_is_refused() -> None:
@@ -191,7 +223,7 @@ def test_a_source_that_sends_another_inventory_gets_another_plan() -> None:
         more = replace(SOURCE, disks=(*SOURCE.disks, grown))
         context.peer = hello(more)
         with pytest.raises(PlanError):
-            agree(context)
+            agree(context, alone)
 
 
 def test_nothing_is_counted_after_a_key() -> None:
@@ -203,7 +235,7 @@ def test_nothing_is_counted_after_a_key() -> None:
 
         context.monitor = press
         with pytest.raises(StoppedError):
-            agreement.count_down(context, 60)
+            agreement.count_down(context, 60, alone)
 
 
 def test_a_key_in_the_last_moment_of_the_countdown_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,4 +245,4 @@ def test_a_key_in_the_last_moment_of_the_countdown_counts(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(agreement, "wait_a_second", wait)
     with meeting(Role.TARGET, ()) as context, pytest.raises(StoppedError):
-        agreement.count_down(context, 1)
+        agreement.count_down(context, 1, alone)

@@ -9,6 +9,7 @@ import pytest
 
 from payload.model.errors import LinkError, PeerError, StoppedError, TargetDiskError, VerifyError
 from payload.session import target as target_module
+from payload.session.states import Outcome
 from payload.session.target import TargetSession
 from tests.support.paper_wires import ASKED, OTHER, Wire, wait_until
 
@@ -181,7 +182,7 @@ def test_a_lost_conversation_is_closed_before_the_next_one(monkeypatch: pytest.M
     assert did == [lost, "closed", "The source answers again."]
 
 
-@pytest.mark.parametrize("refused", ["look_again", "check_names", ""])
+@pytest.mark.parametrize("refused", ["look_again", "check_names", "check_alone", ""])
 def test_the_last_look_comes_before_the_first_write(
     refused: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,10 +198,11 @@ def test_the_last_look_comes_before_the_first_write(
     session._context = cast(
         Any, SimpleNamespace(stage=lambda *_: contextlib.nullcontext(), survey=None)
     )
+    monkeypatch.setattr(session._meeting, "check_alone", lambda: look("check_alone"))
     session._receiver = cast(Any, SimpleNamespace(begin=lambda: did.append("begin")))
     with contextlib.suppress(PeerError):
         session._open_disks()
-    whole = ["look_again", "check_names", "begin"]
+    whole = ["look_again", "check_names", "check_alone", "begin"]
     assert did == (whole[: whole.index(refused) + 1] if refused else whole)
 
 
@@ -259,3 +261,31 @@ def test_a_source_that_cannot_be_told_holds_no_finished_copy_up(
     session._context = cast(Any, SimpleNamespace(link=link, warn=warnings.append))
     session._say_farewell(cast(Any, None))
     assert warnings == [f"The copy is finished, but the source could not be told: {fault}"]
+
+
+def test_a_second_source_right_before_the_first_write_ends_the_choice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both have said Go by then. The source hears that the link ended and is called again."""
+    notes, begun = list[str](), list[str]()
+    for name in ("look_again", "check_names"):
+        monkeypatch.setattr(target_module, name, lambda *_: None)
+    session = a_target(monkeypatch)
+    wire = Wire(OTHER)
+    session._context = cast(
+        Any,
+        SimpleNamespace(
+            link=wire, note=notes.append, survey=None, stage=lambda *_: contextlib.nullcontext()
+        ),
+    )
+
+    def check_alone() -> None:
+        session._meeting.crowded = True
+        raise LinkError("Another one fits, too.")
+
+    monkeypatch.setattr(session._meeting, "check_alone", check_alone)
+    session._receiver = cast(Any, SimpleNamespace(begin=lambda: begun.append("written")))
+    session._steps.append(session._open_disks)
+    assert session.copy() is Outcome.PEER_LEFT
+    assert wire.closed and begun == [] and session._receiver is None
+    assert notes == ["Another one fits, too. Nothing was written."]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from payload.model.report import Report, Result
+from payload.session import meeting
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
@@ -17,6 +18,7 @@ from tests.support.machine_bench import (
     SILENCE,
     SOURCE_ID,
     TARGET_ID,
+    THIRD_ID,
     content_digest,
     end,
     is_blank,
@@ -111,6 +113,26 @@ def test_copy_started_between_plan_and_write(case: Scenario) -> None:
     report = stopped_before_the_write(case, copied, use)
     assert report.exit_code == 3 and "was in service" in report.sentence
     assert [content_digest(path) for path in copied] == hashes
+
+
+def test_second_source_during_the_countdown(case: Scenario) -> None:
+    """The target has chosen the only source there was. It waits again, and says between which, as
+    it does with two that were there from the start; with one of them gone it goes on. The machines
+    settle for as long as on a live system."""
+    one, other, blank = case.made.server(), case.made.server(), case.made.blank()
+    with network(3) as (first, second, third), unchanged([*one, *other]):
+        source = case.bench.start(first, SOURCE_ID, one, settle=meeting.SETTLE)
+        target = case.bench.start(second, TARGET_ID, blank, LONG_COUNTDOWN, settle=meeting.SETTLE)
+        target.wait_for(r"^\[countdown\]")
+        late = case.bench.start(third, THIRD_ID, other, settle=meeting.SETTLE)
+        target.wait_for(r"^\[note\] groupware on .* 99999999 fits, too.*Nothing was written")
+        target.wait_for(r"^\[wait\] 2 machines would fit as the other side")
+        for process in (source, target, late):
+            assert process.process.poll() is None, process.log
+        assert all(is_blank(path) for path in blank)
+        end(late.process)
+        target.wait_for(r"(?s)2 machines would fit.*\n\[countdown\]")
+    assert all(is_blank(path) for path in blank)
 
 
 def test_disk_replaced_while_the_link_was_away(case: Scenario) -> None:
