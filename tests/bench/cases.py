@@ -1,13 +1,15 @@
 """The rows of the table, in the order they are measured."""
 
+import os
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from tests.bench import ours, peers
 from tests.bench.figures import LINE, Row, add_rows
-from tests.bench.measure import Costs, disk_clock, measure
+from tests.bench.measure import Costs, cpu_of, disk_clock, measure
 from tests.bench.network import GIGABIT, Wire
 from tests.bench.ours import Job
 from tests.bench.work import (
@@ -24,9 +26,11 @@ from tests.bench.work import (
     spoil,
 )
 from tests.support.server_image import make_image, tool
+from tests.support.strangers import ATTACKS, attacking, card_addresses, link_local
 
 CHANGED = 0.01  # of the chunks in use, for a refresh
 LINE_REPEATS = 3
+WARM_UP = 3.0  # seconds until strangers do all they can
 
 
 @dataclass(frozen=True)
@@ -243,6 +247,23 @@ def sparse(bench: Bench, sizes: Sizes) -> Iterator[Row]:
             path.unlink()
 
 
+def strangers(bench: Bench, sizes: Sizes) -> Iterator[Row]:
+    """Without and with all that a stranger without the site's key can do, all the time."""
+    original, target = bench.original(sizes.image, sizes.part), bench.target(sizes.image)
+    yield bench.own("ours_quiet", "no limit: ours, undisturbed", 0, original, target)
+    stranger = bench.wire.stranger
+    stranger.ip("link", "set", "eth0", "up")
+    card_addresses(stranger)
+    host = link_local(bench.wire.source)
+    with attacking(stranger, list(ATTACKS), host, ours.SOURCE_ID) as attackers:
+        time.sleep(WARM_UP)
+        before, begun = sum(map(cpu_of, attackers)), time.monotonic()
+        row = bench.own("ours_attacked", "no limit: ours, under attack", 0, original, target)
+        spent = sum(map(cpu_of, attackers)) - before
+        processors = (time.monotonic() - begun) * (os.cpu_count() or 1)
+    yield replace(row, flood=spent / processors)
+
+
 CASES: dict[str, Case] = {
     "gigabit": first_gigabit,
     "nolimit": first_without_limit,
@@ -250,4 +271,5 @@ CASES: dict[str, Case] = {
     "disks": disks,
     "line": line,
     "sparse": sparse,
+    "strangers": strangers,
 }

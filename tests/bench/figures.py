@@ -24,6 +24,7 @@ class Row:
     memory: Mapping[str, int] = field(default_factory=dict)
     steps: Mapping[str, float] = field(default_factory=dict)  # ours only, seconds
     sent: int = 0  # ours only: bytes of chunk bodies
+    flood: float = 0.0  # share of all processors that strangers' programs took meanwhile
 
     @property
     def limiter(self) -> str:
@@ -57,6 +58,7 @@ GOALS = (
     Goal("linearity", "1, 2, 4 GiB: share off the line", 0.15, at_most=True),
     Goal("links_two", "500 Mbit/s: one link / two links"),
     Goal("disks_at_once", "two disks in turn / at once"),
+    Goal("attacked", "no limit: rate under all attacks, their share taken off / undisturbed", 0.8),
     Goal("verify_off", "no limit: ours / ours with verify=off"),
 )
 # ratio -> row that is divided, row it is divided by
@@ -123,6 +125,9 @@ def find_ratios(best: Mapping[str, Row]) -> dict[str, float]:
         for key, (peer, own) in _PAIRS.items()
         if peer in best and own in best
     }
+    quiet, attacked = best.get("ours_quiet"), best.get("ours_attacked")
+    if quiet is not None and attacked is not None:
+        ratios["attacked"] = quiet.seconds / (attacked.seconds * (1 - attacked.flood))
     first = best.get("ours_1g")
     if first is not None:
         ratios["first_1g_floor"] = first.seconds / (first.sent / WIRE)

@@ -63,7 +63,7 @@ class Watched:
     def begin(self) -> None:
         """The copy starts now: what was used before does not count."""
         self.look()
-        self.cpu_before = _cpu_of(self.process.pid)
+        self.cpu_before = cpu_of(self.process.pid)
         self.threads_before = {thread: used for thread, (_, used) in self.threads.items()}
 
     def busiest(self) -> tuple[str, float]:
@@ -201,7 +201,7 @@ def _thread(pid: int, thread: int) -> tuple[str, float]:
     return name, sum(map(int, fields[11:13])) / TICKS
 
 
-def _cpu_of(pid: int) -> float:
+def cpu_of(pid: int) -> float:
     """Seconds, those of children that ended included: as `wait4` will count them."""
     _, fields = _fields(_read(Path(f"/proc/{pid}/stat")))
     return sum(map(int, fields[11:15])) / TICKS

@@ -17,10 +17,11 @@ _BUCKET = ("burst", "1mb", "latency", "30ms")
 
 @dataclass(frozen=True)
 class Wire:
-    """The two ends. Both directions of every wire are limited alike."""
+    """The two ends, and who else has a card on each wire. Both directions are limited alike."""
 
     source: Machine
     target: Machine
+    stranger: Machine
 
     def limit(self, megabits: int) -> None:
         """10^6 bits per second for each wire, 0 for as fast as the kernel can."""
@@ -42,12 +43,12 @@ class Wire:
 @contextmanager
 def wire() -> Iterator[Wire]:
     """Gone again, with every process on it, when the block ends."""
-    with network(2, cards=len(SOURCE_ADDRESSES)) as (source, target):
+    with network(3, cards=len(SOURCE_ADDRESSES)) as (source, target, stranger):
         for machine, addresses in ((source, SOURCE_ADDRESSES), (target, TARGET_ADDRESSES)):
             for card, address in addresses.items():
                 machine.ip("address", "add", f"{address}/24", "dev", card)
                 machine.ip("link", "set", card, "up")
-        yield Wire(source, target)
+        yield Wire(source, target, stranger)
 
 
 def listens(machine: Machine) -> bool:

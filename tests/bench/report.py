@@ -74,6 +74,7 @@ def _plain(row: Row) -> dict[str, Any]:
         "shares": {name: round(share, 3) for name, share in row.shares.items()},
         "memory": dict(row.memory),
         "steps": dict(row.steps),
+        "flood": round(row.flood, 3),
     }
 
 

@@ -26,7 +26,7 @@ from zeroconf._protocol.outgoing import DNSOutgoing
 from payload.connect.discovery import Address
 from payload.system.mdns import SERVICE
 from payload.wire.beacon import ETHER_TYPE
-from tests.support.network_namespaces import Machine
+from tests.support.network_namespaces import Machine, namespace_links
 
 PORT = 10000
 HELD = 160  # silent connections at a time, more than any door has places for
@@ -36,6 +36,7 @@ MDNS_GROUP, MDNS_PORT = "ff02::fb", 5353
 RESPONSE = 0x8400  # QR and AA of RFC 6762, 18
 CLASS_UNIQUE = 0x8001  # IN, with the bit that flushes what others said; RFC 6762, 10.2
 TYPE_PTR, TYPE_TXT, TYPE_SRV, TYPE_AAAA = 12, 16, 33, 28
+PATIENCE = 30.0  # seconds for the kernel to find out that an address is nobody else's
 CARD_ADDRESSES = 40  # that a stranger gives his card
 
 
@@ -101,6 +102,19 @@ def card_addresses(machine: Machine, card: str = "eth0") -> list[str]:
 
 def own_addresses() -> list[str]:
     return [f"fe80::bad:{number:x}" for number in range(1, CARD_ADDRESSES + 1)]
+
+
+def link_local(machine: Machine) -> str:
+    """The source's address, which everybody can find out."""
+    machine.ip("link", "set", "eth0", "up")
+    end = time.monotonic() + PATIENCE
+    with machine.inside():
+        while True:
+            for address in namespace_links().addresses("eth0"):
+                if address.startswith("fe80:"):
+                    return address
+            assert time.monotonic() < end, "the kernel gave it no address"
+            time.sleep(0.1)
 
 
 # --- the door
@@ -304,8 +318,9 @@ ATTACKS: dict[str, Callable[[str, str, str], None]] = {
 @contextmanager
 def attacking(
     machine: Machine, attacks: Sequence[str], host: str, source_id: str
-) -> Iterator[None]:
-    """Each attack is a process of its own on the stranger's machine; none of them ever ends."""
+) -> Iterator[tuple[int, ...]]:
+    """Each attack is a process of its own on the stranger's machine; none of them ever ends. Yields
+    their process ids."""
     with ExitStack() as stack:
         running = []
         for attack in attacks:
@@ -322,7 +337,7 @@ def attacking(
             running.append((attack, process))
             stack.callback(process.wait)
             stack.callback(process.kill)
-        yield
+        yield tuple(process.pid for _, process in running)
         ended = [attack for attack, process in running if process.poll() is not None]
         assert not ended, f"these attacks broke off: {ended}"
 

@@ -50,6 +50,12 @@ def test_ratios_of_the_rows_there_are() -> None:
     }
 
 
+def test_the_share_of_a_flood_is_taken_off() -> None:
+    """Half of the processors went to strangers: twice the time is the undisturbed rate."""
+    rows = [row("ours_quiet", 10.0), replace(row("ours_attacked", 20.0), flood=0.5)]
+    assert find_ratios(best_rows(rows))["attacked"] == 1.0
+
+
 def test_every_goal_has_its_ratio() -> None:
     keys = ("dd_64k_1g", "partclone_zstd_1g", "dd_1m_nolimit", "partclone_nolimit")
     own = ("ours_1g", "ours_refresh_1g", "ours_nolimit")
@@ -57,6 +63,7 @@ def test_every_goal_has_its_ratio() -> None:
     links = ("ours_one_link", "ours_two_links", "ours_nolimit_unverified")
     disks = ("ours_disks_at_once", "ours_disks_in_turn")
     rows += [row(key, 10.0) for key in (*links, *disks)]
+    rows += [row(key, 10.0) for key in ("ours_quiet", "ours_attacked")]
     rows += [row(f"{LINE}{size}g", 1.0 + size, used=size * GIB) for size in (1, 2, 4)]
     assert set(find_ratios(best_rows(rows))) == {goal.key for goal in GOALS}
 

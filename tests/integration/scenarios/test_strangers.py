@@ -5,14 +5,13 @@ import time
 import pytest
 
 from tests.support.machine_bench import NO_COUNTDOWN, SOURCE_ID, TARGET_ID
-from tests.support.network_namespaces import Machine, namespace_links, network
+from tests.support.network_namespaces import network
 from tests.support.scenario import Scenario, assert_copied, unchanged
-from tests.support.strangers import ATTACKS, attacking, card_addresses
+from tests.support.strangers import ATTACKS, attacking, card_addresses, link_local
 
 pytestmark = [pytest.mark.root, pytest.mark.waits]
 
 BEGINS_WITHIN = 60.0  # seconds from when the source is there to the first byte copied
-PATIENCE = 30.0  # seconds for the kernel to find out that an address is nobody else's
 
 
 @pytest.mark.parametrize("attack", [*ATTACKS, "all at once"])
@@ -36,16 +35,3 @@ def test_a_copy_begins_and_ends_whatever_a_stranger_does(case: Scenario, attack:
             assert_copied((source.report(), target.report()))
         for process in (source, target):
             assert "press F" not in process.log  # a stranger's words are no advice
-
-
-def link_local(machine: Machine) -> str:
-    """The source's address, which everybody can find out."""
-    machine.ip("link", "set", "eth0", "up")
-    end = time.monotonic() + PATIENCE
-    with machine.inside():
-        while True:
-            for address in namespace_links().addresses("eth0"):
-                if address.startswith("fe80:"):
-                    return address
-            assert time.monotonic() < end, "the kernel gave it no address"
-            time.sleep(0.1)
