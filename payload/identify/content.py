@@ -52,7 +52,9 @@ def look_at(host: Host, hardware: Hardware) -> Content:
     """Read what is on an eligible disk. Raises ToolError when that cannot be found out."""
     table = read_table(host, hardware.node)
     signatures = _signatures(host, hardware.node)
-    whole, words = (None, "") if table else probe(host, hardware.node, 0, hardware.size)
+    whole, words = None, ""
+    if table is None or not table.partitions:  # the latter is what sfdisk calls a FAT's boot sector
+        whole, words = probe(host, hardware.node, 0, hardware.size)
     hidden = [words] if words else []
     if table:
         table, more = _with_file_systems(host, hardware.node, table)
@@ -199,13 +201,13 @@ def _evidence(content: Content, data: str) -> str:
     if content.unfinished:
         return "our mark of an unfinished copy"
     words = [f"{kind} signature" for kind in content.signatures]
-    if content.table:
+    if content.file_system:
+        words = [f"{content.file_system.kind} on the whole disk"]
+    elif content.table:
         systems = [part.file_system for part in content.table.partitions]
         kinds = ", ".join(system.kind for system in systems if system) or "no file systems"
         count = len(content.table.partitions)
         words = [f"a {content.table.label} partition table with {count} partitions ({kinds})"]
-    elif content.file_system:
-        words = [f"{content.file_system.kind} on the whole disk"]
     words += [word for word in content.hidden if not content.table]
     if not words and data:
         words = [f"no known signature, but {data}"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from payload.model.disk import Content, Disk, Hardware
+from payload.model.disk import Content, Disk, Hardware, PartitionTable
 from payload.model.errors import PlanError
 
 
@@ -12,6 +12,16 @@ def content_of(disk: Disk) -> Content:
             f"Disk {label_of(disk.hardware)} was not looked at. Boot both machines again."
         )
     return disk.content
+
+
+def table_of(disk: Disk) -> PartitionTable | None:
+    """The table that divides the disk; None when none does, and all of the disk is one region.
+
+    A table without partitions is none: sfdisk calls the boot sector of a FAT or an NTFS that, since
+    it ends in 55 AA, and what lies behind an empty table would belong to nothing.
+    """
+    table = content_of(disk).table
+    return table if table and table.partitions else None
 
 
 def place(disk: Disk) -> tuple[list[tuple[int, str]], str]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from payload.model.disk import MIB, Disk, Hardware, PartitionTable
+from payload.model.disk import MIB, Content, Disk, Hardware, PartitionTable
 from payload.model.errors import PlanError
 from payload.model.inventory import Inventory
 from payload.model.plan import CopyMode, DiskPair, Method, Region
-from payload.replicate.disks import content_of, label_of
+from payload.replicate.disks import content_of, label_of, table_of
 
 # File systems whose own map of used blocks can be read and, by a look at the journal, trusted.
 MAPPED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs", "jfs", "ntfs", "vfat"})
@@ -17,12 +17,13 @@ MEMBERS = frozenset({"LVM2_member", "linux_raid_member"})
 FAT12_LIMIT = 256 * MIB
 # Boot loaders of the BIOS are loaded in real mode, below 640 KiB: more of the gap is not theirs.
 BOOT_LIMIT = MIB
+TABLES = frozenset({"dos", "gpt", "PMBR"})  # signatures of partition tables, in libblkid's words
 GPT_ENTRY = 128  # bytes
 
 
 def check_layout(source: Inventory, disk: Disk) -> None:
     """A table that overlaps itself or leaves the disk is damaged; no copy of it would be right."""
-    table = content_of(disk).table
+    table = table_of(disk)
     if table is None:
         return
     fault = _fault(table, disk.hardware)
@@ -90,14 +91,13 @@ def cut_regions(
 
 def _pieces(disk: Disk, mode: CopyMode) -> Iterator[tuple[int, int, int, Method, str]]:
     """(partition number, start, size, method, file system) in the order of the disk."""
-    content = content_of(disk)
-    if content.table is None:
-        kind = content.file_system.kind if content.file_system else ""
+    table = table_of(disk)
+    if table is None:
+        kind = _whole_kind(content_of(disk))
         yield 0, 0, disk.hardware.size, choose_method(kind, disk.hardware.size, mode), kind
         return
-    parts = sorted(content.table.partitions, key=lambda partition: partition.start)
-    first = parts[0].start if parts else BOOT_LIMIT
-    yield 0, 0, min(first, BOOT_LIMIT, disk.hardware.size), Method.BOOT, ""
+    parts = sorted(table.partitions, key=lambda partition: partition.start)
+    yield 0, 0, min(parts[0].start, BOOT_LIMIT), Method.BOOT, ""
     for partition in parts:
         if not partition.is_extended:
             kind = partition.file_system.kind if partition.file_system else ""
@@ -108,6 +108,14 @@ def _pieces(disk: Disk, mode: CopyMode) -> Iterator[tuple[int, int, int, Method,
                 choose_method(kind, partition.size, mode),
                 kind,
             )
+
+
+def _whole_kind(content: Content) -> str:
+    """The file system on a whole disk; "" where signatures of others make its map doubtful. Those
+    beside a member are of what is in it."""
+    kind = content.file_system.kind if content.file_system else ""
+    others = {*content.signatures} - {*TABLES, kind}
+    return "" if others and kind not in MEMBERS else kind
 
 
 def choose_method(kind: str, size: int, mode: CopyMode) -> Method:

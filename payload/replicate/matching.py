@@ -7,7 +7,7 @@ from payload.model.errors import PlanError
 from payload.model.inventory import Inventory
 from payload.model.marker import DiskMapping
 from payload.model.role import Decision, Ground
-from payload.replicate.disks import content_of, label_of, labels_of, place
+from payload.replicate.disks import label_of, labels_of, place, table_of
 from payload.replicate.layout import GPT_ENTRY
 
 
@@ -30,7 +30,7 @@ def permitted_disks(source: Inventory, target: Inventory, decision: Decision) ->
 
 def _needed(disk: Disk) -> int:
     """Bytes a target needs for the content of this source disk."""
-    table = content_of(disk).table
+    table = table_of(disk)
     sector = disk.hardware.sector_size
     if table is None:
         return disk.hardware.size

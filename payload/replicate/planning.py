@@ -12,7 +12,7 @@ from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.model.role import Decision, Permission
 from payload.model.volume import Layer, Volume
-from payload.replicate.disks import amount, content_of, label_of, place
+from payload.replicate.disks import amount, content_of, label_of, place, table_of
 from payload.replicate.layout import check_layout, cut_regions
 from payload.replicate.matching import match_disks, permitted_disks
 
@@ -162,7 +162,7 @@ def _pair(source: Disk, target: Disk, decision: Decision) -> DiskPair:
         source=_planned(source.hardware),
         target=_planned(target.hardware),
         content=permission.content,
-        table=content_of(source).table,
+        table=table_of(source),
     )
 
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from payload.model.disk import Content, Disk, FileSystem, Hardware, Partition
+from payload.identify.content import look_at as look_at_disk
+from payload.model.disk import Disk, Hardware
 from payload.model.errors import TargetDiskError
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.plan import CopyMode, Plan
 from payload.model.role import Decision, Ground, Permission, Role
 from payload.replicate.planning import plan_copy
-from payload.replicate.tables import read_table
 from payload.system.block import LinuxBlocks
 from payload.system.command import run
 from payload.system.host import Host
@@ -182,6 +182,13 @@ def _btrfs(directory: Path, sectors: int, tree: Path) -> Path:
     return part
 
 
+def place_ext(directory: Path, disk: Path, sector: int, sectors: int) -> None:
+    """An ext4 with a file in it, at that place of the disk."""
+    tree = directory / "tree"
+    write_tree(tree, {"file": "text\n" * 3000})
+    _place(disk, sector, _ext(directory, "ext4", sectors, tree))
+
+
 def _swap(directory: Path, sectors: int) -> Path:
     part = make_image(directory / "part", sectors * SECTOR)
     tool("mkswap", "-q", str(part))
@@ -198,8 +205,10 @@ def _random(directory: Path, sectors: int) -> Path:
 
 
 def look_at(images: Images, name: str) -> Inventory:
-    """The inventory of a machine with these disks. The first ext4 partition is its root."""
-    disks = tuple(_look_at_disk(images, hardware) for hardware in images.blocks.find())
+    """The inventory of a machine with these disks. The ext4 partitions of the first are roots."""
+    disks = tuple(
+        Disk(hardware, look_at_disk(images.host, hardware)) for hardware in images.blocks.find()
+    )
     systems = tuple(
         InstalledSystem(disk.id, part.number, "ext4", host_name="groupware")
         for disk in disks[:1]
@@ -209,32 +218,6 @@ def look_at(images: Images, name: str) -> Inventory:
     return Inventory(
         MachineIdentity(name.encode().hex().ljust(32, "0")), Firmware.BIOS, (), disks, systems
     )
-
-
-def _look_at_disk(images: Images, hardware: Hardware) -> Disk:
-    kind, scheme = _probe(images, hardware, 0, hardware.size)
-    if kind:
-        return Disk(hardware, Content(False, "file system", file_system=FileSystem(kind)))
-    if not scheme:
-        return Disk(hardware, Content(True, "zeros"))
-    table = read_table(images.host, hardware.node, hardware.sector_size)
-    parts = tuple(_with_file_system(images, hardware, part) for part in table.partitions)
-    return Disk(hardware, Content(False, "table", table=replace(table, partitions=parts)))
-
-
-def _with_file_system(images: Images, hardware: Hardware, part: Partition) -> Partition:
-    if part.is_extended:
-        return part
-    kind, _ = _probe(images, hardware, part.start, part.size)
-    return replace(part, file_system=FileSystem(kind) if kind else None)
-
-
-def _probe(images: Images, hardware: Hardware, start: int, size: int) -> tuple[str, str]:
-    """File system and partition scheme there, as blkid tells them."""
-    with images.blocks.view(hardware.node, start, size) as device:
-        told = run(["blkid", "-p", "-o", "export", device], ok=(0, 2)).stdout
-    words = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
-    return words.get("TYPE", ""), words.get("PTTYPE", "")
 
 
 def permit(inventory: Inventory, ground: Ground = Ground.BLANK) -> Decision:
