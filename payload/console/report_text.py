@@ -1,9 +1,12 @@
 """The report as text for people: the result first, then the figures."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from payload.console.text import amount, duration, plain, size, wrap
+from payload.model.account import SettledAccount
 from payload.model.marker import MachineReference
 from payload.model.report import RegionReport, Report, Result
 
@@ -41,8 +44,9 @@ def _details(report: Report, width: int) -> Iterator[str]:
     yield from _who(report, width)
     if report.regions:
         yield ""
-        yield from _table(report.regions)
+        yield from _table(_with_gaps_merged(report.regions))
         yield from _holes(report.regions, width)
+    yield from _block("Every byte", tuple(map(_account, report.accounts)), width)
     yield from _finish(report, width)
     yield from _block("Warnings", report.warnings, width)
     changes = tuple(f"{change.where}: {change.what}" for change in report.changes)
@@ -87,8 +91,50 @@ def _machine(machine: MachineReference) -> str:
     return f"{name}{machine.label or machine.id}"
 
 
+def _account(account: SettledAccount) -> str:
+    """One disk of the source, as a sum."""
+    copied = "copied and compared"
+    if account.compared != account.copied:
+        copied = f"copied, {amount(account.compared)} of it compared"
+    if account.unreadable:
+        copied += f", {amount(account.unreadable)} of it unreadable and zeros"
+    parts = (
+        (account.copied, copied),
+        *((size, f"free by {kind}'s map") for kind, size in account.free.items()),
+        (account.swap, "of swap, not carried"),
+        (account.table, "of GPT, made anew"),
+        (account.unread, "that no partition holds, not looked at"),
+        (account.cut, "that no partition holds, behind the end of the target's disk"),
+        (account.missing, "MISSING"),
+    )
+    total = ", ".join(f"{amount(size)} {words}" for size, words in parts if size)
+    return f"{account.disk}: {total}"
+
+
 _NAME = 21  # characters: "disk 12 partition 128"
 _COLUMNS = (("total", 5), ("used", 5), ("wire", 5), ("held", 5), ("secs", 6), ("MB/s", 6))
+
+
+def _with_gaps_merged(regions: tuple[RegionReport, ...]) -> tuple[RegionReport, ...]:
+    """One row for all gaps of a disk, behind its partitions: their names tell people nothing."""
+    merged: dict[str, RegionReport] = {}
+    for region in regions:
+        name = re.sub(r" gap \d+$", " gaps", region.name) if region.is_gap else region.name
+        one = merged.get(name)
+        if one is None or not region.is_gap:
+            merged[name] = replace(region, name=name)
+            continue
+        merged[name] = replace(
+            one,
+            total=one.total + region.total,
+            used=one.used + region.used,
+            sent=one.sent + region.sent,
+            held=one.held + region.held,
+            seconds=one.seconds + region.seconds,
+            target_digest="",
+            verified=one.verified and region.verified,
+        )
+    return tuple(merged.values())
 
 
 def _table(regions: tuple[RegionReport, ...]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from payload.model.disk import FileSystem
 from payload.model.errors import AdaptError, ToolError
 from payload.model.inventory import Inventory
-from payload.model.plan import Method, Plan, Region
+from payload.model.plan import Plan, Region
 from payload.model.volume import Extent, Layer
 from payload.model.volume import Volume as LayeredVolume
 from payload.system.host import Host
@@ -118,7 +118,7 @@ def find_volumes(plan: Plan, order: Sequence[str] = ()) -> tuple[Volume, ...]:
     """
     volumes = []
     for region in plan.regions:
-        if region.method is not Method.BOOT:
+        if region.is_volume:
             disk = plan.disks[region.pair].source.id
             place = order.index(disk) if disk in order else region.pair
             volumes.append(_volume(plan, region, place))

@@ -10,7 +10,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,11 @@ from payload.model.disk import (
     Hardware,
     Partition,
     PartitionTable,
+    Remnant,
     Unfinished,
 )
 from payload.model.errors import ToolError
+from payload.model.gap import GAP_LIMIT, find_gaps
 from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.system.host import Host
 
@@ -62,7 +64,9 @@ def look_at(host: Host, hardware: Hardware) -> Content:
     unfinished, evidence = _look_at_bytes(host, hardware)
     hidden += [CONTAINERS[kind] for kind in signatures if kind in CONTAINERS]
     is_blank = not (evidence or table or whole or signatures or unfinished or hidden)
-    content = Content(is_blank, "", table, whole, signatures, unfinished, _unique(hidden))
+    remnants = tuple(_find_remnants(host, hardware, table)) if table and table.partitions else ()
+    found = (table, whole, signatures, unfinished, _unique(hidden), remnants)
+    content = Content(is_blank, "", *found)
     return replace(content, evidence=_evidence(content, evidence))
 
 
@@ -126,6 +130,20 @@ def _with_file_systems(
             hidden.append(f"{words} on partition {partition.number}")
         partitions.append(replace(partition, file_system=found))
     return replace(table, partitions=tuple(partitions)), hidden
+
+
+def _find_remnants(host: Host, hardware: Hardware, table: PartitionTable) -> Iterator[Remnant]:
+    """What the gaps hold that are too large to be copied unseen. A deleted partition began where
+    the gap does, or at the next MiB, where partitions are aligned. Raises ToolError."""
+    for gap in find_gaps(table, hardware.size, hardware.sector_size):
+        if gap.size <= GAP_LIMIT:
+            continue
+        for start in (gap.start, (gap.start // MIB + 1) * MIB):
+            system, words = probe(host, hardware.node, start, gap.end - start)
+            kind = system.kind if system else words
+            if kind:
+                yield Remnant(gap.start, kind)
+                break
 
 
 def probe(host: Host, node: str, start: int, size: int) -> tuple[FileSystem | None, str]:

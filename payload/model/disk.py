@@ -121,6 +121,15 @@ class Unfinished:
 
 
 @dataclass(frozen=True)
+class Remnant:
+    """What libblkid finds in a large range that no partition holds, `start` being where it begins:
+    a deleted partition, a member of something."""
+
+    start: int
+    kind: str
+
+
+@dataclass(frozen=True)
 class Content:
     """What lies on a disk.
 
@@ -135,6 +144,7 @@ class Content:
     signatures: tuple[str, ...] = ()
     unfinished: Unfinished | None = None
     hidden: tuple[str, ...] = ()  # what may hold a system and could not be looked into: "LVM"
+    remnants: tuple[Remnant, ...] = ()
 
     @property
     def fingerprint(self) -> str:

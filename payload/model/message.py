@@ -15,7 +15,7 @@ from payload.model.report import Hole, Report
 from payload.model.role import Decision
 from payload.model.survey import Survey
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from blake3 import blake3
 
+from payload.model.account import Account
 from payload.model.codec import to_json
 from payload.model.disk import PartitionTable
 from payload.model.inventory import Inventory
@@ -12,6 +13,9 @@ from payload.model.marker import MachineReference
 from payload.model.volume import Volume
 
 CHUNK_SIZE = 1 << 20  # bytes; a chunk never crosses a multiple of this within its region
+
+# Bytes at each end of a swap area: the largest page, at whose end its signature stands.
+SWAP_HEADER = 64 * 1024
 
 
 class CopyMode(StrEnum):
@@ -27,7 +31,8 @@ class Method(StrEnum):
     USED = "used"  # blocks in use, by the file system's own map
     ALL = "all"  # every block
     HEADER = "header"  # swap: the header with its UUID, nothing else
-    BOOT = "boot"  # boot code and the gap behind it; never the table itself
+    BOOT = "boot"  # boot code and the gap behind it, an MBR's table too; never a GPT
+    GAP = "gap"  # every block of a range that no partition holds
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Region:
     """A range of one disk, at the same place on source and target.
 
     `pair` is the index into Plan.disks, `index` the region's own number on the wire.
-    `number` is the partition number, 0 for the boot area or a whole disk.
+    `number` is the partition number, 0 for the boot area or a whole disk; gaps are counted.
     """
 
     index: int
@@ -49,12 +54,14 @@ class Region:
     @property
     def name(self) -> str:
         """For people: "disk 1 partition 5"."""
-        part = (
-            f"partition {self.number}"
-            if self.number
-            else ("boot area" if self.method is Method.BOOT else "whole disk")
-        )
-        return f"disk {self.pair + 1} {part}"
+        words = {Method.BOOT: "boot area", Method.GAP: f"gap {self.number}"}
+        part = f"partition {self.number}" if self.number else "whole disk"
+        return f"disk {self.pair + 1} {words.get(self.method, part)}"
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether it is a partition or a whole disk, which may hold a file system."""
+        return self.method not in (Method.BOOT, Method.GAP)
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class Plan:
     regions: tuple[Region, ...]
     root: int  # index of the region that holds the root file system, or its volume's first byte
     warnings: tuple[str, ...] = ()
+    accounts: tuple[Account, ...] = ()  # of the source's disks, in the order of `disks`
     volumes: tuple[Volume, ...] = ()  # of LVM and MD, in the source's disks; all are on `disks`
     root_volume: str = ""  # the name of the volume that holds the root file system
     root_subvolume: str = ""  # where in a btrfs the root is; "": as it is mounted by default

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from payload.model.account import SettledAccount
 from payload.model.errors import DiskState
 from payload.model.marker import Change, MachineReference
 
@@ -25,7 +26,7 @@ class Hole:
 
 @dataclass(frozen=True)
 class RegionReport:
-    """One partition, boot area or whole disk. Sizes are bytes, digests 64 hex digits.
+    """One partition, boot area, gap or whole disk. Sizes are bytes, digests 64 hex digits.
 
     `digest` is the BLAKE3 of all chunk digests in order: the source's, and the target's as
     re-read from the medium.
@@ -43,6 +44,7 @@ class RegionReport:
     target_digest: str
     verified: bool
     holes: tuple[Hole, ...] = ()
+    is_gap: bool = False  # no partition holds it
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Report:
     started_at: int = 0
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> seconds
     regions: tuple[RegionReport, ...] = ()
+    accounts: tuple[SettledAccount, ...] = ()  # of the source's disks, in the order of the plan
     verified: bool = False
     boot_loader: BootLoaderReport | None = None
     boot_proof: BootProof | None = None

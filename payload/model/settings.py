@@ -184,7 +184,7 @@ KEYS: Mapping[str, Key] = {
         "copy",
         _choice(CopyMode),
         "used, exact",
-        "Copy the blocks in use, or every block.",
+        "Copy the blocks in use, or every sector of the disks.",
     ),
     "verify": Key(
         "verify",

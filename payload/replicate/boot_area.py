@@ -1,22 +1,21 @@
 """The bytes in front of the first partition: what is boot code and what is the table's own.
 
-The table is written by sfdisk on the target, never copied as bytes, since a GPT knows the size of
-its disk. Boot code is what lies in front of and behind it.
+A GPT knows the size of its disk: it is written by sfdisk on the target, never copied as bytes, and
+boot code is what lies in front of and behind it. An MBR is bytes like others.
 """
 
 from payload.model.disk import PartitionTable
+from payload.model.gap import table_end
 
 CODE_END = 440  # bytes of boot code in the first sector; then signature, entries, 55 AA
 MBR_END = 512
-_GPT_ENTRY = 128  # bytes
 
 
 def table_range(table: PartitionTable, sector_size: int) -> tuple[int, int]:
-    """First byte of the table and first byte behind it."""
+    """First byte of what the target makes anew, and first byte behind it."""
     if table.label != "gpt":
-        return CODE_END, MBR_END
-    entries = -(-(table.table_length or 128) * _GPT_ENTRY // sector_size)
-    return CODE_END, (2 + entries) * sector_size
+        return CODE_END, CODE_END
+    return CODE_END, table_end(table, sector_size)
 
 
 def without_table(area: memoryview, table: PartitionTable, sector_size: int) -> None:

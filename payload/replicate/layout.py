@@ -4,6 +4,15 @@ from collections.abc import Iterator, Sequence
 
 from payload.model.disk import MIB, Content, Disk, Hardware, PartitionTable
 from payload.model.errors import PlanError
+from payload.model.gap import (
+    GAP_END,
+    GAP_LIMIT,
+    Gap,
+    backup_size,
+    boot_area_end,
+    find_gaps,
+    table_end,
+)
 from payload.model.inventory import Inventory
 from payload.model.plan import CopyMode, DiskPair, Method, Region
 from payload.replicate.disks import content_of, label_of, table_of
@@ -15,10 +24,15 @@ MEMBERS = frozenset({"LVM2_member", "linux_raid_member"})
 # partclone's map of a FAT12 misses clusters in use. None is larger than this: at most 4084 clusters
 # of 64 KiB.
 FAT12_LIMIT = 256 * MIB
-# Boot loaders of the BIOS are loaded in real mode, below 640 KiB: more of the gap is not theirs.
-BOOT_LIMIT = MIB
 TABLES = frozenset({"dos", "gpt", "PMBR"})  # signatures of partition tables, in libblkid's words
-GPT_ENTRY = 128  # bytes
+# Signatures of RAID that firmware makes, in libblkid's words (libblkid/src/superblocks/*_raid.c).
+FIRMWARE_RAID = frozenset(
+    f"{maker}_raid_member"
+    for maker in (
+        "adaptec", "ddf", "hpt37x", "hpt45x", "isw", "jmicron", "lsi_mega", "nvidia",
+        "promise_fasttrack", "silicon_medley", "via",
+    )
+)  # fmt: skip
 
 
 def check_layout(source: Inventory, disk: Disk) -> None:
@@ -41,7 +55,7 @@ def _fault(table: PartitionTable, hardware: Hardware) -> str:
         return f"its kind {table.label!r} is not supported"
     if len(set(numbers)) < len(numbers) or min(numbers, default=1) < 1:
         return "partition numbers occur twice"
-    end = _table_end(table, sector)
+    end = table_end(table, sector)
     for partition in sorted(table.partitions, key=lambda one: (one.start, -one.size)):
         name = f"partition {partition.number}"
         if partition.start % sector or partition.size % sector or partition.size <= 0:
@@ -53,14 +67,6 @@ def _fault(table: PartitionTable, hardware: Hardware) -> str:
                 return f"{name} overlaps the table or another partition"
             end = partition.end
     return _extended_fault(table, sector)
-
-
-def _table_end(table: PartitionTable, sector: int) -> int:
-    """Where the table itself ends and content may begin."""
-    if table.label == "dos":
-        return sector
-    entries = (table.table_length or 128) * GPT_ENTRY
-    return 2 * sector + -(-entries // sector) * sector
 
 
 def _extended_fault(table: PartitionTable, sector: int) -> str:
@@ -82,32 +88,65 @@ def _extended_fault(table: PartitionTable, sector: int) -> str:
 def cut_regions(
     pairs: Sequence[DiskPair], disks: Sequence[Disk], mode: CopyMode
 ) -> tuple[Region, ...]:
+    """The regions of all disks, each disk's in its order."""
     regions: list[Region] = []
-    for pair, disk in enumerate(disks):
-        for number, start, size, method, kind in _pieces(disk, mode):
-            regions.append(Region(len(regions), pair, number, start, size, method, kind))
+    for index, (pair, disk) in enumerate(zip(pairs, disks, strict=True)):
+        pieces = _cut_whole(disk, mode) if pair.table is None else _cut(pair, disk, mode)
+        for number, start, size, method, kind in pieces:
+            regions.append(Region(len(regions), index, number, start, size, method, kind))
     return tuple(regions)
 
 
-def _pieces(disk: Disk, mode: CopyMode) -> Iterator[tuple[int, int, int, Method, str]]:
-    """(partition number, start, size, method, file system) in the order of the disk."""
-    table = table_of(disk)
-    if table is None:
-        kind = _whole_kind(content_of(disk))
-        yield 0, 0, disk.hardware.size, choose_method(kind, disk.hardware.size, mode), kind
-        return
-    parts = sorted(table.partitions, key=lambda partition: partition.start)
-    yield 0, 0, min(parts[0].start, BOOT_LIMIT), Method.BOOT, ""
-    for partition in parts:
-        if not partition.is_extended:
-            kind = partition.file_system.kind if partition.file_system else ""
-            yield (
-                partition.number,
-                partition.start,
-                partition.size,
-                choose_method(kind, partition.size, mode),
-                kind,
-            )
+Cut = tuple[int, int, int, Method, str]  # number, start, size, method, file system
+
+
+def _cut_whole(disk: Disk, mode: CopyMode) -> Iterator[Cut]:
+    kind = _whole_kind(content_of(disk))
+    yield 0, 0, disk.hardware.size, choose_method(kind, disk.hardware.size, mode), kind
+
+
+def _cut(pair: DiskPair, disk: Disk, mode: CopyMode) -> list[Cut]:
+    """Boot area, partitions and gaps."""
+    assert pair.table is not None
+    if contradictions(disk):
+        mode = CopyMode.EXACT
+    pieces: list[Cut] = [(0, 0, boot_area_end(pair.table), Method.BOOT, "")]
+    for part in pair.table.partitions:
+        if not part.is_extended:
+            kind = part.file_system.kind if part.file_system else ""
+            method = choose_method(kind, part.size, mode)
+            pieces.append((part.number, part.start, part.size, method, kind))
+    gaps = enumerate(_cut_gaps(pair, disk, mode), 1)
+    pieces += [(number, gap.start, gap.size, Method.GAP, "") for number, gap in gaps]
+    return sorted(pieces, key=lambda piece: piece[1])
+
+
+def _cut_gaps(pair: DiskPair, disk: Disk, mode: CopyMode) -> Iterator[Gap]:
+    """What is copied of the room that no partition holds, as far as the target's disk goes."""
+    assert pair.table is not None
+    sector = pair.source.sector_size
+    limit = pair.target.size - backup_size(pair.table, sector)
+    remnants = {remnant.start for remnant in content_of(disk).remnants}
+    for gap in find_gaps(pair.table, pair.source.size, sector):
+        size = min(gap.end, limit) - gap.start
+        if size <= 0:
+            continue
+        is_read = mode is CopyMode.EXACT or gap.size <= GAP_LIMIT or gap.start in remnants
+        if is_read or size <= 2 * GAP_END:
+            yield Gap(gap.start, size)
+        else:
+            yield Gap(gap.start, GAP_END)
+            yield Gap(gap.start + size - GAP_END, GAP_END)
+
+
+def contradictions(disk: Disk) -> tuple[str, ...]:
+    """Signatures of content on the whole disk beside a table with partitions: what they are of may
+    lie anywhere, whatever the table says. RAID of firmware keeps its signature behind the disk's
+    content, of which the table is part."""
+    if table_of(disk) is None:
+        return ()
+    signatures = content_of(disk).signatures
+    return tuple(sorted({*signatures} - TABLES - FIRMWARE_RAID))
 
 
 def _whole_kind(content: Content) -> str:

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from payload.model.errors import PeerError
 from payload.model.message import Chunk, Encoding, MapAnswer
-from payload.model.plan import CHUNK_SIZE, Method, Region
+from payload.model.plan import CHUNK_SIZE, SWAP_HEADER, Method, Region
 from payload.model.report import Hole, RegionReport
 from payload.replicate.chunk_list import ChunkList
 from payload.replicate.extents import Run
@@ -105,9 +105,22 @@ class Ledger:
             raise PeerError(self._broken("it does not begin at the begin of the region"))
         if self.region.method is Method.BOOT and self._chunks[0][1] != self.region.size:
             raise PeerError(self._broken("a boot area is one chunk"))
+        if not self._covers_all() and self.region.method is not Method.USED:
+            raise PeerError(self._broken("it leaves out what is to be copied"))
         self._digests = bytearray(DIGEST_SIZE * len(self._chunks))
         self._states = bytearray(len(self._chunks))
         self.mapped = True
+
+    def _covers_all(self) -> bool:
+        """Whether the chunks are all that the plan promises. Only a file system's map may leave
+        out what it calls free."""
+        size, header = self.region.size, min(SWAP_HEADER, self.region.size)
+        if self.region.method is not Method.HEADER:
+            return self.size == size
+        tail = sum(
+            max(0, start + length - max(start, size - header)) for start, length in self._chunks
+        )
+        return self._chunks[0][1] >= header == tail
 
     def _broken(self, why: str) -> str:
         return (
@@ -206,4 +219,5 @@ class Ledger:
             target_digest=self.root if self.proven else "",
             verified=self.proven,
             holes=tuple(sorted(self._holes, key=lambda hole: hole.offset)),
+            is_gap=self.region.method is Method.GAP,
         )

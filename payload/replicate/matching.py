@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from payload.model.disk import MIB, Disk
 from payload.model.errors import PlanError
+from payload.model.gap import backup_size
 from payload.model.inventory import Inventory
 from payload.model.marker import DiskMapping
 from payload.model.role import Decision, Ground
 from payload.replicate.disks import label_of, labels_of, place, table_of
-from payload.replicate.layout import GPT_ENTRY
 
 
 def permitted_disks(source: Inventory, target: Inventory, decision: Decision) -> tuple[Disk, ...]:
@@ -34,11 +34,7 @@ def _needed(disk: Disk) -> int:
     sector = disk.hardware.sector_size
     if table is None:
         return disk.hardware.size
-    if table.label != "gpt":
-        return max(table.end, MIB)
-    entries = (table.table_length or 128) * GPT_ENTRY
-    backup = -(-entries // sector) + 1  # sectors: the entries and the header behind them
-    return max(table.end, MIB) + backup * sector
+    return max(table.end, MIB) + backup_size(table, sector)
 
 
 def _fits(source: Disk, target: Disk) -> bool:

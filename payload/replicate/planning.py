@@ -6,14 +6,16 @@ both sides see alike, so two honest machines always arrive at the same digest.
 
 from collections.abc import Iterator, Sequence
 
+from payload.model.account import Account, Treatment
 from payload.model.disk import Content, Disk, Hardware, Partition
 from payload.model.errors import PlanError
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.model.role import Decision, Permission
 from payload.model.volume import Layer, Volume
+from payload.replicate.account import make_accounts
 from payload.replicate.disks import amount, content_of, label_of, place, table_of
-from payload.replicate.layout import check_layout, cut_regions
+from payload.replicate.layout import check_layout, contradictions, cut_regions
 from payload.replicate.matching import match_disks, permitted_disks
 
 LAYERS = {
@@ -57,6 +59,7 @@ def plan_copy(
     pairs = tuple(_pair(disk, chosen[disk.id], decision) for disk in order)
     _check_arrays(source, pairs)
     regions = cut_regions(pairs, order, mode)
+    accounts = make_accounts(pairs, regions, mode)
     return Plan(
         source=source.reference,
         target=target.reference,
@@ -67,7 +70,9 @@ def plan_copy(
         warnings=(
             *_warnings(source, permitted, chosen[order[0].id], verify=verify),
             *((ENCRYPTED,) if system.encrypted else ()),
+            *_doubts(order),
         ),
+        accounts=accounts,
         volumes=_volumes(source, pairs),
         root_volume=system.volume,
         root_subvolume=system.subvolume,
@@ -108,10 +113,22 @@ def _describe_pair(plan: Plan, index: int) -> Iterator[str]:
     yield f"Disk {index + 1}: {pair.source.label} onto {pair.target.label}"
     yield f"  on the target disk now, and lost: {pair.content or 'nothing'}"
     for region in plan.regions:
-        if region.pair == index and region.method is not Method.BOOT:
+        if region.pair == index and region.is_volume:
             what = region.file_system or "unknown content"
             name = f"partition {region.number}" if region.number else "whole disk"
             yield f"  {name}: {what}, {amount(region.size)}, {_WORDS[region.method]}"
+    if plan.accounts:
+        yield f"  all {amount(pair.source.size)}: {', '.join(_sums(plan.accounts[index]))}"
+
+
+def _sums(account: Account) -> Iterator[str]:
+    """Every byte of a disk, by what becomes of it."""
+    for kind, size in account.mapped.items():
+        yield f"{amount(size)} by {kind}'s map"
+    for treatment, words in TREATMENTS.items():
+        size = account.total(treatment)
+        if size:
+            yield f"{amount(size)} {words}"
 
 
 def _describe_volume(volume: Volume) -> str:
@@ -120,11 +137,17 @@ def _describe_volume(volume: Volume) -> str:
     return f"Volume {volume.name}: {kind}, {amount(volume.size)}{mirrored}"
 
 
+TREATMENTS = {
+    Treatment.COPIED: "whole",
+    Treatment.SWAP: "of swap, not carried",
+    Treatment.TABLE: "of GPT, made anew",
+    Treatment.UNREAD: "that no partition holds, not looked at",
+    Treatment.CUT: "that no partition holds, behind the end of the target's disk",
+}
 _WORDS = {
     Method.USED: "blocks in use",
     Method.ALL: "every block",
     Method.HEADER: "header only",
-    Method.BOOT: "boot code",
 }
 
 
@@ -196,6 +219,20 @@ def _warnings(
 ) -> tuple[str, ...]:
     unproven = () if verify else (UNPROVEN,)
     return (*_not_copied(source), *_boot_warning(permitted, boot), *unproven)
+
+
+def _doubts(disks: Sequence[Disk]) -> Iterator[str]:
+    for disk in disks:
+        if kinds := contradictions(disk):
+            yield (
+                f"Disk {label_of(disk.hardware)} of the source shows {', '.join(kinds)} on the "
+                "whole disk beside its partitions: every block of it is copied."
+            )
+        for remnant in content_of(disk).remnants:
+            yield (
+                f"Disk {label_of(disk.hardware)} of the source shows {remnant.kind} at byte "
+                f"{remnant.start}, which no partition holds: that room is copied whole."
+            )
 
 
 def _not_copied(source: Inventory) -> Iterator[str]:
@@ -284,7 +321,7 @@ def _root_region(
     system: InstalledSystem,
 ) -> int:
     for region in regions:
-        here = pairs[region.pair].source.id == system.disk and region.method is not Method.BOOT
+        here = pairs[region.pair].source.id == system.disk and region.is_volume
         if here and _holds(region, source, system):
             return region.index
     raise PlanError(

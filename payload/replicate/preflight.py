@@ -334,7 +334,7 @@ def _bytes_to_copy(plan: Plan, survey: Survey) -> int:
     opaque = sum(
         region.size
         for region in plan.regions
-        if region.method is Method.ALL and not region.file_system
+        if region.method in (Method.ALL, Method.GAP) and not region.file_system
     )
     return min(everything, survey.used + opaque)
 

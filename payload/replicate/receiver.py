@@ -25,6 +25,7 @@ from payload.model.inventory import Inventory
 from payload.model.message import Chunk, Encoding, MapAnswer, MapRequest, Message
 from payload.model.plan import Method, Plan
 from payload.model.report import RegionReport
+from payload.replicate.account import settle_accounts
 from payload.replicate.backlog import Backlog
 from payload.replicate.chunks import aligned_buffer, digest_of
 from payload.replicate.crew import work_together
@@ -96,7 +97,7 @@ class Receiver:
         """Look at every disk a last time, then mark each. Raises TargetDiskError, and PlanError
         when a partition table could not be made; in both cases nothing was written yet."""
         for pair in self._plan.disks:
-            if pair.table is not None:
+            if pair.table is not None and pair.table.label == "gpt":
                 rehearse_table(self._host, pair.table, pair.target)
         self.recheck()
         self._open = True
@@ -383,6 +384,7 @@ class Receiver:
         ]
         for disk in self._disks:
             disk.drop_cache()
+            disk.clear_behind()
         for disk, area in reversed(with_table):
             disk.write_gap_and_table(area)
         self._sealing = True
@@ -404,6 +406,12 @@ class Receiver:
                 raise VerifyError(
                     f"Target disk {self._disks[region.pair].hardware.label} does not hold all of "
                     f"{region.name}, proven to be equal."
+                )
+        for account in settle_accounts(self._plan, self.reports()):
+            if not account.complete:
+                raise VerifyError(
+                    f"The copy of disk {account.disk} lacks {account.missing} bytes of what the "
+                    "plan says is copied."
                 )
 
     def _prove_boot_areas(self) -> None:
@@ -427,4 +435,5 @@ def _target_disk(host: Host, plan: Plan, index: int, inventory: Inventory) -> Ta
     pair = plan.disks[index]
     disk = inventory.disk(pair.target.id)
     blank = disk.content is not None and disk.content.blank
-    return TargetDisk(host, disk.hardware, pair, blank=blank)
+    end = max(one.start + one.size for one in plan.regions if one.pair == index)
+    return TargetDisk(host, disk.hardware, pair, end=end, blank=blank)

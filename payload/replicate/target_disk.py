@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from time import sleep
 
-from payload.model.disk import MIB, Hardware, Unfinished
+from payload.model.disk import MIB, Hardware, PartitionTable, Unfinished
 from payload.model.errors import TargetDiskError, VerifyError
 from payload.model.mark import MARK_OFFSET, MARK_SIZE, encode_mark
 from payload.model.plan import DiskPair
-from payload.replicate.boot_area import with_table_of
+from payload.replicate.boot_area import CODE_END, with_table_of
 from payload.replicate.chunks import aligned_buffer, read_exactly, write_exactly
 from payload.replicate.spindle import Spindle
 from payload.replicate.tables import check_table, write_table
@@ -28,8 +28,12 @@ HEAD = 65536  # bytes kept in memory, so that a copy that never began leaves no 
 class TargetDisk:
     """Read and written at absolute offsets, whole sectors. Errors are TargetDiskError."""
 
-    def __init__(self, host: Host, hardware: Hardware, pair: DiskPair, *, blank: bool) -> None:
+    def __init__(
+        self, host: Host, hardware: Hardware, pair: DiskPair, *, end: int, blank: bool
+    ) -> None:
+        """`end` is where the last region of the copy ends."""
         self.hardware = hardware
+        self.end = end
         self.pair = pair
         self.blank = blank  # proven when it was looked at; nothing on it is worth a digest
         self._blocks = host.blocks
@@ -126,23 +130,38 @@ class TargetDisk:
 
     # --- the boot area, last of all
 
+    def clear_behind(self) -> None:
+        """Zero what lies right behind the copy and the last MiB of the disk: RAID and GPT keep
+        signatures there, and those of what was on the disk before must not come back to life."""
+        if self.blank:
+            return
+        size = self.hardware.size
+        zeros = aligned_buffer(MIB)
+        for start in {self.end, max(self.end, size - MIB)}:
+            length = min(MIB, size - start)
+            if length:
+                self.write(zeros[:length], start)
+
     def write_gap_and_table(self, area: bytes) -> None:
         """All in front of the first partition but the boot code, which stays zero, and the mark,
-        which stays where it is. `area` is the boot area's content, without the table."""
+        which stays where it is. `area` is the boot area's content, without a GPT."""
         assert self.pair.table is not None
-        if not self.blank:
-            self._clear_end()
+        sector = self.hardware.sector_size
         buffer, _ = self._merged(area)
-        buffer[: self.hardware.sector_size] = bytes(self.hardware.sector_size)
         mark = self._mark_sector(len(area))
         if mark is not None:
             self.read(buffer[mark], mark.start)
+        is_gpt = self.pair.table.label == "gpt"
+        buffer[: sector if is_gpt else CODE_END] = bytes(sector if is_gpt else CODE_END)
         self.write(buffer, 0)
         self.flush()
+        if is_gpt:
+            self._write_gpt(self.pair.table)
+
+    def _write_gpt(self, table: PartitionTable) -> None:
         with self._reserved():
             self._release()
-            sector_size = self.hardware.sector_size
-            write_table(self._host, self.hardware.node, self.pair.table, sector_size)
+            write_table(self._host, self.hardware.node, table, self.hardware.sector_size)
             self._descriptor = self._reopen()
         self.recheck()  # for a moment anybody could begin to use it
 
@@ -203,14 +222,3 @@ class TargetDisk:
         sector = self.hardware.sector_size
         start = MARK_OFFSET // sector * sector
         return slice(start, start + sector) if start + sector <= size else None
-
-    def _clear_end(self) -> None:
-        """Zero the last MiB behind the partitions: RAID and GPT keep signatures there, and those
-        of what was on the disk before must not come back to life."""
-        assert self.pair.table is not None
-        size = self.hardware.size
-        start = max(self.pair.table.end, size // MIB * MIB - MIB, MIB)
-        step = MIB
-        zeros = aligned_buffer(step)
-        for offset in range(start, size, step):
-            self.write(zeros[: min(step, size - offset)], offset)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from payload.finish.sequence import FinishResult
 from payload.model.errors import DiskState, FailoverError, HoleError, StoppedError
 from payload.model.report import BootLoaderReport, BootProof, RegionReport, Report, Result
+from payload.replicate.account import settle_accounts
 from payload.replicate.planning import UNPROVEN
 from payload.session.context import Context
 
@@ -47,7 +48,8 @@ def make_report(
 ) -> Report:
     """Sectors that could not be read are no success: another result, with a code of its own."""
     holes = sum(len(region.holes) for region in regions)
-    verified = all(region.verified for region in regions)
+    accounts = settle_accounts(context.agreed, regions)
+    verified = bool(accounts) and all(account.proven for account in accounts)
     return Report(
         result=Result.HOLES if holes else Result.OK,
         sentence=_sentence(context, holes, verified=verified),
@@ -58,6 +60,7 @@ def make_report(
         started_at=context.started_at,
         seconds=dict(context.seconds),
         regions=regions,
+        accounts=accounts,
         verified=verified,
         boot_loader=boot_loader,
         boot_proof=boot_proof,

@@ -6,8 +6,9 @@ import pytest
 
 from payload.model.disk import Partition, PartitionTable
 from payload.model.errors import PlanError
-from payload.model.message import Chunk, ChunkRequest, Encoding
-from payload.model.plan import PlannedDisk
+from payload.model.message import Chunk, ChunkRequest
+from payload.model.plan import Method, PlannedDisk
+from payload.replicate.chunks import digest_of
 from payload.replicate.tables import read_table, rehearse_table, write_table
 from payload.system.command import run
 from tests.support.memory_line import serve_in_thread
@@ -103,12 +104,14 @@ def test_a_table_that_cannot_be_made_is_refused_before_the_first_write(tmp_path:
         rehearse_table(host, table, PlannedDisk("T", "T", 70 * MIB, SECTOR))
 
 
-def test_the_boot_area_is_sent_without_the_table(source: Images, target: Images) -> None:
+def test_the_boot_area_is_sent_without_a_gpt(source: Images, target: Images) -> None:
     copy = Copy(source, target)
     line = serve_in_thread(copy.sender.serve)
-    line.send(ChunkRequest(0, 0, 63 * SECTOR))
-    answer = line.receive(5.0)
-    assert isinstance(answer, Chunk) and answer.encoding is Encoding.RAW
-    disk = read(source.paths[0], 0, 63 * SECTOR)
-    assert answer.body == disk[:440] + bytes(72) + disk[512:]
+    areas = [one for one in copy.plan.regions if one.method is Method.BOOT]
+    wanted = [read(path, 0, area.size) for path, area in zip(source.paths, areas, strict=False)]
+    wanted[1] = wanted[1][:440] + bytes(34 * SECTOR - 440) + wanted[1][34 * SECTOR :]
+    for area, content in zip(areas, wanted, strict=True):
+        line.send(ChunkRequest(area.index, 0, area.size))
+        answer = line.receive(5.0)
+        assert isinstance(answer, Chunk) and answer.digest == digest_of(content)
     line.close()

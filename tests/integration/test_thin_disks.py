@@ -39,7 +39,8 @@ def test_what_is_free_on_the_source_is_given_back_on_the_target(
         ]
         outside = path.stat().st_size - sum(report.total for report in reports)
         used = sum(report.used for report in reports)
-        assert used * 0.5 < allocated(path) <= used + outside + MIB
+        zeros = sum(report.used for report in reports if report.is_gap)  # made by the disk
+        assert (used - zeros) * 0.2 < allocated(path) <= used + outside + MIB
     assert read(target.paths[0], 142 * MIB, 16 * MIB) == behind, "no region reaches there"
     again = Copy(source, target)
     again.run()

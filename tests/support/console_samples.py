@@ -2,6 +2,7 @@
 
 from hypothesis import strategies as st
 
+from payload.model.account import SettledAccount
 from payload.model.event import (
     Agreement,
     Countdown,
@@ -63,6 +64,16 @@ REPORT = Report(
             True,
         ),
     ),
+    accounts=(
+        SettledAccount(
+            "ST3500320NS 9QM1AB2C 500.1 GB",
+            500_107_862_016,
+            37 * 10**9 + (1 << 20),
+            37 * 10**9 + (1 << 20),
+            free={"ext4": 463 * 10**9},
+            unread=106_813_440,
+        ),
+    ),
     verified=True,
     boot_loader=BootLoaderReport("carried over", "GRUB 2", ("boot code names sector 1",)),
     cards=(CardName("eth0", "00:16:3e:00:00:02", "the copy came over this card"),),
@@ -109,6 +120,7 @@ _REGIONS = st.builds(
     target_digest=_TEXT,
     verified=st.booleans(),
     holes=_HOLES,
+    is_gap=st.booleans(),
 )
 
 REPORTS = st.builds(
@@ -122,6 +134,23 @@ REPORTS = st.builds(
     started_at=st.integers(-(1 << 62), 1 << 62),
     seconds=st.dictionaries(_TEXT, _SECONDS, max_size=4),
     regions=st.lists(_REGIONS, max_size=4).map(tuple),
+    accounts=st.lists(
+        st.builds(
+            SettledAccount,
+            disk=_TEXT,
+            size=_COUNT,
+            copied=_COUNT,
+            compared=_COUNT,
+            unreadable=_COUNT,
+            free=st.dictionaries(_TEXT, _COUNT, max_size=3),
+            swap=_COUNT,
+            table=_COUNT,
+            unread=_COUNT,
+            cut=_COUNT,
+            missing=_COUNT,
+        ),
+        max_size=2,
+    ).map(tuple),
     verified=st.booleans(),
     boot_loader=st.none() | st.builds(BootLoaderReport, _TEXT, _TEXT, _TEXTS),
     cards=st.lists(st.builds(CardName, _TEXT, _TEXT, _TEXT), max_size=3).map(tuple),

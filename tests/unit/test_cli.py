@@ -124,7 +124,7 @@ def test_plan_as_text(documents: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "groupware" in text and "Digest of the plan: " in text
     assert "\nPreflight:\nsizes and sectors: yes, " in text
     assert "\nclocks: unknown, it is looked at when both machines are booted" in text
-    assert "\nestimate: about 1 min for 0.9 GB over a wire of unknown speed" in text
+    assert "\nestimate: about 1 min for 1.0 GB over a wire of unknown speed" in text
 
 
 def test_plan_as_json(documents: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from payload.replicate.work import Work
 from tests.support.memory_line import MemoryLine, serve_in_thread
 
 COUNT = 60
-REGION = Region(0, 0, 1, 1 << 20, COUNT * CHUNK_SIZE, Method.ALL)
+REGION = Region(0, 0, 1, 1 << 20, COUNT * CHUNK_SIZE, Method.USED, "ext4")
 CONTENT = os.urandom(4096)
 EVERYTHING = list(range(1, COUNT))  # the head is held back
 

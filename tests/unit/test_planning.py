@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from payload.model.codec import from_json, to_json
 from payload.model.disk import MIB, Content, Disk, FileSystem, Partition, PartitionTable
 from payload.model.errors import PlanError
+from payload.model.gap import BOOT_LIMIT, GAP_END, backup_size
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.machine import Firmware
 from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
-from payload.model.plan import CopyMode, Method
+from payload.model.plan import CopyMode, Method, Plan, Region
 from payload.model.role import Decision, Ground, Permission, Role
 from payload.model.volume import Layer, Segment, Volume
 from payload.replicate.boot_area import table_range
-from payload.replicate.layout import BOOT_LIMIT, FAT12_LIMIT
+from payload.replicate.layout import FAT12_LIMIT
 from payload.replicate.planning import describe, plan_copy
 from tests.support.machines import machine
 from tests.support.sized_machines import (
@@ -59,20 +60,36 @@ def test_regions_of_the_sample_server() -> None:
     assert [(one.pair, one.number, one.method, one.file_system) for one in made.regions] == [
         (0, 0, Method.BOOT, ""),
         (0, 1, Method.USED, "ext3"),
+        (0, 1, Method.GAP, ""),  # what chains the first logical partition is in it
         (0, 5, Method.HEADER, "swap"),
+        (0, 2, Method.GAP, ""),
         (0, 6, Method.USED, "ext4"),
+        (0, 3, Method.GAP, ""),
+        (0, 4, Method.GAP, ""),
         (1, 0, Method.BOOT, ""),
         (1, 1, Method.USED, "xfs"),
+        (1, 1, Method.GAP, ""),
     ]
     assert made.regions[0].size == 63 * SECTOR
-    assert made.regions[4].size == BOOT_LIMIT
-    assert made.root == 3
-    assert [one.index for one in made.regions] == list(range(6))
+    assert made.regions[8].size == BOOT_LIMIT
+    assert made.root == 5
+    assert [one.index for one in made.regions] == list(range(11))
+    assert [one.size for one in made.regions[6:8]] == [GAP_END] * 2, "the rest is not looked at"
+    assert made.regions[7].start + GAP_END == 6 * GB
+    names = [one.name for one in made.regions]
+    assert names[:3] == ["disk 1 boot area", "disk 1 partition 1", "disk 1 gap 1"]
+    assert len(set(names)) == len(names)
 
 
 def test_exact_takes_every_block() -> None:
     made = plan(sized_server(), machine("7a", sized_disk("X", 8 * GB, None)), CopyMode.EXACT)
-    assert {one.method for one in made.regions} == {Method.BOOT, Method.ALL}
+    assert {one.method for one in made.regions} == {Method.BOOT, Method.ALL, Method.GAP}
+    assert sum(one.size for one in made.regions) == 6 * GB, "every sector"
+
+
+def region_of(made: Plan, number: int) -> Region:
+    """The region of the partition with that number."""
+    return next(one for one in made.regions if one.is_volume and one.number == number)
 
 
 @pytest.mark.parametrize("kind", ["", "crypto_LUKS", "zfs_member", "f2fs"])
@@ -82,7 +99,7 @@ def test_what_has_no_map_is_copied_whole(kind: str) -> None:
     )
     source = replace(sized_server(), disks=(sized_disk("A", 7 * GB, table),))
     made = plan(source, machine("7a", sized_disk("X", 8 * GB, None)))
-    assert made.regions[-1].method is Method.ALL
+    assert region_of(made, 3).method is Method.ALL
 
 
 @pytest.mark.parametrize(
@@ -94,7 +111,8 @@ def test_a_fat_that_may_be_a_fat12_is_copied_whole(size: int, method: Method) ->
         partitions=(*server_table().partitions, partition(3, 5300 * MIB, size, "vfat")),
     )
     source = replace(sized_server(), disks=(sized_disk("A", 7 * GB, table),))
-    assert plan(source, machine("7a", sized_disk("X", 8 * GB, None))).regions[-1].method is method
+    made = plan(source, machine("7a", sized_disk("X", 8 * GB, None)))
+    assert region_of(made, 3).method is method
 
 
 def test_a_file_system_on_the_whole_disk_is_one_region() -> None:
@@ -383,7 +401,7 @@ def test_regions_never_overlap_leave_the_disk_or_touch_the_table(
         assert region.method is Method.BOOT or region.start >= table_end
         assert not region.size % SECTOR and not region.start % SECTOR
         end = region.start + region.size
-    assert end <= size
-    assert {one.number for one in result.regions if one.number} == {
+    assert end == size - backup_size(table, SECTOR), "there is no gap that is too large"
+    assert {one.number for one in result.regions if one.is_volume} == {
         one.number for one in table.partitions
     }

@@ -193,7 +193,7 @@ def test_clocks_that_differ_are_told(ahead: int, words: str) -> None:
 def test_the_estimate_follows_what_is_in_use_and_how_fast_it_goes() -> None:
     assert "about 1 min for 1.0 GB over 1000" in check(replace(KNOWN, used=10**9)).estimate
     exact = check(replace(KNOWN, used=10**9), mode=CopyMode.EXACT).estimate
-    assert "for 8.0 GB" in exact
+    assert "for 500.0 GB" in exact, "every sector of the disk"
     slow = check(machine=target(replace(CARDS[1], speed=10))).estimate
     assert "1 h 59 min" in slow and "over 10 Mbit/s" in slow
     unknown = check_without_speeds().estimate

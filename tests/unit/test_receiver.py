@@ -31,7 +31,7 @@ def a_receiver(disk: OtherDisk, *ledgers: Any) -> Receiver:
     plan = SimpleNamespace(disks=(), source=None, target=None)
     receiver = Receiver(
         cast(Any, None),
-        cast(Any, SimpleNamespace(**vars(plan), regions=())),
+        cast(Any, SimpleNamespace(**vars(plan), regions=(), accounts=())),
         cast(Any, None),
         copy_id="c",
         connections=1,

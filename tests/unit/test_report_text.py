@@ -24,6 +24,10 @@ region                fs    total  used  wire  held   secs   MB/s digest   ok
 disk 1 boot area      -     1.05M 1.05M  900K     0      0    2.1 cccccccc yes
 disk 1 partition 5    ext4   500G 37.0G 12.0G 1.00G    353  104.8 dddddddd yes
 
+Every byte:
+- ST3500320NS 9QM1AB2C 500.1 GB: 37.0 GB copied and compared, 463 GB free by
+  ext4's map, 107 MB that no partition holds, not looked at
+
 Boot loader:
 - GRUB 2, carried over
 - checked: boot code names sector 1
@@ -71,6 +75,23 @@ def test_an_early_end_says_only_what_is_known() -> None:
         "FAILED: this run made no usable copy\nNo disk was found.\n\n"
         "verified  no\nresult    failed, exit code 11\nprogram   UGS-Failover 0.1.0\n"
     )
+
+
+def test_the_account_says_what_was_not_compared_and_what_is_missing() -> None:
+    account = replace(REPORT.accounts[0], compared=5 * 10**9, missing=7 * 10**9, unreadable=512)
+    text = " ".join(render_report(replace(REPORT, accounts=(account,))).split())
+    assert "37.0 GB copied, 5.00 GB of it compared, 512 B of it unreadable and zeros," in text
+    assert "7.00 GB MISSING" in text
+
+
+def test_the_gaps_of_a_disk_are_one_row() -> None:
+    gap = replace(REPORT.regions[0], name="disk 1 gap 1", is_gap=True, total=1000, used=1000)
+    other = replace(gap, name="disk 1 gap 2", total=2000, used=2000, verified=False)
+    text = render_report(replace(REPORT, regions=(*REPORT.regions, gap, other)))
+    assert [line.split()[:5] for line in text.splitlines() if "gap" in line] == [
+        ["disk", "1", "gaps", "-", "3.00K"]
+    ]
+    assert next(line for line in text.splitlines() if "gaps" in line).endswith("-        NO")
 
 
 def test_totals() -> None:
