@@ -23,12 +23,13 @@ from payload.model.errors import AdaptError, SettingsError
 from payload.model.marker import Change
 from payload.model.network import NamesInUse
 from payload.model.report import CardName
+from payload.system.edits import make_directories, remove_file, replace_file
 from payload.system.files import (
-    inside,
-    make_directories,
+    is_directory_inside,
+    names_inside,
     read_inside,
-    replace_file,
-    sync_directory,
+    real_path,
+    status_inside,
 )
 
 _TEMPLATES = "/etc/univention/templates/files"
@@ -80,7 +81,7 @@ def _tied_edits(root: Path, assignment: Assignment) -> Iterator[Edit]:
     done = {*our_links(root), *rules_files(root)}
     for system in SYSTEMS:
         for path in files_of(root, system):
-            resolved = f"/{inside(root, path).relative_to(root)}"
+            resolved = real_path(root, path)
             content = read_inside(root, path) or b""
             after, place = (
                 system.rewrite(content, path, assignment),
@@ -100,12 +101,12 @@ def _meaning(told: Iterable[Interface], assignment: Assignment) -> str:
 
 def _cloud_edits(root: Path, edits: Sequence[Edit]) -> list[Edit]:
     """cloud-init renders the network anew for cards it has not seen, over what was adapted."""
-    directory = inside(root, _CLOUD)
-    if not directory.is_dir() or inside(root, "/etc/cloud/cloud-init.disabled").exists():
+    disabled = status_inside(root, "/etc/cloud/cloud-init.disabled") is not None
+    if disabled or not is_directory_inside(root, _CLOUD):
         return []
-    for entry in sorted(directory.iterdir()):
-        text = read_inside(root, f"{_CLOUD}/{entry.name}") or b""
-        if entry.name != Path(_CLOUD_FILE).name and re.search(
+    for name in names_inside(root, _CLOUD):
+        text = read_inside(root, f"{_CLOUD}/{name}") or b""
+        if name != Path(_CLOUD_FILE).name and re.search(
             rb"^network:\s*(\{\s*|\n\s+)config:\s*disabled", text, re.MULTILINE
         ):
             return []
@@ -140,14 +141,12 @@ def _rewriter_of(path: str) -> Callable[[bytes, str, Assignment], bytes]:
 def _write(root: Path, edits: Sequence[Edit]) -> None:
     """The new files first: a power cut in the middle leaves one too many, never one too few."""
     for edit in edits:
-        place = inside(root, edit.path)
-        make_directories(root, str(place.parent.relative_to(root)))
-        mode = inside(root, edit.before).stat().st_mode & 0o7777 if edit.before else 0o644
-        replace_file(place, edit.content, mode)
+        make_directories(root, str(Path(real_path(root, edit.path)).parent))
+        before = status_inside(root, edit.before) if edit.before else None
+        mode = before.st_mode & 0o7777 if before else 0o644
+        replace_file(root, edit.path, edit.content, mode)
     for gone in {edit.before for edit in edits} - {edit.path for edit in edits} - {""}:
-        place = inside(root, gone)
-        place.unlink()
-        sync_directory(place.parent)
+        remove_file(root, gone)
 
 
 def adapt_tree(

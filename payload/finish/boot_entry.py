@@ -9,7 +9,7 @@ entry was made is seen by reading it back.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from payload.finish.efi_chain import Program, read_listing
 from payload.finish.menus import Trees
@@ -28,6 +28,7 @@ from payload.system.boot_entries import (
     set_boot_order,
 )
 from payload.system.command import Run
+from payload.system.files import read_inside
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -69,7 +70,7 @@ def plan_entries(plan: Plan, trees: Trees) -> tuple[Wanted, ...]:
         name = _label(tree, program) or plan.source.host_name or "copied server"
         for disk, number, guid in _partitions(plan, volume):
             label = f"{name} {len(wanted) + 1}" if wanted else name
-            found = Program(volume, str(program.relative_to(tree)))
+            found = Program(volume, str(program))
             wanted.append(Wanted(found, label, disk, number, guid))
     return tuple(wanted)
 
@@ -94,11 +95,11 @@ def _table(plan: Plan, disk: int) -> tuple[Partition, ...]:
     return table.partitions if table else ()
 
 
-def _label(tree: Path, program: Path) -> str:
+def _label(tree: Path, program: PurePosixPath) -> str:
     """What the vendor calls it, as shim's own fallback program would, else its directory."""
     for listing in efi_files(tree):
         if listing.suffix.lower() == ".csv" and listing.parent == program.parent:
-            for name, label in read_listing(listing.read_bytes()):
+            for name, label in read_listing(read_inside(tree, str(listing)) or b""):
                 if name.lower() == program.name.lower() and label.isprintable():
                     return label
     return "" if program.parent.name.lower() == "boot" else program.parent.name

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from payload.model.marker import USED_PATH, Change
+from payload.system.edits import make_directories, make_link, remove_file, replace_file
 from payload.system.files import (
-    inside,
-    make_directories,
+    is_directory_inside,
+    is_file_inside,
     read_inside,
-    replace_file,
-    sync_directory,
+    real_path,
+    status_inside,
 )
 
 NAME = "ugs-failover-used"
@@ -148,8 +149,8 @@ def with_boot_script(order: str, after: str = "") -> str:
 
 def plan_record(root: Path) -> Planting:
     """What makes the system at `root` write down its first start. Raises OSError."""
-    has_systemd = any(inside(root, path).is_file() for path in _SYSTEMD)
-    starts = inside(root, "sbin/init").name
+    has_systemd = any(is_file_inside(root, path) for path in _SYSTEMD)
+    starts = Path(real_path(root, "sbin/init")).name
     unit = _plan_unit() if has_systemd else Planting()
     if has_systemd and starts == "systemd":
         return unit
@@ -174,12 +175,12 @@ def _unit(name: str, text: str, target: str, what: str) -> Planting:
 
 
 def _plan_script(root: Path) -> Planting:
-    directories = [path for path in _BOOT if inside(root, path).is_dir()]
+    directories = [path for path in _BOOT if is_directory_inside(root, path)]
     order, after = "etc/init.d/.depend.boot", "mountall.sh"
     if not directories:
-        directories = [path for path in _RUNLEVELS if inside(root, path).is_dir()]
+        directories = [path for path in _RUNLEVELS if is_directory_inside(root, path)]
         order, after = "etc/init.d/.depend.start", ""
-    if not directories or not inside(root, "etc/init.d").is_dir():
+    if not directories or not is_directory_inside(root, "etc/init.d"):
         return Planting()
     script = f"etc/init.d/{NAME}"
     what = "notes the copy's first start, so that it is known to have been used"
@@ -197,34 +198,25 @@ def plant_record(root: Path) -> Planted:
     """Put it into the copy at `root`, and take out what the source wrote down of its own first
     start when it was such a copy itself. A second time it finds nothing to do. Raises OSError."""
     planting = plan_record(root)
-    changes = [Change(f"/{USED_PATH}", "removed: the source's own first start")] * _forget(root)
+    changes = [Change(f"/{USED_PATH}", "removed: the source's own first start")]
+    changes *= remove_file(root, USED_PATH)
     changes += [change for file in planting.files for change in _put(root, file)]
     changes += [change for link in planting.links for change in _lead(root, link)]
     return Planted(tuple(changes), () if planting.files else (UNKNOWN_INIT,))
 
 
-def _forget(root: Path) -> bool:
-    place = inside(root, USED_PATH)
-    if not place.exists():
-        return False
-    place.unlink()
-    sync_directory(place.parent)
-    return True
-
-
 def _put(root: Path, file: File) -> Iterator[Change]:
     if read_inside(root, file.path) == file.content:
         return
-    place = make_directories(root, str(Path(file.path).parent)) / Path(file.path).name
-    replace_file(place, file.content, file.mode)
-    yield Change(f"/{place.relative_to(root)}", file.what)
+    directory = make_directories(root, str(Path(file.path).parent))
+    place = replace_file(root, f"{directory}/{Path(file.path).name}", file.content, file.mode)
+    yield Change(place, file.what)
 
 
 def _lead(root: Path, link: Link) -> Iterator[Change]:
     directory = make_directories(root, str(Path(link.path).parent))
-    place = directory / Path(link.path).name
-    if place.is_symlink() or place.exists():
+    place = f"{directory}/{Path(link.path).name}"
+    if status_inside(root, place, follow=False) is not None:
         return
-    place.symlink_to(link.leads)
-    sync_directory(directory)
-    yield Change(f"/{place.relative_to(root)}", link.what)
+    make_link(root, place, link.leads)
+    yield Change(place, link.what)

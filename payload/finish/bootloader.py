@@ -124,9 +124,7 @@ def _check_uefi(
     itself; what is wrong with the others is told."""
     esps = [volume for volume in trees if volume.type_id in ESP_TYPES]
     found = [(volume, fallback_program(trees[volume])) for volume in esps]
-    fallbacks = [
-        Program(volume, str(path.relative_to(trees[volume]))) for volume, path in found if path
-    ]
+    fallbacks = [Program(volume, str(path)) for volume, path in found if path]
     ways = list(dict.fromkeys((*known, *fallbacks)))
     if not ways:
         raise _no_program(trees, esps)
@@ -157,9 +155,8 @@ def _check_program(program: Program, volumes: Sequence[Volume], trees: Trees) ->
 def _no_program(trees: Trees, esps: Sequence[Volume]) -> AdaptError:
     """The firmware of this machine has no boot entry for the copy: only the fallback starts it."""
     for volume in esps:
-        program = own_program(trees[volume])
-        if program is not None:
-            name = program.relative_to(trees[volume])
+        name = own_program(trees[volume])
+        if name is not None:
             return AdaptError(
                 f"The copy's EFI partition has no EFI/BOOT/BOOTX64.EFI, and this machine's firmware"
                 f" does not know {name} yet. Add a boot entry for {name} in the firmware setup."

@@ -24,6 +24,7 @@ from payload.finish.uefi import efi_file, efi_files
 from payload.finish.volumes import Volume
 from payload.model.boot_menu import parse_snippets
 from payload.model.errors import LoaderError
+from payload.system.files import opened_file, read_inside
 from payload.system.menu_files import read_listed, read_snippets, read_text
 
 _SECOND_STAGES = ("grubx64.efi", "grub.efi")
@@ -78,8 +79,8 @@ def _read(tree: Path, program: Program) -> bytes:
     place = efi_file(tree, program.path)
     content = b""
     if place:
-        with place.open("rb") as file:
-            content = file.read(_LARGEST)
+        with opened_file(tree, str(place)) as file:
+            content = file.read(_LARGEST) if file else b""
     if not content:
         raise LoaderError(
             f"{program.path} on the EFI partition, {program.volume.name}, is missing or empty, so"
@@ -102,8 +103,8 @@ def _after_shim(tree: Path, shim: Program, content: bytes) -> str:
     if shim.directory.lower() == "efi/boot" and fallback is not None:
         for listing in efi_files(tree):
             if listing.suffix.lower() == ".csv" and listing.parent.name.lower() != "boot":
-                for name, _ in read_listing(listing.read_bytes()):
-                    return str((listing.parent / name).relative_to(tree))
+                for name, _ in read_listing(read_inside(tree, str(listing)) or b""):
+                    return str(listing.parent / name)
         raise LoaderError(
             f"{shim.path} on {shim.volume.name} starts {_FALLBACK}, which finds no BOOTX64.CSV that"
             " names a boot loader. Run grub-install at the source, then copy again."
@@ -157,7 +158,7 @@ def _menus_of_grub(program: Program, told: BootCode, trees: Trees) -> Iterator[M
     tree = trees[program.volume]
     for directory in (told.directory, f"/{program.directory}"):
         place = efi_file(tree, f"{directory}/grub.cfg".lstrip("/"))
-        path = f"/{place.relative_to(tree)}" if place else f"{directory}/grub.cfg"
+        path = f"/{place}" if place else f"{directory}/grub.cfg"
         for menu in read_menu(GRUB_2, program.volume, tree, path):
             if menu.entries:
                 yield menu

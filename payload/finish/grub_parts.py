@@ -8,15 +8,16 @@ menu brings along all that a menu asks for.
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from payload.finish.grub_layout import Recipe, plan_recipe
 from payload.finish.menus import Menu, Trees
 from payload.model.disk import PartitionTable
+from payload.model.errors import ToolError
 from payload.system.chroot import Chroot
 from payload.system.command import Run
-from payload.system.files import inside, read_inside
+from payload.system.files import is_file_inside, is_roots_own, read_inside, subtree
 
 LIVE_MODULES = Path("/usr/lib/grub/i386-pc")
 OWN_PAIR = "reinstalled from the copy's own GRUB"
@@ -25,7 +26,7 @@ LIVE_GRUB = "reinstalled from the live system's GRUB"
 _PLATFORMS = ("/i386-pc", "")  # below the menu's directory; GRUB before 2.00 had no platforms
 _MODULE_PLACES = ("/usr/lib/grub/i386-pc", "/lib/grub/i386-pc")  # the second when /usr is apart
 _TOOLS = ("/usr/bin/grub-mkimage", "/usr/bin/grub2-mkimage")
-_NEEDED_FILES = ("boot.img", "kernel.img", "diskboot.img", "lzma_decompress.img", "moddep.lst")
+_FILES = ("boot.img", "kernel.img", "diskboot.img", "lzma_decompress.img", "moddep.lst")
 _PATIENCE = 60.0  # seconds; it takes less than one
 
 
@@ -39,18 +40,21 @@ class Pair:
 
 @dataclass(frozen=True)
 class Kit:
-    """Modules, and the grub-mkimage to join them. `root`: the tool runs in that tree, where
-    `modules` is named from; None: it is the live system's. `strategy` is for the report."""
+    """Modules, and the grub-mkimage to join them. `root`: the modules lie in that tree, where
+    `modules` is named from; None: they are the live system's. `tool` is the program of that tree,
+    "" for the live system's. `strategy` is for the report."""
 
     modules: str
     tool: str
     root: Path | None
     strategy: str
 
-    @property
-    def directory(self) -> Path:
-        """The modules as they are reached from here."""
-        return inside(self.root, self.modules) if self.root else Path(self.modules)
+    def read(self, name: str) -> bytes:
+        """One of its files, empty when it has none of that name. Raises OSError."""
+        return read_inside(self.root or Path("/"), f"{self.modules}/{name}") or b""
+
+    def has(self, name: str) -> bool:
+        return is_file_inside(self.root or Path("/"), f"{self.modules}/{name}")
 
 
 def kept_pair(menu: Menu, trees: Trees) -> Pair | None:
@@ -66,28 +70,24 @@ def kept_pair(menu: Menu, trees: Trees) -> Pair | None:
 
 
 def find_kits(menu: Menu, trees: Trees, live: Path = LIVE_MODULES) -> Iterator[Kit]:
-    """Complete sets of modules, the best first."""
+    """Complete sets of modules, the best first. `trees` are the copied system's own: its root file
+    system, and its /usr and /boot where they are apart. What anybody else than its root may have
+    put there does not count."""
     for volume, tree in trees.items():
         beside = (f"{menu.directory}/i386-pc",) if volume == menu.place else ()
         for place in (*_MODULE_PLACES, *beside):
-            modules = inside(tree, place)
-            if _is_complete(modules):
+            kit = Kit(place, "", tree, OWN_MODULES)
+            if _is_complete(kit) and all(is_roots_own(tree, f"{place}/{one}") for one in _FILES):
                 for tool in _TOOLS:
-                    if inside(tree, tool).is_file() and _has_work_place(tree):
-                        yield Kit(place, tool, tree, OWN_MODULES)
-                yield Kit(str(modules), "grub-mkimage", None, OWN_MODULES)
-    if _is_complete(live):
-        yield Kit(str(live), "grub-mkimage", None, LIVE_GRUB)
+                    if is_file_inside(tree, tool) and is_roots_own(tree, tool):
+                        yield replace(kit, tool=tool)
+                yield kit
+    if _is_complete(kit := Kit(str(live), "", None, LIVE_GRUB)):
+        yield kit
 
 
-def _is_complete(modules: Path) -> bool:
-    return all((modules / name).is_file() for name in _NEEDED_FILES)
-
-
-def _has_work_place(tree: Path) -> bool:
-    """A /tmp of its own: one that leads elsewhere would lead this machine's mount there."""
-    place = tree / "tmp"
-    return place.is_dir() and not place.is_symlink()
+def _is_complete(kit: Kit) -> bool:
+    return all(kit.has(name) for name in _FILES)
 
 
 def recipe_for(menu: Menu, table: PartitionTable | None, kit: Kit, trees: Trees) -> Recipe:
@@ -102,7 +102,7 @@ def recipe_for(menu: Menu, table: PartitionTable | None, kit: Kit, trees: Trees)
 def _goes_with(kit: Kit, menu: Menu, trees: Trees) -> bool:
     """Whether the modules beside the menu are of the kit's version: then they are the same."""
     there = read_inside(trees[menu.place], f"{menu.directory}/i386-pc/normal.mod")
-    return there == (kit.directory / "normal.mod").read_bytes()
+    return there == kit.read("normal.mod")
 
 
 def make_pair(run: Run, kit: Kit, recipe: Recipe) -> Pair:
@@ -110,14 +110,24 @@ def make_pair(run: Run, kit: Kit, recipe: Recipe) -> Pair:
     with tempfile.TemporaryDirectory(prefix="ugs-failover-") as name:
         work = Path(name)
         (work / "grub.cfg").write_text(recipe.config)
-        wanted = [one for one in recipe.wanted if (kit.directory / f"{one}.mod").is_file()]
-        seen = "/tmp" if kit.root else name  # noqa: S108  (the copy's)
+        wanted = [one for one in recipe.wanted if kit.has(f"{one}.mod")]
+        own = kit.tool and kit.root
+        seen = "/tmp" if own else name  # noqa: S108  (the copy's)
         argv = [
-            kit.tool, "-O", "i386-pc", "-d", kit.modules, "-p", recipe.directory,
+            kit.tool or "grub-mkimage", "-O", "i386-pc",
+            "-d", kit.modules if own else _directory(kit), "-p", recipe.directory,
             "-c", f"{seen}/grub.cfg", "-o", f"{seen}/core.img", *recipe.needed, *wanted,
         ]  # fmt: skip
-        if kit.root:
+        if kit.tool and kit.root:
             Chroot(run, kit.root, scratch=work)(argv, timeout=_PATIENCE)
         else:
             run(argv, timeout=_PATIENCE)
-        return Pair((kit.directory / "boot.img").read_bytes(), (work / "core.img").read_bytes())
+        core = read_inside(work, "core.img")
+        if core is None:
+            raise ToolError(f"{argv[0]} left no core.img that is a regular file.")
+        return Pair(kit.read("boot.img"), core)
+
+
+def _directory(kit: Kit) -> str:
+    """The modules as the live system's own grub-mkimage reaches them."""
+    return str(subtree(kit.root, kit.modules) if kit.root else kit.modules)

@@ -27,7 +27,7 @@ from payload.model.event import Monitor, Note
 from payload.model.inventory import Inventory
 from payload.model.marker import Change
 from payload.model.plan import Plan
-from payload.system.files import inside
+from payload.system.files import subtree
 from payload.system.host import Host
 from payload.system.startup import Startup, read_startup
 
@@ -64,8 +64,8 @@ class CopiedSystem:
         with ExitStack() as stack:
             for path in places:
                 volume = mounted_at(self.beside, self.fstab, path)
-                place = inside(self.root, path)
-                if volume is None or volume.kind not in MOUNTABLE or not place.is_dir():
+                place = subtree(self.root, path)
+                if volume is None or volume.kind not in MOUNTABLE or place is None:
                     continue
                 device = stack.enter_context(self.attach(volume, writable=writable))
                 if writable:

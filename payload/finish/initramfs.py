@@ -6,20 +6,26 @@ under a name that no boot menu takes for an initramfs. The system's configuratio
 when it makes its next one, it does so as it always did, for the machine it then runs on.
 """
 
-import hashlib
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from payload.model.errors import AdaptError, ToolError
 from payload.model.marker import Change
 from payload.system.chroot import Chroot
 from payload.system.command import Run
 from payload.system.disk_names import missing_modules
-from payload.system.files import inside, read_inside, replace_file, sync_directory
+from payload.system.edits import (
+    copy_tree,
+    make_directories,
+    private_directory,
+    remove_file,
+    remove_link,
+    rename,
+    replace_file,
+    seal_file,
+)
+from payload.system.files import Place, read_inside, status_inside
 from payload.system.initramfs import Contents, InitramfsError, read_initramfs
 from payload.system.initramfs_makers import DRACUT, program_of
 from payload.system.kernel_modules import Kernel
@@ -29,7 +35,6 @@ OLD = ".ugs-failover-old"
 _NEW = ".ugs-failover-new"
 _CONFIGURATION = "/etc/initramfs-tools"
 _STATES = "/var/lib/initramfs-tools"  # digests of images as update-initramfs made them
-_OWN = "var/tmp/ugs-failover-initramfs-tools"
 # What no image may lose: without one of these a root file system is not found any more.
 _TOOLS = frozenset({"lvm", "mdadm", "cryptsetup", "multipath", "dmraid", "iscsistart"})
 
@@ -40,7 +45,7 @@ class Rebuild:
     without `vital` the copy starts with the old one, too."""
 
     kernel: Kernel
-    image: Path
+    image: str  # its path in the system, without links
     contents: Contents
     maker: str
     modules: tuple[str, ...]
@@ -75,75 +80,62 @@ def plan_rebuild(
     why = (
         f"it lacked {', '.join(missing)}" if missing else "it held files as they were at the server"
     )
-    return Rebuild(kernel, start.image, contents, startup.maker, tuple(modules), bool(missing), why)
+    return Rebuild(
+        kernel, start.image.path, contents, startup.maker, tuple(modules), bool(missing), why
+    )
 
 
 def rebuild_initramfs(run: Run, root: Path, rebuild: Rebuild) -> tuple[Change, ...]:
     """Make it, look into it, and put it in place, in the system mounted at `root` with all its
     file systems. Returns what was changed. Raises AdaptError; the old one is then where it was."""
-    image = rebuild.image
-    new = image.with_name(image.name + _NEW)
+    new = rebuild.image + _NEW
     try:
+        remove_file(root, new)  # left over by a run that lost power
         try:
-            _make(Chroot(run, root), root, rebuild, new)
-            refuse_worse(rebuild, read_initramfs(run, new))
+            with private_directory(root) as work:
+                _make(Chroot(run, root), root, rebuild, new, work)
+            refuse_worse(rebuild, read_initramfs(run, Place(root, new)))
             changes = tuple(_put_in_place(root, rebuild, new))
         finally:
-            new.unlink(missing_ok=True)
+            remove_file(root, new)
     except (ToolError, InitramfsError, OSError) as error:
         raise AdaptError(
-            f"The initramfs of the copy, /{image.relative_to(root)}, could not be made anew,"
+            f"The initramfs of the copy, {rebuild.image}, could not be made anew,"
             f" although {rebuild.why}: {error}. The old one is unchanged. See whether the file"
             " system is full, and whether the server itself can make one; then copy again."
         ) from error
     return changes
 
 
-def _make(chroot: Chroot, root: Path, rebuild: Rebuild, new: Path) -> None:
-    output, version = f"/{new.relative_to(root)}", rebuild.kernel.version
+def _make(chroot: Chroot, root: Path, rebuild: Rebuild, new: str, work: str) -> None:
+    version = rebuild.kernel.version
     program = program_of(root, rebuild.maker)
     if rebuild.maker == DRACUT:
         # It is a script. Before it could be made for one machine only, it had no word against that.
         words = ["--no-hostonly"] if b"no-hostonly" in (read_inside(root, program) or b"") else []
         drivers = ["--add-drivers", " ".join(rebuild.modules)] if rebuild.modules else []
-        chroot([program, "--force", *words, *drivers, output, version])
+        chroot([program, "--force", *words, *drivers, new, version])
         return
-    with _configuration_for_all(root, rebuild.modules) as directory:
-        chroot([program, "-d", directory, "-o", output, version])
+    configuration = f"{work}/initramfs-tools"
+    write_configuration(root, configuration, rebuild.modules)
+    chroot([program, "-d", configuration, "-o", new, version])
 
 
-@contextmanager
-def _configuration_for_all(root: Path, modules: Sequence[str]) -> Iterator[str]:
-    """The system's configuration of initramfs-tools, but for all machines and these modules. The
-    installer of Debian writes MODULES=dep into conf.d, of which the last file counts."""
-    place = inside(root, _OWN)
-    if place.exists():
-        shutil.rmtree(place)  # left over by a run that lost power
-    shutil.copytree(inside(root, _CONFIGURATION), place, symlinks=True)
-    try:
-        if (place / "conf.d").is_symlink():
-            _copy_where_it_leads(root, place / "conf.d")
-        (place / "conf.d").mkdir(exist_ok=True)
-        _write_own(place / "conf.d/zz-failover", b"MODULES=most\n")
-        wanted = read_inside(root, f"{_CONFIGURATION}/modules") or b""
-        _write_own(place / "modules", b"\n".join([wanted, *(one.encode() for one in modules), b""]))
-        yield f"/{place.relative_to(root)}"
-    finally:
-        shutil.rmtree(place)
-
-
-def _copy_where_it_leads(root: Path, link: Path) -> None:
-    """In place of a link of the configuration, which from here leads elsewhere."""
-    link.unlink()
-    directory = inside(root, f"{_CONFIGURATION}/{link.name}")
-    if directory.is_dir():
-        shutil.copytree(directory, link, symlinks=True)
-
-
-def _write_own(place: Path, content: bytes) -> None:
-    """Never through a link, which would lead out of the copy or into its own configuration."""
-    place.unlink(missing_ok=True)
-    place.write_bytes(content)
+def write_configuration(root: Path, path: str, modules: Sequence[str]) -> None:
+    """The system's configuration of initramfs-tools at a new `path`, but for all machines and
+    these modules. The installer of Debian writes MODULES=dep into conf.d, of which the last file
+    counts. Raises OSError."""
+    copy_tree(root, _CONFIGURATION, path)
+    conf_d = f"{path}/conf.d"
+    if remove_link(root, conf_d):
+        copy_tree(root, f"{_CONFIGURATION}/conf.d", conf_d)  # from here that led elsewhere
+    make_directories(root, conf_d)
+    for name in (f"{conf_d}/zz-failover", f"{path}/modules"):
+        remove_link(root, name)  # it leads into the system's own configuration
+    replace_file(root, f"{conf_d}/zz-failover", b"MODULES=most\n")
+    wanted = read_inside(root, f"{_CONFIGURATION}/modules") or b""
+    lines = [wanted, *(module.encode() for module in modules), b""]
+    replace_file(root, f"{path}/modules", b"\n".join(lines))
 
 
 def refuse_worse(rebuild: Rebuild, made: Contents) -> None:
@@ -163,22 +155,18 @@ def _vital(kernel: Kernel, contents: Contents) -> set[str]:
     return tools | systems | keys
 
 
-def _put_in_place(root: Path, rebuild: Rebuild, new: Path) -> Iterator[Change]:
+def _put_in_place(root: Path, rebuild: Rebuild, new: str) -> Iterator[Change]:
     image = rebuild.image
-    old = image.with_name(image.name + OLD)
-    path = f"/{image.relative_to(root)}"
-    shutil.copymode(image, new)
-    with new.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha1").hexdigest()
-        os.fsync(file.fileno())
-    if not old.exists():
-        image.rename(old)
-        yield Change(path + OLD, "the initramfs as it was copied")
-    new.replace(image)
-    sync_directory(image.parent)
-    yield Change(path, f"made anew by {rebuild.maker} for all machines: {rebuild.why}")
+    old = image + OLD
+    digest = seal_file(root, new, like=image)
+    if status_inside(root, old, follow=False) is None:
+        rename(root, image, old)
+        yield Change(old, "the initramfs as it was copied")
+    rename(root, new, image)
+    yield Change(image, f"made anew by {rebuild.maker} for all machines: {rebuild.why}")
     state = f"{_STATES}/{rebuild.kernel.version}"
     if read_inside(root, state):
         # Without this, an old update-initramfs takes the image for somebody else's and leaves it.
-        replace_file(inside(root, state), f"{digest}  /boot/{image.name}\n".encode())
-        yield Change(state, f"the digest of {path}")
+        name = PurePosixPath(image).name
+        replace_file(root, state, f"{digest}  /boot/{name}\n".encode())
+        yield Change(state, f"the digest of {image}")

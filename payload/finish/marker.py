@@ -15,7 +15,8 @@ from pathlib import Path
 from payload.model.codec import to_pretty_json
 from payload.model.errors import AdaptError
 from payload.model.marker import MARKER_PATH, Change, CopyMarker, Usage, decode_marker
-from payload.system.files import inside, make_directories, read_inside, replace_file
+from payload.system.edits import make_directories, replace_file
+from payload.system.files import read_inside
 from payload.system.filesystems import read_usage
 from payload.system.host import Mounts
 
@@ -35,7 +36,7 @@ def write_marker(root: Path, marker: CopyMarker, path: str = MARKER_PATH) -> Cha
     """Put the marker into the tree at `root`, readable for its owner alone. Raises AdaptError."""
     try:
         make_directories(root, str(Path(path).parent))
-        replace_file(inside(root, path), to_pretty_json(marker), 0o600)
+        replace_file(root, path, to_pretty_json(marker), 0o600)
     except OSError as error:
         raise AdaptError(
             f"The marker {path} could not be written to the copy: {error.strerror}. The data is"

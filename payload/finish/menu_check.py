@@ -13,7 +13,7 @@ from payload.finish.menus import Menu, Trees, called_by_grub, tops_of
 from payload.finish.volumes import Volume, device_number
 from payload.model.boot_menu import Entry
 from payload.model.errors import AdaptError
-from payload.system.files import inside
+from payload.system.files import size_inside
 
 _LOCKED = frozenset({"crypto_LUKS", "zfs_member", "bcache"})
 _LAYERS = frozenset({"LVM2_member", "linux_raid_member"})
@@ -130,7 +130,7 @@ def _wanted(entry: Entry) -> str:
 
 def _size(tree: Path, path: str) -> int:
     try:
-        return inside(tree, path).stat().st_size
+        return size_inside(tree, path)
     except OSError:
         return 0
 

@@ -12,7 +12,7 @@ from payload.model.boot_menu import (
     parse_lilo_conf,
     parse_syslinux_cfg,
 )
-from payload.system.files import read_inside
+from payload.system.files import is_roots_own, names_inside, read_inside, subtree
 from payload.system.menu_files import (
     DIRECTORIES,
     LILO_CONF,
@@ -21,6 +21,8 @@ from payload.system.menu_files import (
     read_menu_lst,
     read_text,
 )
+
+_SNAPSHOTS = "/@/.snapshots"  # of snapper, below which each has its number
 
 Trees = Mapping[Volume, Path]
 
@@ -80,15 +82,17 @@ def tops_of(volume: Volume, tree: Path) -> Iterator[Path]:
     subvolume of a btrfs that is mounted by default, which may be a snapshot."""
     yield tree
     if volume.kind == "btrfs":
-        yield from sorted(path for path in tree.glob("@*") if path.is_dir())
-        snapshots = [path for path in tree.glob("@/.snapshots/*/snapshot") if path.is_dir()]
-        yield from sorted(snapshots, key=lambda path: path.parent.name.zfill(9), reverse=True)
+        names = [name for name in names_inside(tree, "/") if name.startswith("@")]
+        numbers = sorted(names_inside(tree, _SNAPSHOTS), key=lambda name: name.zfill(9))
+        snapshots = [f"{_SNAPSHOTS}/{number}/snapshot" for number in reversed(numbers)]
+        tops = (subtree(tree, path) for path in (*names, *snapshots))
+        yield from (top for top in tops if top is not None)
 
 
 def read_menu(loader: str, volume: Volume, tree: Path, path: str) -> Iterator[Menu]:
-    """The menu in the file `path` of a volume, if there is one."""
+    """The menu in the file `path` of a volume, if there is one that only root can have written."""
     text = read_text(tree, path)
-    if not text:
+    if not text or not is_roots_own(tree, path):
         return
     directory = path.rpartition("/")[0]
     if loader == GRUB_2:

@@ -11,7 +11,7 @@ from pathlib import Path
 from payload.finish.naming import Assignment, Edit, Interface, System
 from payload.finish.netnames import in_bus_order
 from payload.finish.networkd import render_link
-from payload.finish.systems import LINK_DIRECTORY, RULES_DIRECTORY, SYSTEMS, files_of, place_of
+from payload.finish.systems import LINK_DIRECTORY, RULES_DIRECTORY, SYSTEMS, files_of
 from payload.finish.udev_rules import (
     by_number,
     is_rules_file,
@@ -20,7 +20,15 @@ from payload.finish.udev_rules import (
     silence_rules,
 )
 from payload.model.errors import AdaptError
-from payload.system.files import inside, read_inside
+from payload.system.files import (
+    is_directory_inside,
+    is_file_inside,
+    link_inside,
+    names_inside,
+    read_inside,
+    real_path,
+    status_inside,
+)
 
 _UDEV_RULES = ("/lib/udev/rules.d", "/usr/lib/udev/rules.d")
 _LINK_SETUP = "80-net-setup-link.rules"  # of a udev that reads .link files
@@ -40,7 +48,7 @@ def name_edits(root: Path, assignment: Assignment) -> list[Edit]:
         return _link_edits(root, wanted)
     if files:
         return [rules_edit(root, files[0], assignment)]
-    if any(inside(root, tab).exists() for tab in _TABS):
+    if any(status_inside(root, tab) for tab in _TABS):
         return []
     return [rules_edit(root, _new_rules_file(root), assignment)]
 
@@ -50,11 +58,10 @@ def rules_files(root: Path) -> tuple[str, ...]:
 
     The one that today's and yesterday's generators write, 70-, comes first.
     """
-    directory = inside(root, RULES_DIRECTORY)
-    names = [entry.name for entry in directory.iterdir()] if directory.is_dir() else []
-    names = sorted(filter(is_rules_file, names), key=lambda name: (name[:3] != "70-", name))
-    places = (place_of(root, f"{RULES_DIRECTORY}/{name}") for name in names)
-    found = (f"/{place.relative_to(root)}" for place in places if place and place.is_file())
+    names = filter(is_rules_file, names_inside(root, RULES_DIRECTORY))
+    ordered = sorted(names, key=lambda name: (name[:3] != "70-", name))
+    paths = (f"{RULES_DIRECTORY}/{name}" for name in ordered)
+    found = (real_path(root, path) for path in paths if is_file_inside(root, path))
     return tuple(dict.fromkeys(found))
 
 
@@ -81,8 +88,7 @@ def _read(root: Path, system: System) -> Iterator[Interface]:
 
 
 def our_links(root: Path) -> list[str]:
-    directory = inside(root, LINK_DIRECTORY)
-    names = sorted(entry.name for entry in directory.iterdir()) if directory.is_dir() else ()
+    names = names_inside(root, LINK_DIRECTORY)
     return [f"{LINK_DIRECTORY}/{name}" for name in names if name.startswith("10-failover-")]
 
 
@@ -92,15 +98,14 @@ def _is_ordinary(name: str) -> bool:
 
 def reads_links(root: Path) -> bool:
     """Whether the system's udev names cards by .link files, and nobody switched that off."""
-    places = (inside(root, f"{directory}/{_LINK_SETUP}") for directory in _UDEV_RULES)
-    own = root / RULES_DIRECTORY[1:] / _LINK_SETUP
-    return any(place.is_file() for place in places) and not own.is_symlink()
+    is_there = any(is_file_inside(root, f"{place}/{_LINK_SETUP}") for place in _UDEV_RULES)
+    return is_there and link_inside(root, f"{RULES_DIRECTORY}/{_LINK_SETUP}") is None
 
 
 def is_generated(root: Path) -> bool:
     """Whether udev of this system writes persistent net rules by itself."""
     names = (f"{directory}/{_GENERATOR}" for directory in (*_UDEV_RULES, RULES_DIRECTORY))
-    return any(inside(root, name).is_file() for name in (*names, "/lib/udev/write_net_rules"))
+    return any(is_file_inside(root, name) for name in (*names, "/lib/udev/write_net_rules"))
 
 
 def _link_edits(root: Path, names: Mapping[str, str]) -> list[Edit]:
@@ -124,17 +129,15 @@ def keeps_kernel_names(root: Path) -> bool:
     grub = read_inside(root, "/etc/default/grub") or b""
     if re.search(rb"^[^#\n]*\bnet\.ifnames=0\b", grub, re.MULTILINE):
         return True
-    mask = root / LINK_DIRECTORY[1:] / "99-default.link"
-    return mask.is_symlink() and str(mask.readlink()) == "/dev/null"
+    return link_inside(root, f"{LINK_DIRECTORY}/99-default.link") == "/dev/null"
 
 
 def systemd_version(root: Path) -> int:
     """By the name of its own library, which every one since 231 has; 0 for older ones."""
     found = [0]
     for directory in ("/lib/systemd", "/usr/lib/systemd", "/usr/lib/x86_64-linux-gnu/systemd"):
-        place = inside(root, directory)
-        for entry in place.iterdir() if place.is_dir() else ():
-            if version := re.match(r"libsystemd-(?:shared|core)-(\d+)", entry.name):
+        for name in names_inside(root, directory):
+            if version := re.match(r"libsystemd-(?:shared|core)-(\d+)", name):
                 found.append(int(version[1]))
     return max(found)
 
@@ -152,7 +155,7 @@ def rules_edits(root: Path, files: Sequence[str], assignment: Assignment) -> lis
 
 
 def rules_edit(root: Path, path: str, assignment: Assignment) -> Edit:
-    resolved = f"/{inside(root, path).relative_to(root)}"
+    resolved = real_path(root, path)
     content = read_inside(root, path) or b""
     names = assignment.interfaces
     meaning = ", ".join(f"{name} is {names[name]}" for name in sorted(names, key=by_number))
@@ -162,17 +165,17 @@ def rules_edit(root: Path, path: str, assignment: Assignment) -> Edit:
 
 def _new_rules_file(root: Path) -> str:
     """The file this system's own generator would write. Raises AdaptError without udev."""
-    if not inside(root, "/etc/udev").is_dir():
+    if not is_directory_inside(root, "/etc/udev"):
         raise AdaptError(
             "The copied system has no /etc/udev, so its network cards could not be named. Name"
             " them in its own way (for example /etc/iftab) before it is used."
         )
     generator = read_inside(root, "/lib/udev/write_net_rules") or b""
     if b"z25_persistent-net" in generator or (
-        inside(root, f"{RULES_DIRECTORY}/z45_persistent-net-generator.rules").exists()
+        status_inside(root, f"{RULES_DIRECTORY}/z45_persistent-net-generator.rules")
     ):
         return f"{RULES_DIRECTORY}/z25_persistent-net.rules"
-    if inside(root, "/lib/udev/rename_netiface").exists():
+    if status_inside(root, "/lib/udev/rename_netiface"):
         return f"{RULES_DIRECTORY}/30-net_persistent_names.rules"
     return f"{RULES_DIRECTORY}/70-persistent-net.rules"
 

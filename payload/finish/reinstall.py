@@ -106,10 +106,11 @@ def _prepare(host: Host, plan: Plan, target: Inventory, broken: LoaderError) -> 
     volumes = find_volumes(plan)
     with (
         as_adapt_error("given a boot loader"),
-        mounted_read_only(host, plan, target, volumes, lambda _: None) as trees,
+        mounted_read_only(host, plan, target, volumes, lambda _: None) as mounted,
         boot_disks(host, plan, target) as disks,
     ):
         root = root_of(plan, volumes)
+        trees = own_trees(volumes, mounted, root)
         menu = choose_menu(volumes, trees, root, legacy=was_legacy(disks))
         if menu is None:
             raise broken
@@ -130,12 +131,21 @@ def _prepare(host: Host, plan: Plan, target: Inventory, broken: LoaderError) -> 
     ) from broken
 
 
+def own_trees(volumes: Sequence[Volume], trees: Trees, root: Volume) -> Trees:
+    """Those of the copied system itself: its root file system, and its /usr and /boot where they
+    are apart. Others hold what its users put there, programs and menus among it."""
+    content = read_inside(trees[root], "/etc/fstab") if root in trees else None
+    fstab = parse_fstab((content or b"").decode("latin-1"))
+    own = [root, *(mounted_at(volumes, fstab, path) for path in ("/usr", "/boot"))]
+    return {volume: tree for volume, tree in trees.items() if volume in own}
+
+
 def choose_menu(
     volumes: Sequence[Volume], trees: Trees, root: Volume, *, legacy: bool = False
 ) -> Menu | None:
     """The menu the copied system keeps up to date, if it starts something: on its /boot, else on
-    its root file system, else wherever one is. GRUB 2's comes first unless a `legacy` one was in
-    use."""
+    its root file system, else wherever one is in `trees`. GRUB 2's comes first unless a `legacy`
+    one was in use."""
     fstab = read_inside(trees[root], "/etc/fstab") if root in trees else None
     boot = mounted_at(volumes, parse_fstab((fstab or b"").decode("latin-1")), "/boot")
     loaders = (GRUB_LEGACY, GRUB_2) if legacy else (GRUB_2, GRUB_LEGACY)

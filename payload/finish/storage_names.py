@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from payload.finish.disk_map import CopiedDisk, DiskMap
-from payload.system.files import inside, read_inside, replace_file, sync_directory
+from payload.system.edits import remove_file, replace_file
+from payload.system.files import names_inside, read_inside
 from payload.system.menu_files import LILO_CONF
 
 _TEMPLATES = "/etc/univention/templates/files"
@@ -188,9 +189,7 @@ def read_storage_files(root: Path) -> dict[str, bytes]:
     """The files of the system at `root` that may name disks, by path. Raises OSError."""
     paths = [*_FILES, *_CACHES, DEVICES_FILE, LILO_CONF]
     for directory in _DIRECTORIES:
-        place = inside(root, directory)
-        if place.is_dir():
-            paths += [f"{directory}/{entry.name}" for entry in sorted(place.iterdir())]
+        paths += [f"{directory}/{name}" for name in names_inside(root, directory)]
     paths += [f"{_TEMPLATES}{path}" for path in paths]
     found = ((path, read_inside(root, path)) for path in paths)
     return {path: content for path, content in found if content}
@@ -270,9 +269,7 @@ def find_unsolved(files: Mapping[str, bytes], disks: DiskMap) -> Iterator[str]:
 
 def apply_edit(root: Path, edit: StorageEdit) -> None:
     """Raises OSError."""
-    place = inside(root, edit.path)
     if edit.content is not None:
-        replace_file(place, edit.content)
+        replace_file(root, edit.path, edit.content)
     else:
-        place.unlink(missing_ok=True)
-        sync_directory(place.parent)
+        remove_file(root, edit.path)

@@ -4,7 +4,6 @@ Another one is one more entry: where its files are, a function that reads one, a
 tie names to cards by MAC or slot, a function that rewrites one.
 """
 
-import errno
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from payload.finish import ifcfg, iftab, ifupdown, iscsi, keyfiles, netplan, networkd
 from payload.finish.naming import Interface, System
 from payload.finish.udev_rules import read_ties, retie_rules
-from payload.system.files import inside, read_inside
+from payload.system.files import is_file_inside, names_inside, read_inside, real_path
 
 RULES_DIRECTORY = "/etc/udev/rules.d"
 LINK_DIRECTORY = "/etc/systemd/network"
@@ -88,21 +87,9 @@ def files_of(root: Path, system: System) -> Iterator[str]:
     seen = set()
     for pattern in system.patterns:
         for path in _expanded(root, "", pattern.strip("/").split("/")):
-            place = place_of(root, path)
-            if place is not None and place.is_file() and place not in seen:
+            if is_file_inside(root, path) and (place := real_path(root, path)) not in seen:
                 seen.add(place)
                 yield path
-
-
-def place_of(root: Path, path: str) -> Path | None:
-    """Where a path of the copy lies; None for a link that goes round in a circle, where the system
-    itself sees no file. Raises OSError."""
-    try:
-        return inside(root, path)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            return None
-        raise
 
 
 def _expanded(root: Path, path: str, words: Sequence[str]) -> Iterator[str]:
@@ -112,9 +99,7 @@ def _expanded(root: Path, path: str, words: Sequence[str]) -> Iterator[str]:
         return
     names = [words[0]]
     if "*" in words[0]:
-        directory = place_of(root, path)
-        found = directory.iterdir() if directory is not None and directory.is_dir() else ()
-        names = sorted(entry.name for entry in found)
+        names = names_inside(root, path)
     for name in names:
         if fnmatchcase(name, words[0]):
             yield from _expanded(root, f"{path}/{name}", words[1:])

@@ -16,7 +16,7 @@ from payload.finish.naming import INTERFACE_NAME, Interface, is_mac
 from payload.finish.systems import UCR, read_interfaces
 from payload.finish.udev_rules import by_number
 from payload.model.network import NamesInUse
-from payload.system.files import inside, read_inside
+from payload.system.files import link_inside, names_inside, read_inside
 
 SAN, DOMAIN = "the SAN", "the domain controller"
 _NETWORK_MOUNTS = frozenset({"nfs", "nfs4", "cifs", "smbfs", "smb3", "ceph", "glusterfs"})
@@ -208,11 +208,10 @@ def _read_hosts(root: Path, ucr: Mapping[str, str]) -> dict[str, str]:
 def _portals(root: Path) -> Iterator[str]:
     """The iSCSI portals that the initiator knows: open-iscsi keeps a record for each."""
     for directory in ("/etc/iscsi/nodes", "/var/lib/iscsi/nodes"):
-        place = inside(root, directory)
-        for target in sorted(place.iterdir()) if place.is_dir() else ():
-            if target.is_dir() and not target.is_symlink():
-                for portal in sorted(target.iterdir()):
-                    yield portal.name.split(",")[0]
+        for target in names_inside(root, directory):
+            if link_inside(root, f"{directory}/{target}") is None:
+                for portal in names_inside(root, f"{directory}/{target}"):
+                    yield portal.split(",")[0]
 
 
 def _mounted(root: Path) -> Iterator[str]:

@@ -24,7 +24,13 @@ from payload.model.marker import (
     Usage,
 )
 from payload.model.volume import Extent, Volume
-from payload.system.files import inside, read_inside
+from payload.system.files import (
+    is_file_inside,
+    names_inside,
+    read_inside,
+    status_inside,
+    subtree,
+)
 from payload.system.filesystems import read_needs_recovery, read_usage
 from payload.system.host import Host
 
@@ -143,8 +149,8 @@ def _look_for_root(host: Host, node: str, location: Location, findings: Findings
     for options, places in _candidates(kind):
         with host.mounts.mount(node, kind, options=options) as mounted:
             for place in places:
-                root = inside(mounted, place)
-                if is_root(root):
+                root = subtree(mounted, place)
+                if root is not None and is_root(root):
                     system = describe_root(root, location)
                     marker, usage = read_marker(root), read_usage(node, kind)
                     started = read_first_start(root)
@@ -167,7 +173,7 @@ def _look_for_boot(root: Path, location: Location, findings: Findings) -> None:
 
 def is_boot(root: Path) -> bool:
     """A /boot of its own holds kernels beside the files of a boot loader."""
-    names = {entry.name for entry in root.iterdir()}
+    names = set(names_inside(root, "/"))
     return bool(names & _LOADERS) and any(name.startswith("vmlinuz") for name in names)
 
 
@@ -218,10 +224,8 @@ def read_marker(root: Path, path: str = MARKER_PATH) -> CopyMarker | None:
 def read_first_start(root: Path) -> int:
     """When a copy noted its first start, in seconds since the epoch; 0 when it did not. Raises
     OSError."""
-    try:
-        return max(1, int(inside(root, USED_PATH).lstat().st_mtime))
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+    status = status_inside(root, USED_PATH, follow=False)
+    return 0 if status is None else max(1, int(status.st_mtime))
 
 
 def _ucs_version(ucr: dict[str, str]) -> str:
@@ -237,7 +241,7 @@ def _assignments(text: str, sign: str) -> dict[str, str]:
 
 def _is_file(root: Path, path: str) -> bool:
     try:
-        return inside(root, path).is_file()
+        return is_file_inside(root, path)
     except OSError:
         return False
 

@@ -19,7 +19,7 @@ from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
 from payload.model.survey import Drivers, FixedRoot, Initramfs, LateDisk, Offer, Survey
 from payload.system.disk_names import driver_of, missing_modules, name_family
-from payload.system.files import inside
+from payload.system.files import is_directory_inside, names_inside, status_inside, subtree
 from payload.system.host import Host
 from payload.system.kernel_modules import Kernel
 from payload.system.startup import Startup, read_startup
@@ -141,8 +141,8 @@ def _root_of(source: Inventory) -> Location | None:
 def _look_with_usr(host: Host, others: Sequence[Location], root: Path) -> Startup:
     """With the system's /usr in its place, where that is a file system of its own: what could make
     its initramfs anew is there."""
-    place = inside(root, "/usr")
-    if place.is_dir() and not any(place.iterdir()):
+    place = subtree(root, "/usr")
+    if place is not None and not names_inside(root, "/usr"):
         for location in others:
             if location.file_system.kind in ROOT_KINDS:
                 rest = [one for one in others if one is not location]
@@ -154,8 +154,9 @@ def _look_with_usr(host: Host, others: Sequence[Location], root: Path) -> Startu
 
 
 def _if_usr(host: Host, others: Sequence[Location], root: Path, usr: Path) -> Startup | None:
-    is_usr = all((usr / name).is_dir() for name in ("bin", "sbin", "share"))
-    return _look_beside(host, others, root) if is_usr and not (usr / "etc/fstab").exists() else None
+    is_usr = all(is_directory_inside(usr, name) for name in ("bin", "sbin", "share"))
+    is_root = status_inside(usr, "etc/fstab") is not None
+    return _look_beside(host, others, root) if is_usr and not is_root else None
 
 
 def _look_beside(host: Host, others: Sequence[Location], root: Path) -> Startup:
@@ -173,9 +174,9 @@ def _as_boot(host: Host, root: Path, boot: Path) -> Startup | None:
 
 
 def _is_boot(tree: Path) -> bool:
-    return any(inside(tree, name).is_dir() for name in ("grub", "grub2", "extlinux")) or any(
-        tree.glob("vmlinuz-*")
-    )
+    if any(is_directory_inside(tree, name) for name in ("grub", "grub2", "extlinux")):
+        return True
+    return any(name.startswith("vmlinuz-") for name in names_inside(tree, "/"))
 
 
 def _locations(source: Inventory) -> Iterator[Location]:

@@ -37,7 +37,7 @@ from payload.system.emulator import (
     VirtualMachine,
     room_for,
 )
-from payload.system.files import inside, read_inside
+from payload.system.files import read_inside, subtree
 from payload.system.host import Host
 from payload.system.startup import Startup, read_startup
 
@@ -146,7 +146,7 @@ def _read_startup(host: Host, plan: Plan, target: Inventory) -> Startup:
     with mounted_read_only(host, plan, target, volumes, lambda _: None) as trees:
         if root not in trees:
             return Startup()
-        top = inside(trees[root], plan.root_subvolume)
+        top = subtree(trees[root], plan.root_subvolume) or trees[root]
         fstab = parse_fstab((read_inside(top, "/etc/fstab") or b"").decode("latin-1"))
         boot = mounted_at([one for one in volumes if one != root], fstab, "/boot")
         beside = [trees[boot]] if boot is not None and boot in trees else []

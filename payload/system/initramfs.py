@@ -20,6 +20,7 @@ import zstandard
 
 from payload.system.command import Run
 from payload.system.cpio import CpioError, Member, Stream, read_members
+from payload.system.files import Place, opened_file
 
 MODULE = re.compile(r"(?:.*/)?([^/]+?)\.k?o(?:\.(?:gz|xz|zst|lzma|bz2))?")
 _STEP = 1 << 14  # bytes at a time
@@ -64,16 +65,18 @@ def module_name(name: str) -> str:
 
 
 def read_initramfs(
-    run: Run, place: Path, keep: Callable[[str], bool] = lambda path: False
+    run: Run, image: Place, keep: Callable[[str], bool] = lambda path: False
 ) -> Contents:
-    """What the image at `place` holds, with the content of the files that `keep` says yes to.
+    """What an image holds, with the content of the files that `keep` says yes to.
 
     Raises InitramfsError, OSError, or ToolError when the tool that unpacks LZ4 fails.
     """
     paths: set[str] = set()
     kept: dict[str, bytes] = {}
     try:
-        with place.open("rb") as file:
+        with opened_file(image.root, image.path) as file:
+            if file is None:
+                raise InitramfsError("the image is missing, or not a regular file")
             left = _LONGEST
             for member in _members(run, _Image(file), keep):
                 left -= _ENTRY + len(member.path) + len(member.content)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from payload.system.files import inside
+from payload.system.files import is_file_inside
 from payload.system.initramfs import Contents
 
 INITRAMFS_TOOLS = "initramfs-tools"
@@ -31,7 +31,7 @@ def program_of(root: Path, maker: str) -> str:
 
 
 def _program(root: Path, programs: tuple[str, ...]) -> str:
-    return next((path for path in programs if inside(root, path).is_file()), "")
+    return next((path for path in programs if is_file_inside(root, path)), "")
 
 
 def _is_in(sign: str, contents: Contents) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from payload.system.files import inside, read_inside
+from payload.system.files import names_inside, read_inside
 from payload.system.initramfs import MODULE, module_name
 
 MODULES = "lib/modules"
@@ -61,15 +61,8 @@ def _literal(pattern: str) -> str:
 def read_kernels(trees: Sequence[Path]) -> tuple[Kernel, ...]:
     """The kernels whose modules lie in a system; `trees` are its root and, where it is a file
     system of its own, its /boot. Raises OSError."""
-    place = inside(trees[0], MODULES)
-    if not place.is_dir():
-        return ()
-    found = (_read_kernel(trees, version) for version in sorted(_names(place)))
+    found = (_read_kernel(trees, version) for version in names_inside(trees[0], MODULES))
     return tuple(kernel for kernel in found if kernel is not None)
-
-
-def _names(directory: Path) -> list[str]:
-    return [entry.name for entry in directory.iterdir()]
 
 
 def _read_kernel(trees: Sequence[Path], version: str) -> Kernel | None:

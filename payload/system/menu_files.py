@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from payload.model.boot_menu import (
     Entry,
@@ -14,7 +14,7 @@ from payload.model.boot_menu import (
     parse_snippets,
     parse_syslinux_cfg,
 )
-from payload.system.files import inside, read_inside
+from payload.system.files import Place, names_inside, read_inside, real_path, size_inside
 
 DIRECTORIES = ("/boot/grub", "/grub", "/boot/grub2", "/grub2", "/boot/boot/grub")
 SYSLINUX = tuple(
@@ -36,7 +36,7 @@ class Start:
     system's root; both are empty for a kernel that has none."""
 
     version: str
-    image: Path | None = None
+    image: Place | None = None
     path: str = ""
     fixed_root: str = ""  # the disk or partition that LILO's map names as root, by number
 
@@ -75,10 +75,7 @@ def read_menu_lst(tree: Path, directory: str, text: str) -> list[Entry]:
 
 def read_snippets(tree: Path, place: str) -> dict[str, str]:
     """The files in a directory of boot entries, by name; empty when there is none."""
-    directory = inside(tree, place)
-    if not directory.is_dir():
-        return {}
-    names = sorted(path.name for path in directory.iterdir() if path.suffix == ".conf")
+    names = [name for name in names_inside(tree, place) if name.endswith(".conf")]
     return {name: read_text(tree, f"{place}/{name}") for name in names}
 
 
@@ -147,23 +144,23 @@ def _versions_in(name: str, versions: Sequence[str]) -> Iterator[str]:
     yield from sorted((one for one in versions if one in name), key=len, reverse=True)
 
 
-def find_file(trees: Sequence[Path], path: str) -> Path | None:
+def find_file(trees: Sequence[Path], path: str) -> Place | None:
     """Where a file called by a menu lies: its path may begin at the root or at /boot. A link into
     a /boot of its own leads to where nothing is mounted; then it is looked for there by name."""
     for tree in trees:
         for start in ("", "/boot"):
-            place = inside(tree, start + path)
+            place = Place(tree, real_path(tree, start + path))
             if _is_filled(place):
                 return place
-            beyond = inside(trees[-1], place.name)
-            if place.parent.name == "boot" and _is_filled(beyond):
+            beyond = Place(trees[-1], f"/{place.name}")
+            if PurePosixPath(place.path).parent.name == "boot" and _is_filled(beyond):
                 return beyond
     return None
 
 
-def _is_filled(place: Path) -> bool:
+def _is_filled(place: Place) -> bool:
     try:
-        return place.is_file() and place.stat().st_size > 0
+        return size_inside(place.root, place.path) > 0
     except OSError:
         return False
 

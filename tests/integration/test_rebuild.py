@@ -1,6 +1,7 @@
 """The copy's own programs run in the copy, see nothing of this machine, and make its initramfs."""
 
 import os
+import re
 import select
 from dataclasses import replace
 from pathlib import Path
@@ -127,18 +128,33 @@ def test_the_copy_makes_its_initramfs_for_all_machines(system: Path, rebuild: Re
     assert (system / IMAGE).stat().st_mode & 0o777 == 0o600
     assert (system / (IMAGE + OLD)).read_bytes() == BEFORE
     said = (system / "said").read_text().splitlines()
-    directory = "/var/tmp/ugs-failover-initramfs-tools"
+    directory = said[0].split()[1]
+    assert re.fullmatch(r"/(?:var/lib|etc)/ugs-failover-[0-9a-f]+/initramfs-tools", directory)
     assert said == [
         f"-d {directory} -o /{IMAGE}.ugs-failover-new {VERSION}",
         "own", "MODULES=most", "loop", "ahci",
     ]  # fmt: skip
-    assert not (system / directory.lstrip("/")).exists()
+    assert not (system / directory.lstrip("/")).parent.exists()
     assert [change.where for change in changes] == [
         f"/{IMAGE}{OLD}", f"/{IMAGE}", f"/var/lib/initramfs-tools/{VERSION}",
     ]  # fmt: skip
     state = (states / VERSION).read_text()
     digest = run(["sha1sum", str(system / IMAGE)]).stdout.split()[0]
     assert state == f"{digest}  /{IMAGE}\n"
+
+
+def test_a_link_that_a_user_made_deletes_nothing(system: Path, rebuild: Rebuild) -> None:
+    """The name was a fixed one in a directory where anybody may make links."""
+    mail = system / "home/mail"
+    mail.mkdir(parents=True)
+    (mail / "inbox").write_text("mail")
+    link = system / "var/tmp/ugs-failover-initramfs-tools"
+    link.symlink_to("/home/mail")
+    os.lchown(link, 65534, 65534)
+    rebuild_initramfs(run, system, rebuild)
+    assert (system / IMAGE).read_bytes() == AFTER
+    assert (mail / "inbox").read_text() == "mail"
+    assert link.is_symlink()
 
 
 def test_links_in_its_configuration_lead_nowhere_else(
@@ -176,7 +192,7 @@ def test_made_again_the_first_one_stays_the_old_one(system: Path, rebuild: Rebui
         ('cp /next "$4"\n', BEFORE, "the new one does not hold ahci"),
         ('cp /next "$4"\n', WORSE, "the new one does not hold lvm"),
         ('cp /next "$4"\n', b"\x1f\x8b", "the image is damaged"),
-        ("exit 0\n", AFTER, "No such file"),
+        ("exit 0\n", AFTER, "missing, or not a regular file"),
     ],
 )
 def test_what_was_not_made_well_is_not_put_in_place(

@@ -4,6 +4,7 @@ CPython reports both to its audit hooks (docs.python.org/3/library/audit_events.
 are asked for: by a name imported earlier, by a library, by C code of the interpreter.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -50,3 +51,11 @@ def refused_acts() -> Iterator[list[str]]:
     yield GUARD.refused
     GUARD.watches = False
     assert not GUARD.refused, GUARD.refused[0]
+
+
+@pytest.fixture(autouse=True)
+def files_of_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files a test makes stand for those of a copied system's root: its tests run as an
+    ordinary user."""
+    monkeypatch.setattr("payload.system.files.ROOT", os.geteuid())
+    monkeypatch.setattr("payload.system.files.ROOT_GROUP", os.getegid())

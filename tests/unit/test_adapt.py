@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_the_old_file(root: Path, monkeypatch: pytest.MonkeyP
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("payload.system.files.os.fsync", full)
+    monkeypatch.setattr("payload.system.edits.os.fsync", full)
     with pytest.raises(AdaptError, match="No space left on device"):
         adapt_tree(root, Assignment({"eth0": HERE}, [CARD]))
     assert snapshot(root)["etc/udev/rules.d/70-persistent-net.rules"][0] == RULE.encode()

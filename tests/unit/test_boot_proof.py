@@ -43,6 +43,7 @@ from payload.system.emulator import (
     read_text_screen,
     room_for,
 )
+from payload.system.files import Place
 from payload.system.host import Host
 from payload.system.initramfs import Contents
 from payload.system.kernel_modules import Kernel, parse_modules_alias
@@ -73,7 +74,7 @@ BIOS, UEFI = Firmware.BIOS, Firmware.UEFI
 def startup(*held: str, kernel: Kernel = KERNEL) -> Startup:
     """A system whose initramfs holds these modules."""
     paths = frozenset(f"usr/lib/modules/6.1/kernel/{name}.ko" for name in held)
-    start = Start("6.1", Path("/boot/initrd.img-6.1"), "/boot/initrd.img-6.1")
+    start = Start("6.1", Place(Path("/"), "/boot/initrd.img-6.1"), "/boot/initrd.img-6.1")
     return Startup((kernel,), start, Contents(paths, {}))
 
 

@@ -7,6 +7,7 @@ import pytest
 from payload.finish.hardware import names_cards
 from payload.finish.initramfs import Rebuild, plan_rebuild, refuse_worse
 from payload.model.errors import AdaptError
+from payload.system.files import Place
 from payload.system.initramfs import Contents, InitramfsError
 from payload.system.kernel_modules import Kernel
 from payload.system.menu_files import Start
@@ -33,13 +34,15 @@ def contents(*paths: str, **kept: bytes) -> Contents:
 
 def startup(*modules: str, maker: str = "initramfs-tools") -> Startup:
     held = contents(*(f"k/{name}.ko" for name in modules))
-    return Startup((KERNEL,), Start("6.1", Path("/r/boot/i"), "/boot/i"), held, maker=maker)
+    return Startup(
+        (KERNEL,), Start("6.1", Place(Path("/r"), "/boot/i"), "/boot/i"), held, maker=maker
+    )
 
 
 def test_nothing_is_made_where_all_is_there_or_nothing_is_known() -> None:
     assert plan_rebuild(startup("virtio_blk"), [VIRTIO], [[VIRTIO]], stale=False) is None
     assert plan_rebuild(Startup((KERNEL,)), [VIRTIO], [], stale=True) is None
-    unread = Startup((KERNEL,), Start("6.1", Path("/i"), "/i"), unknown="cramfs")
+    unread = Startup((KERNEL,), Start("6.1", Place(Path("/"), "/i"), "/i"), unknown="cramfs")
     assert plan_rebuild(unread, [VIRTIO], [], stale=True) is None
     assert plan_rebuild(startup(), ["pci:v0000FFFF"], [["pci:v0000FFFF"]], stale=False) is None
 
@@ -78,7 +81,7 @@ def test_a_copy_that_would_not_start_and_cannot_be_helped_is_no_copy() -> None:
 def test_a_new_one_that_lost_a_way_to_the_root_is_refused(
     old: Contents, new: Contents, lost: str
 ) -> None:
-    rebuild = Rebuild(KERNEL, Path("/i"), old, "initramfs-tools", ("ahci",), True, "it lacked ahci")
+    rebuild = Rebuild(KERNEL, "/i", old, "initramfs-tools", ("ahci",), True, "it lacked ahci")
     if not lost:
         refuse_worse(rebuild, new)
         return

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from payload.system import initramfs
 from payload.system.command import run
 from payload.system.cpio import CpioError, Member, read_members
+from payload.system.files import Place
 from payload.system.initramfs import InitramfsError, read_initramfs
 from tests.support.cpio_archives import INITRAMFS, MICROCODE, archive, member
 
@@ -29,10 +30,9 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def image(tmp_path: Path, content: bytes) -> Path:
-    place = tmp_path / "initrd.img"
-    place.write_bytes(content)
-    return place
+def image(tmp_path: Path, content: bytes) -> Place:
+    (tmp_path / "initrd.img").write_bytes(content)
+    return Place(tmp_path, "/initrd.img")
 
 
 @pytest.mark.parametrize("packer", PACKERS)
@@ -92,7 +92,7 @@ def test_what_is_none_is_told(tmp_path: Path, content: bytes, why: str) -> None:
 def test_little_is_unpacked_at_a_time(tmp_path: Path, packer: str, size: int, limit: int) -> None:
     """Zeros pack so well that a few bytes would fill the memory. Sizes in MiB."""
     place = image(tmp_path, PACKERS[packer](archive({"init": bytes(size << 20)})))
-    assert place.stat().st_size < 1 << 18
+    assert (tmp_path / "initrd.img").stat().st_size < 1 << 18
     tracemalloc.start()
     try:
         assert read_initramfs(run, place).paths == {"init"}

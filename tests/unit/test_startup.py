@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from payload.system.command import run
+from payload.system.files import Place
 from payload.system.initramfs import Contents
 from payload.system.initramfs_makers import DRACUT, INITRAMFS_TOOLS, find_maker
 from payload.system.menu_files import find_start
@@ -38,7 +39,7 @@ def test_the_menu_decides_whichever_is_newer(tmp_path: Path) -> None:
     put(tmp_path, {"boot/grub/grub.cfg": grub_cfg(OLD, "/boot/")})
     start = find_start([tmp_path], [OLD, NEW])
     assert start and (start.version, start.path) == (OLD, f"/boot/initrd.img-{OLD}")
-    assert start.image == tmp_path / f"boot/initrd.img-{OLD}"
+    assert start.image == Place(tmp_path, f"/boot/initrd.img-{OLD}")
 
 
 def test_a_boot_of_its_own_and_a_menu_of_grub_legacy(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_a_boot_of_its_own_and_a_menu_of_grub_legacy(tmp_path: Path) -> None:
     menu = f"default 1\ntitle a\nkernel /vmlinuz-{NEW}\ntitle b\nkernel /vmlinuz-{OLD}\n"
     put(boot, {"grub/menu.lst": f"{menu}initrd /initrd.img-{OLD}\n"})
     start = find_start([root, boot], [OLD, NEW])
-    assert start and start.image == boot / f"initrd.img-{OLD}"
+    assert start and start.image == Place(boot, f"/initrd.img-{OLD}")
 
 
 def test_links_into_a_boot_of_its_own_are_followed(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_links_into_a_boot_of_its_own_are_followed(tmp_path: Path) -> None:
     (root / "initrd.img").symlink_to(f"boot/initrd.img-{OLD}")
     put(root, {"etc/lilo.conf": "image=/vmlinuz\n label=Linux\n initrd=/initrd.img\n"})
     start = find_start([root, boot], [OLD, NEW])
-    assert start and (start.version, start.image) == (OLD, boot / f"initrd.img-{OLD}")
+    assert start and (start.version, start.image) == (OLD, Place(boot, f"/initrd.img-{OLD}"))
 
 
 @pytest.mark.parametrize(

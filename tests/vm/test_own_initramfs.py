@@ -13,6 +13,7 @@ from payload.finish.initramfs import OLD, plan_rebuild, rebuild_initramfs
 from payload.system.chroot import Chroot
 from payload.system.command import run
 from payload.system.disk_names import name_disks
+from payload.system.files import Place
 from payload.system.initramfs import read_initramfs
 from payload.system.startup import Startup, read_startup
 from tests.vm.conftest import PROJECT
@@ -64,13 +65,13 @@ def test_an_initramfs_made_for_one_controller_is_made_for_all(root: Path) -> Non
     before = sorted((root / "etc/initramfs-tools").rglob("*"))
     changes = rebuild_initramfs(run, root, rebuild)
 
-    path = f"/{startup.start.image.relative_to(root)}"
+    path = startup.start.image.path
     assert [change.where for change in changes][:2] == [path + OLD, path]
     after = look(root)
     for controllers in (VIRTIO, AHCI, IDE):
         assert plan_rebuild(after, controllers, [controllers], stale=False) is None
     assert after.start and after.start.path == startup.start.path
-    old = read_initramfs(run, root / (path + OLD).lstrip("/"))
+    old = read_initramfs(run, Place(root, path + OLD))
     assert "virtio_blk" not in old.modules
     assert sorted((root / "etc/initramfs-tools").rglob("*")) == before
     assert not list((root / "var/tmp").iterdir())
