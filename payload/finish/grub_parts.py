@@ -15,9 +15,9 @@ from payload.finish.grub_layout import Recipe, plan_recipe
 from payload.finish.menus import Menu, Trees
 from payload.model.disk import PartitionTable
 from payload.model.errors import ToolError
-from payload.system.chroot import Chroot
 from payload.system.command import Run
 from payload.system.files import is_file_inside, is_roots_own, read_inside, subtree
+from payload.system.sandbox import Sandbox
 
 LIVE_MODULES = Path("/usr/lib/grub/i386-pc")
 OWN_PAIR = "reinstalled from the copy's own GRUB"
@@ -119,7 +119,7 @@ def make_pair(run: Run, kit: Kit, recipe: Recipe) -> Pair:
             "-c", f"{seen}/grub.cfg", "-o", f"{seen}/core.img", *recipe.needed, *wanted,
         ]  # fmt: skip
         if kit.tool and kit.root:
-            Chroot(run, kit.root, scratch=work)(argv, timeout=_PATIENCE)
+            Sandbox(run, kit.root, work)(argv, timeout=_PATIENCE)
         else:
             run(argv, timeout=_PATIENCE)
         core = read_inside(work, "core.img")

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from payload.model.errors import AdaptError, ToolError
 from payload.model.marker import Change
-from payload.system.chroot import Chroot
 from payload.system.command import Run
 from payload.system.disk_names import missing_modules
 from payload.system.edits import (
+    copy_file,
     copy_tree,
     make_directories,
     private_directory,
@@ -23,16 +23,18 @@ from payload.system.edits import (
     remove_link,
     rename,
     replace_file,
-    seal_file,
 )
 from payload.system.files import Place, read_inside, status_inside
 from payload.system.initramfs import Contents, InitramfsError, read_initramfs
 from payload.system.initramfs_makers import DRACUT, program_of
 from payload.system.kernel_modules import Kernel
+from payload.system.sandbox import LARGEST_FILE, Sandbox
 from payload.system.startup import Startup
 
 OLD = ".ugs-failover-old"
 _NEW = ".ugs-failover-new"
+_MADE = "made"  # what the program is told to make
+_SEEN = "/tmp"  # noqa: S108  (where it sees its directory)
 _CONFIGURATION = "/etc/initramfs-tools"
 _STATES = "/var/lib/initramfs-tools"  # digests of images as update-initramfs made them
 # What no image may lose: without one of these a root file system is not found any more.
@@ -88,16 +90,12 @@ def plan_rebuild(
 def rebuild_initramfs(run: Run, root: Path, rebuild: Rebuild) -> tuple[Change, ...]:
     """Make it, look into it, and put it in place, in the system mounted at `root` with all its
     file systems. Returns what was changed. Raises AdaptError; the old one is then where it was."""
-    new = rebuild.image + _NEW
     try:
-        remove_file(root, new)  # left over by a run that lost power
-        try:
-            with private_directory(root) as work:
-                _make(Chroot(run, root), root, rebuild, new, work)
-            refuse_worse(rebuild, read_initramfs(run, Place(root, new)))
-            changes = tuple(_put_in_place(root, rebuild, new))
-        finally:
-            remove_file(root, new)
+        with private_directory(root) as work:
+            made = f"{work}/{_MADE}"
+            _make(Sandbox(run, root, root.joinpath(work[1:])), root, rebuild, work)
+            refuse_worse(rebuild, read_initramfs(run, Place(root, made)))
+            changes = tuple(_put_in_place(root, rebuild, made))
     except (ToolError, InitramfsError, OSError) as error:
         raise AdaptError(
             f"The initramfs of the copy, {rebuild.image}, could not be made anew,"
@@ -107,18 +105,17 @@ def rebuild_initramfs(run: Run, root: Path, rebuild: Rebuild) -> tuple[Change, .
     return changes
 
 
-def _make(chroot: Chroot, root: Path, rebuild: Rebuild, new: str, work: str) -> None:
-    version = rebuild.kernel.version
+def _make(sandbox: Sandbox, root: Path, rebuild: Rebuild, work: str) -> None:
+    version, made = rebuild.kernel.version, f"{_SEEN}/{_MADE}"
     program = program_of(root, rebuild.maker)
     if rebuild.maker == DRACUT:
         # It is a script. Before it could be made for one machine only, it had no word against that.
         words = ["--no-hostonly"] if b"no-hostonly" in (read_inside(root, program) or b"") else []
         drivers = ["--add-drivers", " ".join(rebuild.modules)] if rebuild.modules else []
-        chroot([program, "--force", *words, *drivers, new, version])
+        sandbox([program, "--force", *words, *drivers, made, version])
         return
-    configuration = f"{work}/initramfs-tools"
-    write_configuration(root, configuration, rebuild.modules)
-    chroot([program, "-d", configuration, "-o", new, version])
+    write_configuration(root, f"{work}/initramfs-tools", rebuild.modules)
+    sandbox([program, "-d", f"{_SEEN}/initramfs-tools", "-o", made, version])
 
 
 def write_configuration(root: Path, path: str, modules: Sequence[str]) -> None:
@@ -155,14 +152,18 @@ def _vital(kernel: Kernel, contents: Contents) -> set[str]:
     return tools | systems | keys
 
 
-def _put_in_place(root: Path, rebuild: Rebuild, new: str) -> Iterator[Change]:
+def _put_in_place(root: Path, rebuild: Rebuild, made: str) -> Iterator[Change]:
     image = rebuild.image
-    old = image + OLD
-    digest = seal_file(root, new, like=image)
-    if status_inside(root, old, follow=False) is None:
-        rename(root, image, old)
-        yield Change(old, "the initramfs as it was copied")
-    rename(root, new, image)
+    old, new = image + OLD, image + _NEW
+    remove_file(root, new)  # left over by a run that lost power
+    try:
+        digest = copy_file(root, made, new, like=image, limit=LARGEST_FILE)
+        if status_inside(root, old, follow=False) is None:
+            rename(root, image, old)
+            yield Change(old, "the initramfs as it was copied")
+        rename(root, new, image)
+    finally:
+        remove_file(root, new)
     yield Change(image, f"made anew by {rebuild.maker} for all machines: {rebuild.why}")
     state = f"{_STATES}/{rebuild.kernel.version}"
     if read_inside(root, state):

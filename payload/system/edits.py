@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from errno import EPERM
+from errno import EFBIG, ENOENT, EPERM
 from pathlib import Path, PurePosixPath
 
 from payload.system.files import (
@@ -20,11 +20,13 @@ from payload.system.files import (
     is_roots_own,
     link_inside,
     opened,
+    opened_file,
     real_path,
     status_inside,
     subtree,
 )
 
+_STEP = 1 << 20  # bytes at a time
 _PLACES = ("/var/lib", "/etc", "/")  # for what is wanted for a while; the first has most room
 
 
@@ -153,14 +155,25 @@ def copy_tree(root: Path, path: str, new: str) -> None:
         shutil.copytree(source, place, symlinks=True)  # both paths are without links
 
 
-def seal_file(root: Path, path: str, *, like: str) -> str:
-    """Give a file the mode of another one and see it on its disk. Returns its SHA-1 (hex). Raises
-    OSError."""
-    with opened(root, path, os.O_RDONLY | os.O_NOFOLLOW) as descriptor:
-        status = status_inside(root, like)
-        if status is not None:
-            os.fchmod(descriptor, status.st_mode & 0o7777)
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            digest = hashlib.file_digest(file, "sha1").hexdigest()
-        os.fsync(descriptor)
-    return digest
+def copy_file(root: Path, path: str, new: str, *, like: str, limit: int) -> str:
+    """Copy a regular file of at most `limit` bytes to a new one, give that the mode of the file
+    `like`, and see it on its disk. Returns its SHA-1 (hex). Raises OSError."""
+    above, name = _split(new)
+    digest = hashlib.sha1(usedforsecurity=False)
+    with opened_file(root, path) as source, _directory(root, above) as directory:
+        if source is None:
+            raise FileNotFoundError(ENOENT, "Not a regular file", path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(name, flags, 0o600, dir_fd=directory), "wb") as file:
+            while piece := source.read(_STEP):
+                limit -= len(piece)
+                if limit < 0:
+                    raise OSError(EFBIG, os.strerror(EFBIG), path)
+                digest.update(piece)
+                file.write(piece)
+            file.flush()
+            status = status_inside(root, like)
+            if status is not None:
+                os.fchmod(file.fileno(), status.st_mode & 0o7777)
+            os.fsync(file.fileno())
+    return digest.hexdigest()

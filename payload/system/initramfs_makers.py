@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from payload.system.files import is_file_inside
+from payload.system.files import is_file_inside, is_roots_own
 from payload.system.initramfs import Contents
 
 INITRAMFS_TOOLS = "initramfs-tools"
@@ -31,7 +31,11 @@ def program_of(root: Path, maker: str) -> str:
 
 
 def _program(root: Path, programs: tuple[str, ...]) -> str:
-    return next((path for path in programs if is_file_inside(root, path)), "")
+    """The first that is there, and that nobody but root can have put there."""
+    for path in programs:
+        if is_file_inside(root, path) and is_roots_own(root, path):
+            return path
+    return ""
 
 
 def _is_in(sign: str, contents: Contents) -> bool:

@@ -13,7 +13,12 @@ DIRECTORIES = (
 def make_small_system(root: Path) -> None:
     for directory in DIRECTORIES:
         (root / directory).mkdir(parents=True, exist_ok=True)
-    for name in PROGRAMS:
+    add_programs(root, *PROGRAMS)
+
+
+def add_programs(root: Path, *names: str) -> None:
+    """Programs of this machine, with their libraries."""
+    for name in names:
         program = shutil.which(name)
         assert program
         shutil.copy(Path(program).resolve(), root / "bin" / name)

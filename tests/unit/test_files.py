@@ -9,11 +9,11 @@ import pytest
 
 from payload.system import files
 from payload.system.edits import (
+    copy_file,
     make_directories,
     private_directory,
     remove_file,
     replace_file,
-    seal_file,
 )
 from payload.system.files import (
     digest_inside,
@@ -222,12 +222,24 @@ def test_only_what_root_alone_may_write_to_is_its_own(
     assert not is_roots_own(root, "etc/file")
 
 
-def test_a_sealed_file_has_the_mode_of_another(root: Path) -> None:
+def test_a_file_is_copied_with_the_mode_of_another(root: Path) -> None:
     (root / "etc/old").write_text("old")
     (root / "etc/old").chmod(0o600)
-    (root / "etc/new").write_text("new")
-    assert seal_file(root, "etc/new", like="etc/old") == hashlib.sha1(b"new").hexdigest()
+    (root / "etc/made").write_text("new")
+    digest = copy_file(root, "etc/made", "etc/new", like="etc/old", limit=3)
+    assert digest == hashlib.sha1(b"new").hexdigest()
+    assert (root / "etc/new").read_text() == "new"
     assert (root / "etc/new").stat().st_mode & 0o7777 == 0o600
-    (root / "etc/link").symlink_to("old")
-    with pytest.raises(OSError, match="symbolic links"):
-        seal_file(root, "etc/link", like="etc/old")
+    with pytest.raises(FileExistsError):
+        copy_file(root, "etc/made", "etc/new", like="etc/old", limit=3)
+
+
+def test_what_is_larger_or_no_file_is_not_copied(root: Path, tmp_path: Path) -> None:
+    (root / "etc/made").write_text("four")
+    with pytest.raises(OSError, match="too large"):
+        copy_file(root, "etc/made", "etc/new", like="etc/none", limit=3)
+    os.mkfifo(root / "etc/fifo")
+    (root / "etc/link").symlink_to(tmp_path / "outside")
+    for path in ("etc/fifo", "etc/link", "etc"):
+        with pytest.raises(OSError, match="Not a regular file"):
+            copy_file(root, path, "etc/other", like="etc/none", limit=100)

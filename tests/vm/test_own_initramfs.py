@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from payload.finish.initramfs import OLD, plan_rebuild, rebuild_initramfs
-from payload.system.chroot import Chroot
 from payload.system.command import run
 from payload.system.disk_names import name_disks
 from payload.system.files import Place
@@ -40,9 +39,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (narrow / "modules").write_text("ahci\nsd_mod\next4\n")
     (image,) = (root / "boot").glob("initrd.img-*")
     version = image.name.removeprefix("initrd.img-")
-    Chroot(run, root)(["mkinitramfs", "-d", "/tmp/narrow", "-o", f"/boot/{image.name}", version])
+    in_root(root, "mkinitramfs", "-d", "/tmp/narrow", "-o", f"/boot/{image.name}", version)
     yield root
     shutil.rmtree(root)
+
+
+def in_root(root: Path, *argv: str) -> str:
+    """What a program of the system says that may change it, as when it runs by itself."""
+    script = 'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" "$@"'
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, str(root)]
+    return run([*words, *argv], timeout=600).stdout
 
 
 def look(root: Path) -> Startup:
@@ -81,5 +87,5 @@ def test_the_copy_goes_on_making_its_own(root: Path) -> None:
     """Its next one is its own affair again, and the old one is no image of any kernel."""
     version = look(root).start.version  # type: ignore[union-attr]
     (root / "etc/initramfs-tools/conf.d/small").write_text("MODULES=list\n")
-    done = Chroot(run, root)(["update-initramfs", "-u", "-k", "all"])
-    assert done.stdout.split() == ["update-initramfs:", "Generating", f"/boot/initrd.img-{version}"]
+    said = in_root(root, "update-initramfs", "-u", "-k", "all")
+    assert said.split() == ["update-initramfs:", "Generating", f"/boot/initrd.img-{version}"]
