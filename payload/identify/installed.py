@@ -26,6 +26,8 @@ from payload.model.marker import (
 from payload.model.volume import Extent, Volume
 from payload.system.files import (
     is_file_inside,
+    is_roots_own,
+    link_inside,
     names_inside,
     read_inside,
     status_inside,
@@ -39,6 +41,9 @@ ROOT_KINDS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs"})
 _OTHER_KINDS = frozenset({"swap", "swsuspend", "vfat", "exfat", "iso9660", "udf", "squashfs"})
 _LOADERS = frozenset({"grub", "grub2", "extlinux", "syslinux", "loader"})
 _SUBVOLUMES = ("@", "@rootfs", "root")  # where btrfs installations keep their root
+_FSTAB = "etc/fstab"
+_RELEASES = ("etc/os-release", "usr/lib/os-release", "etc/debian_version", "etc/redhat-release")
+_INITS = ("sbin/init", "lib/systemd/systemd", "usr/lib/systemd/systemd")
 _LONGEST = 100  # characters of a name
 
 
@@ -75,6 +80,7 @@ class Findings:
     """What was found; `unseen` are volumes that may hold a system and were not looked into."""
 
     systems: list[InstalledSystem] = field(default_factory=list)
+    doubtful: list[InstalledSystem] = field(default_factory=list)  # anybody may have made its signs
     boots: list[InstalledSystem] = field(default_factory=list)  # file systems that are a /boot
     hidden: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -155,8 +161,9 @@ def _look_for_root(host: Host, node: str, location: Location, findings: Findings
                     marker, usage = read_marker(root), read_usage(node, kind)
                     started = read_first_start(root)
                     facts = replace(system, marker=marker, usage=usage, started_at=started)
-                    found = replace(facts, subvolume=place)
-                    findings.systems.append(found)
+                    sure = is_surely_root(root)
+                    systems = findings.systems if sure else findings.doubtful
+                    systems.append(replace(facts, subvolume=place))
                     return
             if not options:
                 _look_for_boot(mounted, location, findings)
@@ -172,8 +179,8 @@ def _look_for_boot(root: Path, location: Location, findings: Findings) -> None:
 
 
 def is_boot(root: Path) -> bool:
-    """A /boot of its own holds kernels beside the files of a boot loader."""
-    names = set(names_inside(root, "/"))
+    """A /boot of its own holds kernels beside the files of a boot loader, put there by root."""
+    names = {name for name in names_inside(root, "/") if is_roots_own(root, name)}
     return bool(names & _LOADERS) and any(name.startswith("vmlinuz") for name in names)
 
 
@@ -186,8 +193,21 @@ def _candidates(kind: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
 
 def is_root(root: Path) -> bool:
     """A root file system has a table of its mounts and says what it is an installation of."""
-    signs = ("etc/os-release", "usr/lib/os-release", "etc/debian_version", "etc/redhat-release")
-    return _is_file(root, "etc/fstab") and any(_is_file(root, sign) for sign in signs)
+    return _is_file(root, _FSTAB) and any(_is_file(root, sign) for sign in _RELEASES)
+
+
+def is_surely_root(root: Path) -> bool:
+    """The same, and nobody but root can have made these signs: where /tmp is a file system of its
+    own, any user can put a fstab into it. Raises OSError."""
+    releases = (is_roots_own(root, sign) for sign in _RELEASES if _is_file(root, sign))
+    return is_roots_own(root, _FSTAB) and any(releases) and _has_init(root)
+
+
+def _has_init(root: Path) -> bool:
+    """With a /usr of its own, which is not mounted here, only links tell of it."""
+    if any(status_inside(root, path, follow=False) is not None for path in _INITS):
+        return True
+    return link_inside(root, "sbin") is not None and not names_inside(root, "usr")
 
 
 def describe_root(root: Path, location: Location) -> InstalledSystem:

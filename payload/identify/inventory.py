@@ -30,15 +30,17 @@ def take_inventory(host: Host, version: str, now: int) -> Inventory:
     understood = layers.understood(_unseen(layers, on_volumes))
     found = [*(findings for _, findings in looked), on_volumes]
     disks = tuple(_settled(disk, findings, understood) for disk, findings in looked)
+    systems = _systems(found, disks, layers)
     return Inventory(
         machine=host.board.identity(tuple(card.mac for card in cards)),
         firmware=host.board.firmware(),
         cards=cards,
         disks=disks,
-        systems=_systems(found, disks, layers),
+        systems=systems,
         warnings=(
             *warnings,
             *(word for findings in found for word in findings.warnings),
+            *_doubts(found, systems, disks),
             *layers.warnings,
             *_hidden([disk for disk, _ in looked], understood),
         ),
@@ -71,13 +73,27 @@ def _unseen(layers: Layers, on_volumes: Findings) -> set[str]:
 def _systems(
     found: Sequence[Findings], disks: Iterable[Disk], layers: Layers
 ) -> tuple[InstalledSystem, ...]:
-    """The systems that were seen; where one is encrypted and none was, what its /boot tells."""
+    """The systems that were seen; where one is encrypted and none was, what its /boot tells. What
+    anybody can have made to look like one counts where there is nothing else: a server whose root
+    directory has another owner is still a server."""
     systems = tuple(system for findings in found for system in findings.systems)
+    doubtful = tuple(system for findings in found for system in findings.doubtful)
     kinds = {one.file_system.kind for one in layers.volumes if one.file_system}
     words = [word for disk in disks if disk.content for word in disk.content.hidden]
     if systems or not (LUKS_KIND in kinds or any(CONTAINERS[LUKS_KIND] in one for one in words)):
-        return systems
-    return tuple(system for findings in found for system in findings.boots)
+        return systems or doubtful
+    return tuple(system for findings in found for system in findings.boots) or doubtful
+
+
+def _doubts(
+    found: Sequence[Findings], systems: Sequence[InstalledSystem], disks: Iterable[Disk]
+) -> Iterator[str]:
+    labels = {disk.id: disk.hardware.label for disk in disks}
+    for system in (one for findings in found for one in findings.doubtful if one not in systems):
+        yield (
+            f"On {system.place} of {labels[system.disk]} are files as of an installed system, which"
+            " not only root can have put there: it is not taken for one."
+        )
 
 
 def _settled(disk: Disk, findings: Findings, understood: Collection[tuple[str, str]]) -> Disk:

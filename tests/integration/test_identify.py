@@ -27,7 +27,7 @@ from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
 from payload.model.machine import Card
 from payload.model.mark import MARK_OFFSET, encode_mark
-from payload.model.marker import MARKER_PATH, CopyMarker, DiskMapping, MachineReference
+from payload.model.marker import MARKER_PATH, CopyMarker, DiskMapping, MachineReference, Usage
 from payload.model.role import Ground, Role
 from payload.model.settings import Settings
 from payload.system.board import LinuxBoard
@@ -48,6 +48,7 @@ SYSTEM = {
     "etc/hostname": "groupware\n",
     "etc/debian_version": "4.0\n",
     "etc/univention/base.conf": "# UCR\nversion/version: 2.4\nversion/patchlevel: 0\n",
+    "sbin/init": "",
 }
 
 
@@ -374,6 +375,45 @@ def test_a_system_in_a_logical_partition(tmp_path: Path) -> None:
     assert (findings.hidden, findings.warnings) == ([], [])
     assert digest(image) == before
     assert disk.content
+
+
+ROOT_AND_TMP = "label: dos\nstart=2048, size=20480\nstart=24576, size=16384\n"
+
+
+@pytest.mark.parametrize("marker", ["", "whole", "damaged"])
+def test_what_a_user_puts_into_a_tmp_of_its_own_is_no_second_system(
+    tmp_path: Path, marker: str
+) -> None:
+    image = partitioned(tmp_path / "disk", ROOT_AND_TMP)
+    put(image, 2048 * 512, ext(tmp_path, SYSTEM))
+    planted = {"etc/fstab": "", "etc/os-release": "", "sbin/init": ""}
+    if marker == "whole":
+        here = MachineReference("1" * 32)
+        whole = CopyMarker(
+            "copy", here, here, (DiskMapping("serial:S", "serial:S1"),), 1, Usage("")
+        )
+        planted[MARKER_PATH] = to_json(whole).decode()
+    elif marker:
+        planted[MARKER_PATH] = "damaged"
+    for path in tree(tmp_path / "tree-ext3", planted).rglob("*"):
+        os.chown(path, 65534, 65534)
+    put(image, 24576 * 512, ext(tmp_path, planted, "ext3"))
+    inventory = inventory_of(ImageDisk(image, serial="S1"))
+    assert [system.partition for system in inventory.systems] == [1]
+    assert decide_role(inventory, Settings()).role is Role.SOURCE
+    if marker != "damaged":
+        assert any("not taken for one" in warning for warning in inventory.warnings)
+
+
+def test_a_server_whose_root_directory_has_another_owner_is_a_server(tmp_path: Path) -> None:
+    """Somebody unpacked an archive there. It is no spare machine for that."""
+    image = partitioned(tmp_path / "disk", ROOT_AND_TMP)
+    for path in tree(tmp_path / "tree-ext4", SYSTEM).rglob("*"):
+        os.chown(path, 1000, 1000)
+    put(image, 2048 * 512, ext(tmp_path, SYSTEM))
+    inventory = inventory_of(ImageDisk(image, serial="S1"))
+    assert [system.partition for system in inventory.systems] == [1]
+    assert decide_role(inventory, Settings()).role is Role.SOURCE
 
 
 def test_a_data_file_system_is_no_system(tmp_path: Path) -> None:
