@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from payload.finish.disk_map import CopiedDisk, DiskMap
+from payload.finish.lvm_patterns import LONGEST, PatternError, matches
 from payload.system.edits import remove_file, replace_file
 from payload.system.files import names_inside, read_inside
 from payload.system.menu_files import LILO_CONF
@@ -23,7 +24,8 @@ _SETTING = re.compile(rf"^([ \t]*(?:RESUME|ROOT)=[\"']?)({_SPEC})", re.MULTILINE
 _DEVICE_MAP = re.compile(rf"^([ \t]*\(hd\d+\)[ \t]+)({_SPEC})", re.MULTILINE)
 _REGISTRY = re.compile(r"^(grub/[^:\n]+: )(.*)$", re.MULTILINE)
 _ARRAY_DEVICES = re.compile(r"[ \t]+devices=\S+")
-_FILTER = re.compile(r"^([ \t]*(?:global_)?filter[ \t]*=[ \t]*\[)([^\]]*)\]", re.MULTILINE)
+_FILTER = re.compile(r"^[ \t]*(?:global_)?filter[ \t]*=[ \t]*\[", re.MULTILINE)
+_MOST_FILTERS = 4  # that are looked into; LVM knows two, and each takes time
 _PATTERN = re.compile(r"\"([ar])(.)(.*?)\2\"")
 # Lists of devices by name or serial number that programs make anew when they are gone.
 _CACHES = (
@@ -107,17 +109,24 @@ def rewrite_mdadm_conf(text: str, disks: DiskMap) -> str:
 
 def rewrite_lvm_conf(text: str, disks: DiskMap) -> str:
     """Filters that take a disk by its old name take it by its new one, before anything else."""
-
-    def wider(found: re.Match[str]) -> str:
-        lost = [name for disk in disks.disks for name in _lost_names(disk, found[2])]
+    pieces, at = [], 0
+    for _ in range(_MOST_FILTERS):
+        found = _FILTER.search(text, at)
+        end = text.find("]", found.end()) if found else -1
+        if found is None or end < 0:
+            break
+        patterns = text[found.end() : end]
+        lost = [name for disk in disks.disks for name in _lost_names(disk, patterns)]
         new = [f' "a|^/dev/{name}|",' for name in dict.fromkeys(lost)]
-        return f"{found[1]}{''.join(new)}{found[2]}]"
-
-    return _FILTER.sub(wider, text)
+        pieces += [text[at : found.end()], *new, patterns]
+        at = end
+    return "".join((*pieces, text[at:]))
 
 
 def _lost_names(disk: CopiedDisk, patterns: str) -> Iterator[str]:
     """The names it may have here by which it is not taken as it was by the old one."""
+    if len(patterns) > LONGEST:
+        return
     before = disk.names(disk.before)
     for name in disk.new_names:
         names = zip(before, disk.names(name), strict=True)
@@ -129,9 +138,9 @@ def _accepts(patterns: str, name: str) -> bool:
     """As LVM decides: the first pattern that matches, and what none matches is taken."""
     for kind, _, pattern in _PATTERN.findall(patterns):
         try:
-            if re.search(pattern, name):
+            if matches(pattern, name):
                 return bool(kind == "a")
-        except re.error:
+        except PatternError:
             return True
     return True
 

@@ -10,8 +10,7 @@ import lzma
 import re
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,7 +30,9 @@ _LONGEST = 64 << 20  # bytes of names and kept files: ten times the largest init
 _ENTRY = 128  # bytes that one member costs beside its name
 _LARGEST = 8 << 30  # bytes when unpacked: what is larger is none
 _LZ4 = b"\x02\x21\x4c\x18"
-_LZ4_LIMIT = 600.0  # seconds
+_LZ4_BLOCK = 8 << 20  # bytes, unpacked
+_LZ4_LONGEST = _LZ4_BLOCK + _LZ4_BLOCK // 255 + 16  # bytes, packed (LZ4_COMPRESSBOUND)
+_LZ4_LIMIT = 60.0  # seconds for a block
 # Images of the time before Linux 2.6, or of makers that kept to it.
 _FILE_SYSTEMS = (
     (0, b"\x45\x3d\xcd\x28", "cramfs"),
@@ -151,7 +152,7 @@ _COMPRESSIONS: tuple[tuple[bytes, Callable[[], Decompressor]], ...] = (
 class _Image:
     """A stream of which what was read too far can be given back.
 
-    `left` bytes more may come out of all that is packed in it.
+    `left` bytes more may come out of it and out of all that is packed in it.
     """
 
     def __init__(self, file: Stream) -> None:
@@ -160,7 +161,11 @@ class _Image:
 
     def read(self, size: int, /) -> bytes:
         if not self._back:
-            return self._file.read(size)
+            piece = self._file.read(size)
+            self.left -= len(piece)
+            if self.left < 0:
+                raise EOFError("it does not end")
+            return piece
         piece, self._back = self._back[:size], self._back[size:]
         return piece
 
@@ -223,8 +228,7 @@ def _members(run: Run, image: _Image, keep: Callable[[str], bool]) -> Iterator[M
         if start.startswith(b"07070"):
             yield from read_members(image, keep)
         elif start.startswith(_LZ4):
-            with _lz4_unpacked(run, image) as unpacked:
-                yield from _plain_members(unpacked, keep)
+            yield from _plain_members(_Image(_Lz4(run, image)), keep)
         else:
             yield from _plain_members(_Image(_unpacked(image, start)), keep)
 
@@ -251,19 +255,50 @@ def _unknown(image: _Image) -> InitramfsError:
     return InitramfsError(f"the image is of no known kind (it goes on with {head[:4].hex()})")
 
 
-@contextmanager
-def _lz4_unpacked(run: Run, image: _Image) -> Iterator[_Image]:
-    """Python has no LZ4: the tool unpacks the rest of the image into a temporary file."""
-    with tempfile.TemporaryDirectory(prefix="ugs-failover-") as directory:
-        packed, plain = Path(directory, "packed"), Path(directory, "plain")
-        with packed.open("wb") as file:
-            file.writelines(_pieces(image))
-        run(["lz4", "-d", "-q", "-f", str(packed), str(plain)], timeout=_LZ4_LIMIT)
-        packed.unlink()
-        with plain.open("rb") as unpacked:
-            yield _Image(unpacked)
+class _Lz4:
+    """Python has no LZ4: the tool unpacks block by block, so that what it writes is bounded.
 
+    It is the legacy format, the one the kernel reads (lz4_Frame_format.md, lib/decompress_unlz4.c):
+    the magic number, then blocks, each with its packed size, of 8 MiB when unpacked.
+    """
 
-def _pieces(stream: Stream) -> Iterable[bytes]:
-    while piece := stream.read(_STEP):
-        yield piece
+    def __init__(self, run: Run, image: "_Image") -> None:
+        self._run, self._image = run, image
+        self._ready, self._at = b"", 0
+        image.read(len(_LZ4))
+
+    def read(self, size: int, /) -> bytes:
+        while self._at == len(self._ready):
+            block = self._next_block()
+            if not block:
+                return b""
+            self._image.left -= _LZ4_BLOCK  # all but the last have so much in them
+            if self._image.left < 0:
+                raise EOFError("it does not end")
+            self._ready, self._at = self._unpack(block), 0
+        piece = self._ready[self._at : self._at + size]
+        self._at += len(piece)
+        return piece
+
+    def _next_block(self) -> bytes:
+        """With its size; empty at the end, or before what is no block."""
+        while (head := self._image.peek(4)) == _LZ4:
+            self._image.read(4)  # several images one after the other
+        length = int.from_bytes(head, "little")
+        if len(head) < 4 or not 0 < length <= _LZ4_LONGEST:
+            return b""
+        block = b""
+        while len(block) < 4 + length:
+            piece = self._image.read(4 + length - len(block))
+            if not piece:
+                raise EOFError("it ends in the middle")
+            block += piece
+        return block
+
+    def _unpack(self, block: bytes) -> bytes:
+        with tempfile.TemporaryDirectory(prefix="ugs-failover-") as directory:
+            packed, plain = Path(directory, "packed"), Path(directory, "plain")
+            packed.write_bytes(_LZ4 + block)
+            argv = ["lz4", "-d", "-q", "-f", str(packed), str(plain)]
+            self._run(["prlimit", f"--fsize={_LZ4_BLOCK}", *argv], timeout=_LZ4_LIMIT)
+            return plain.read_bytes()

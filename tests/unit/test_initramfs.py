@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,29 @@ def test_all_that_is_packed_shares_one_limit(
     assert read_initramfs(run, image(tmp_path, once * 2)).paths == {"init"}
     with pytest.raises(InitramfsError, match="does not end"):
         read_initramfs(run, image(tmp_path, once * 4))
+
+
+def test_zeros_before_the_end_are_bounded_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sparse file costs nothing and may be as long as its file system allows."""
+    monkeypatch.setattr(initramfs, "_LARGEST", 3 << 20)
+    place = image(tmp_path, archive({"init": b"x"}))
+    os.truncate(tmp_path / "initrd.img", 2 << 20)
+    assert read_initramfs(run, place).paths == {"init"}
+    os.truncate(tmp_path / "initrd.img", 1 << 40)
+    with pytest.raises(InitramfsError, match="does not end"):
+        read_initramfs(run, place)
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_unpacking_stops_at_a_limit_whatever_the_packer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packer: str
+) -> None:
+    monkeypatch.setattr(initramfs, "_LARGEST", 3 << 20)
+    place = image(tmp_path, PACKERS[packer](archive({"init": bytes(16 << 20)})))
+    with pytest.raises(InitramfsError, match="does not end"):
+        read_initramfs(run, place)
 
 
 def test_more_files_than_any_initramfs_has_are_not_listed(

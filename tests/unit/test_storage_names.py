@@ -156,6 +156,15 @@ def test_further_files() -> None:
     assert rewrite_mdadm_conf(stays, SAME) == stays
 
 
+def test_hostile_filters_of_a_copy_come_to_an_end() -> None:
+    hostile = f"({'|'.join('.' * 40)})*X"
+    text = f'filter = [ "a|{hostile}|", "r|sda|" ]\n'
+    assert rewrite_lvm_conf(text, IDE_TO_SATA) == text.replace("[ ", '[ "a|^/dev/sda|", ')
+    long = 'filter = [ "a|' + '"a|' * 10_000 + "]"
+    for endless in ("filter = [\n" * 100_000, long, "filter = [ ]\n" * 10_000):
+        assert rewrite_lvm_conf(endless, IDE_TO_SATA) == endless
+
+
 def test_filters_of_lvm_take_the_disk_by_its_new_name_too() -> None:
     text = 'devices {\n    # filter = [ "r|hda|" ]\n    filter = [ "a|/dev/hda|", "r|.*|" ]\n}\n'
     assert rewrite_lvm_conf(text, IDE_TO_SATA) == text.replace(
