@@ -1,14 +1,17 @@
 """A machine inside this one, by QEMU: to start the finished copy once without touching it.
 
 Its disks are the real ones, opened for reading only; what the system in it writes goes into an
-overlay in memory, of bounded size, that is gone with the machine. It has no network card. QEMU
-itself runs behind its own seccomp filter, since what runs in there is nobody's but the server's.
+overlay in memory, of bounded size, that is gone with the machine. It has no network card. What runs
+in there is nobody's but the server's, so QEMU itself is a user that nothing belongs to, without a
+capability or a network, behind its own seccomp filter: the disks are handed to it open, and what it
+leaves is read as the copied system's files are.
 """
 
 import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -22,6 +25,7 @@ from typing import Protocol
 from payload.model.errors import ToolError
 from payload.model.machine import Firmware
 from payload.system.command import Run, run
+from payload.system.files import opened_file, read_inside
 from payload.system.qmp import Qmp
 
 PROGRAM = "qemu-system-x86_64"
@@ -31,6 +35,7 @@ OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 TEXT_SCREEN, TEXT_SIZE, TEXT_WIDTH = 0xB8000, 0x8000, 80
 SERIAL_LIMIT = 1 << 20  # bytes of the serial line that are looked at, the last ones
 END = 10.0  # seconds QEMU may take to be gone
+USER = 65533  # and group: reserved in Debian (policy, 9.2.2), so nothing on the medium has it
 _AHCI_PORTS = 6
 
 
@@ -50,6 +55,14 @@ class VirtualDisk:
 
     node: str
     sector_size: int = 512
+
+
+@dataclass(frozen=True)
+class OpenDisk:
+    """A disk as QEMU gets it."""
+
+    descriptor: int
+    is_block: bool  # a device, not an image file
 
 
 @dataclass(frozen=True)
@@ -137,7 +150,12 @@ class LinuxEmulator:
             place = stack.enter_context(self._overlay(machine.overlay))
             if machine.firmware is Firmware.UEFI:
                 shutil.copyfile(OVMF_VARIABLES, place / "variables")
-            process = _start(plan_command(machine, place, accelerated=self.accelerated), place)
+                os.chown(place / "variables", USER, USER)
+            disks = [stack.enter_context(_opened(disk.node)) for disk in machine.disks]
+            command = plan_command(machine, place, disks, accelerated=self.accelerated)
+            groups = _groups_of(self.kvm) if self.accelerated else ()
+            descriptors = [disk.descriptor for disk in disks]
+            process = _start([*plan_rights(groups), *command], place, descriptors)
             stack.callback(_end, process)
             _sacrifice(process)
             qmp = stack.enter_context(_converse(process, place))
@@ -148,7 +166,7 @@ class LinuxEmulator:
         """A directory in memory that holds at most `size` bytes."""
         place = Path(tempfile.mkdtemp(prefix="ugs-proof-"))
         try:
-            options = f"size={size},mode=700,nodev,nosuid,noexec"
+            options = f"size={size},mode=700,uid={USER},gid={USER},nodev,nosuid,noexec"
             self.run(["mount", "-t", "tmpfs", "-o", options, "boot-proof", str(place)])
             try:
                 yield place
@@ -174,8 +192,41 @@ def is_virtual(processors: str) -> bool:
     return re.search(r"^flags\s*:.*\bhypervisor\b", processors, re.MULTILINE) is not None
 
 
-def plan_command(machine: VirtualMachine, place: Path, *, accelerated: bool) -> list[str]:
-    """QEMU's command line; `place` is a directory for its sockets and files."""
+@contextmanager
+def _opened(node: str) -> Iterator[OpenDisk]:
+    """For reading. Raises ToolError."""
+    try:
+        descriptor = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ToolError(f"{node} cannot be opened for QEMU: {error.strerror}.") from error
+    try:
+        yield OpenDisk(descriptor, stat.S_ISBLK(os.fstat(descriptor).st_mode))
+    finally:
+        os.close(descriptor)
+
+
+def _groups_of(kvm: Path) -> tuple[int, ...]:
+    """The group that may use KVM; where that is root's alone, QEMU may not, and says so."""
+    group = kvm.stat().st_gid
+    return (group,) if group else ()
+
+
+def plan_rights(groups: Sequence[int]) -> list[str]:
+    """What a program is started by that is nobody, but for these groups: setpriv(1)."""
+    rights = [
+        f"--reuid={USER}", f"--regid={USER}", "--no-new-privs",
+        "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all",
+    ]  # fmt: skip
+    listed = ",".join(map(str, groups))
+    rights.append(f"--groups={listed}" if listed else "--clear-groups")
+    return ["unshare", "--net", "--ipc", "setpriv", *rights, "--"]
+
+
+def plan_command(
+    machine: VirtualMachine, place: Path, disks: Sequence[OpenDisk], *, accelerated: bool
+) -> list[str]:
+    """QEMU's command line; `place` is a directory for its sockets and files, `disks` are those of
+    the machine."""
     return [
         PROGRAM,
         "-name", machine.product,
@@ -194,7 +245,7 @@ def plan_command(machine: VirtualMachine, place: Path, *, accelerated: bool) -> 
         "-chardev", f"file,id=serial0,path={place}/serial",
         "-serial", "chardev:serial0",
         "-qmp", f"unix:{place}/qmp,server=on,wait=off",
-        *_plan_disks(machine),
+        *_plan_disks(machine, disks),
     ]  # fmt: skip
 
 
@@ -212,12 +263,15 @@ def _plan_board(firmware: Firmware, place: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _plan_disks(machine: VirtualMachine) -> Iterator[str]:
+def _plan_disks(machine: VirtualMachine, files: Sequence[OpenDisk]) -> Iterator[str]:
     """`snapshot=on` opens the disk for reading only, and lays an overlay in TMPDIR over it."""
     yield from _plan_controllers(machine)
-    for number, disk in enumerate(machine.disks):
-        name = disk.node.replace(",", ",,")  # QEMU's way to quote one
-        yield from ("-drive", f"if=none,id=disk{number},format=raw,snapshot=on,file={name}")
+    for number, (disk, file) in enumerate(zip(machine.disks, files, strict=True)):
+        yield from ("-add-fd", f"fd={file.descriptor},set={number}")
+        # By its name QEMU would take /dev/fdset/0 for an image file (block/file-posix.c).
+        driver = "host_device" if file.is_block else "file"
+        opened = f"file.driver={driver},file.filename=/dev/fdset/{number}"
+        yield from ("-drive", f"if=none,id=disk{number},format=raw,snapshot=on,{opened}")
         size = disk.sector_size
         sectors = f",logical_block_size={size},physical_block_size={size}" if size != 512 else ""
         place = _place(machine.controller, number)
@@ -260,7 +314,9 @@ def room_for(controller: Controller, firmware: Firmware, disks: Sequence[Virtual
 # --- the process
 
 
-def _start(command: Sequence[str], place: Path) -> "subprocess.Popen[bytes]":
+def _start(
+    command: Sequence[str], place: Path, descriptors: Sequence[int]
+) -> "subprocess.Popen[bytes]":
     try:
         with (place / "said").open("wb") as said:
             return subprocess.Popen(  # noqa: S603  (argv is a list, no shell)
@@ -270,6 +326,7 @@ def _start(command: Sequence[str], place: Path) -> "subprocess.Popen[bytes]":
                 stderr=said,
                 env={"PATH": os.defpath, "TMPDIR": str(place), "LC_ALL": "C"},
                 start_new_session=True,
+                pass_fds=descriptors,
             )
     except OSError as error:
         raise ToolError(f"QEMU could not be started: {error.strerror}.") from error
@@ -287,7 +344,7 @@ def _converse(process: "subprocess.Popen[bytes]", place: Path) -> Iterator[Qmp]:
     try:
         qmp = Qmp(place / "qmp", lambda: process.poll() is None)
     except ToolError as error:
-        said = (place / "said").read_text(errors="replace").strip()
+        said = _tail(place, "said").strip()
         raise ToolError(f"{error} QEMU says: {said or 'nothing'}.") from error
     with qmp:
         yield qmp
@@ -312,7 +369,7 @@ class _Machine:
         status = self.qmp.execute("query-status")
         stats = self.qmp.execute("query-blockstats")
         return Sight(
-            serial=_tail(self.place / "serial"),
+            serial=_tail(self.place, "serial"),
             screen=self._screen(),
             read=sum(int(one["stats"]["rd_bytes"]) for one in stats),
             in_kernel=is_in_kernel(self.qmp.monitor("info registers")),
@@ -323,7 +380,7 @@ class _Machine:
     def _screen(self) -> str:
         file = self.place / "screen"
         self.qmp.execute("pmemsave", val=TEXT_SCREEN, size=TEXT_SIZE, filename=str(file))
-        return read_text_screen(file.read_bytes())
+        return read_text_screen(self._take(file.name))
 
     def picture(self) -> bytes:
         file = self.place / "picture"
@@ -331,12 +388,20 @@ class _Machine:
         end = time.monotonic() + END
         while not file.exists() and time.monotonic() < end:  # older versions answer too early
             time.sleep(0.1)
-        return file.read_bytes()
+        return self._take(file.name)
+
+    def _take(self, name: str) -> bytes:
+        content = read_inside(self.place, name)
+        if content is None:
+            raise ToolError(f"QEMU left no file {name}.")
+        return content
 
 
-def _tail(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - SERIAL_LIMIT))
+def _tail(place: Path, name: str) -> str:
+    with opened_file(place, name) as file:
+        if file is None:
+            raise ToolError(f"QEMU left no file {name}.")
+        file.seek(max(0, file.seek(0, os.SEEK_END) - SERIAL_LIMIT))
         return file.read(SERIAL_LIMIT).decode("latin-1")
 
 

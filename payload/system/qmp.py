@@ -13,6 +13,7 @@ from typing import Any, Self
 from payload.model.errors import ToolError
 
 ANSWER = 30.0  # seconds QEMU may take for one answer
+LONGEST = 1 << 20  # bytes of an answer
 LOOK = 0.05  # seconds between two tries to connect
 
 
@@ -61,7 +62,9 @@ class Qmp:
 
     def _read(self) -> dict[str, Any]:
         try:
-            line = self._lines.readline()
+            line = self._lines.readline(LONGEST + 1)
+            if len(line) > LONGEST:
+                raise ToolError("QEMU's answer is longer than any.")
             message = json.loads(line) if line else None
         except (OSError, ValueError) as error:
             raise ToolError(f"QEMU does not answer: {error}.") from error

@@ -22,7 +22,7 @@ from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Re
 from payload.model.report import BootProof, BootVerdict, Result
 from payload.session.boot_proof import Patience, prove_boot, warning_of
 from payload.system.command import run
-from payload.system.emulator import Controller, LinuxEmulator, VirtualDisk, VirtualMachine
+from payload.system.emulator import USER, Controller, LinuxEmulator, VirtualDisk, VirtualMachine
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from tests.soak import look_at_target
@@ -120,6 +120,36 @@ def test_the_disk_is_open_for_reading_only(tmp_path: Path, controller: Controlle
         assert running.look().running
         flags = list(_open_flags(image))
     assert flags and all(flag & os.O_ACCMODE == os.O_RDONLY for flag in flags)
+
+
+def test_qemu_is_nobody_and_its_disk_a_device(tmp_path: Path) -> None:
+    """Whoever comes out of the machine owns nothing and can do nothing that root can."""
+    image = make_image(tmp_path / "disk.img", MIB)
+    node = run(["losetup", "--find", "--show", "--read-only", str(image)]).stdout.strip()
+    try:
+        disks = (VirtualDisk(node),)
+        machine = VirtualMachine(
+            Firmware.UEFI, disks, Controller.AHCI, 128 * MIB, 16 * MIB, "nobody-there"
+        )
+        with LinuxEmulator(accelerated=False).start(machine) as running:
+            assert running.look().running
+            assert running.picture()
+            (status,) = _statuses("nobody-there")
+    finally:
+        run(["losetup", "--detach", node])
+    assert set(status["Uid"].split()) == set(status["Gid"].split()) == {str(USER)}
+    assert status["Groups"].split() == []
+    assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+    assert (status["NoNewPrivs"].strip(), status["Seccomp"].strip()) == ("1", "2")
+
+
+def _statuses(word: str) -> Iterator[dict[str, str]]:
+    """What the kernel says of each process that has this word in its command line."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if word.encode() in (place / "cmdline").read_bytes():
+                lines = (place / "status").read_text().splitlines()
+                yield dict(line.split(":", 1) for line in lines)
 
 
 def _open_flags(path: Path) -> Iterator[int]:

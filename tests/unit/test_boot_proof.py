@@ -34,12 +34,14 @@ from payload.session.boot_proof import (
 from payload.system.emulator import (
     Controller,
     LinuxEmulator,
+    OpenDisk,
     Running,
     Sight,
     VirtualDisk,
     VirtualMachine,
     is_in_kernel,
     plan_command,
+    plan_rights,
     read_text_screen,
     room_for,
 )
@@ -146,7 +148,8 @@ def test_disks_that_a_controller_does_not_take() -> None:
 
 
 def command(machine: VirtualMachine, *, accelerated: bool = True) -> list[str]:
-    return plan_command(machine, Path("/p"), accelerated=accelerated)
+    disks = [OpenDisk(10 + number, is_block=True) for number in range(len(machine.disks))]
+    return plan_command(machine, Path("/p"), disks, accelerated=accelerated)
 
 
 def machine_with(controller: Controller, firmware: Firmware = BIOS, count: int = 2) -> list[str]:
@@ -161,7 +164,7 @@ def test_no_disk_is_written_and_no_network_is_there(
 ) -> None:
     words = machine_with(controller, firmware)
     drives = [words[at + 1] for at, word in enumerate(words) if word == "-drive"]
-    disks = [drive for drive in drives if "/dev/" in drive]
+    disks = [drive for drive in drives if "/dev/fdset/" in drive]
     assert len(disks) == 2
     assert all("snapshot=on" in drive.split(",") for drive in disks)
     assert words[words.index("-nic") + 1] == "none"
@@ -180,10 +183,27 @@ def test_disks_hang_where_the_controller_has_room() -> None:
     assert "virtio-blk-pci,drive=disk0,bootindex=1" in machine_with(Controller.VIRTIO_BLOCK)
 
 
-def test_a_node_is_quoted_and_sectors_are_as_large_as_there() -> None:
-    disk = VirtualDisk("/dev/disk/by-path/a,b", 4096)
+def test_disks_are_handed_over_open_and_called_what_they_are() -> None:
+    words = machine_with(Controller.AHCI)
+    handed = [words[at + 1] for at, word in enumerate(words) if word == "-add-fd"]
+    assert handed == ["fd=10,set=0", "fd=11,set=1"]
+    assert not any("/dev/sd" in word for word in words)
+    machine = VirtualMachine(BIOS, DISKS[:1], Controller.AHCI, GIB, GIB, "proof")
+    for is_block, driver in ((True, "host_device"), (False, "file")):
+        words = plan_command(machine, Path("/p"), [OpenDisk(9, is_block)], accelerated=True)
+        assert any(f"file.driver={driver},file.filename=/dev/fdset/0" in word for word in words)
+
+
+def test_qemu_is_nobody() -> None:
+    words = plan_rights((107,))
+    assert {"--reuid=65533", "--regid=65533", "--groups=107", "--no-new-privs"} <= set(words)
+    assert "--bounding-set=-all" in words and "--net" in words
+    assert "--clear-groups" in plan_rights(())
+
+
+def test_sectors_are_as_large_as_there() -> None:
+    disk = VirtualDisk("/dev/sda", 4096)
     words = command(VirtualMachine(BIOS, (disk,), Controller.VIRTIO_BLOCK, GIB, GIB, "proof"))
-    assert any(word.endswith("file=/dev/disk/by-path/a,,b") for word in words)
     assert any("logical_block_size=4096,physical_block_size=4096" in word for word in words)
 
 
