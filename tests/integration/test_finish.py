@@ -214,7 +214,12 @@ def test_the_marker_goes_into_the_subvolume_that_is_the_root(tmp_path: Path) -> 
     with device.view(run, str(image), 0, image.stat().st_size, writable=True) as node:
         with mounts.mount(node, "btrfs", writable=True) as top:
             tool("btrfs", "-q", "subvolume", "create", str(top / "@"))
-            files = {"etc/fstab": "", "etc/debian_version": "12", "etc/hostname": "old"}
+            files = {
+                "etc/fstab": "",
+                "etc/debian_version": "12",
+                "etc/hostname": "old",
+                "sbin/init": "",
+            }
             write_tree(top / "@", files)
         written = record_marker(mounts, node, "btrfs", marker, ("subvol=@",))
         assert written.usage == read_usage(node, "btrfs")
