@@ -151,7 +151,11 @@ def _print_json(value: object) -> None:
 
 
 def run_live(_: argparse.Namespace) -> int:
-    """The live system's command."""
+    """The live system's command. A person sees its first words while it loads itself."""
+    from payload.console.terminals import greet, read_serial_lines
+
+    serials = (Path("/dev") / name for name in read_serial_lines(Path("/proc/cmdline")))
+    greet(__version__, [Path("/dev/tty1"), *serials])
     from payload.live import run_live_system
 
     return run_live_system(__version__)

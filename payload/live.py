@@ -7,7 +7,6 @@ be there to see it happen.
 import base64
 import contextlib
 import os
-import re
 import signal
 import threading
 import traceback
@@ -18,6 +17,7 @@ from types import FrameType
 
 from payload.console.console import Console
 from payload.console.report_text import render_report
+from payload.console.terminals import read_serial_lines
 from payload.model.codec import to_pretty_json
 from payload.model.errors import DiskState, FailoverError
 from payload.model.event import Ended, Level, Note
@@ -25,13 +25,14 @@ from payload.model.report import Report, Result
 from payload.model.settings import After, Settings, read_kernel_line, read_site_toml
 from payload.session import engine
 from payload.session.closing import AFTERMATH
+from payload.system.command import Run
 from payload.system.host import Host
 from payload.system.linux import linux_host
 from payload.wire.tls import Site, load_site
 
-DEFAULT_SERIAL = "ttyS0"
 PICTURE = "boot-proof.png"  # beside the report
 DO_NOT_RELY = "Do not rely on a copy that this run began: boot both machines from the medium again."
+DEVICES = 120  # seconds that udev has for the disks and cards found at boot
 LAST_LOOK = 10.0  # seconds between the report on the screen and switching off
 
 
@@ -48,7 +49,19 @@ class Places:
 def run_live_system(version: str) -> int:
     """What the live system starts. Returns the exit code of the report."""
     signal.signal(signal.SIGTERM, _end_from_outside)
-    return LiveRun(version, linux_host(), Places()).run()
+    host = linux_host()
+    _wait_for_devices(host.run)
+    return LiveRun(version, host, Places()).run()
+
+
+def _wait_for_devices(run: Run) -> None:
+    """Until udev has seen what the kernel found at boot: which machine this is, its cards tell.
+
+    The unit starts us while that is under way. Where it takes too long, a disk or card that is
+    missing will be missed by whoever needs it.
+    """
+    with contextlib.suppress(FailoverError):
+        run(["udevadm", "settle", f"--timeout={DEVICES}"], timeout=DEVICES + 10.0, ok=(0, 1))
 
 
 def _end_from_outside(_number: int, _frame: FrameType | None) -> None:
@@ -62,12 +75,6 @@ def read_settings(places: Places) -> Settings:
     if site_toml.exists():
         settings = read_site_toml(settings, site_toml.read_text(errors="replace"))
     return read_kernel_line(settings, places.kernel_line.read_text(errors="replace"))
-
-
-def serial_lines(kernel_line: str) -> tuple[str, ...]:
-    """The serial lines that the kernel line names as consoles, else the first one."""
-    found = re.findall(r"(?<!\S)console=(tty[A-Z]+[0-9]+)(?=[,\s]|$)", kernel_line)
-    return tuple(dict.fromkeys(found)) or (DEFAULT_SERIAL,)
 
 
 def what_follows(report: Report, own_id: str, settings: Settings) -> After:
@@ -128,10 +135,7 @@ class LiveRun:
         return machine.id, machine.label
 
     def _serials(self, screen: int | None) -> Sequence[Path]:
-        try:
-            names = serial_lines(self._places.kernel_line.read_text(errors="replace"))
-        except OSError:
-            names = (DEFAULT_SERIAL,)
+        names = read_serial_lines(self._places.kernel_line)
         own = os.ttyname(screen) if screen is not None else ""
         paths = [self._places.devices / name for name in names]
         return [path for path in paths if str(path) != own]

@@ -78,9 +78,9 @@ def test_the_network_menu_lets_live_boot_fetch_the_iso_alone(
 ) -> None:
     base, iso = tmp_path / "base", tmp_path / "made.iso"
     (base / "boot-images").mkdir(parents=True)
-    for name in ("pxe.0", "bootx64.efi", "grubnetx64.efi"):
+    for name in ("pxe.0", "bootx64.efi", "grubnetx64.efi", "initrd-network.img"):
         (base / "boot-images" / name).write_text(name)
-    for path in (base / "vmlinuz", base / "initrd.img", iso):
+    for path in (base / "vmlinuz", iso):
         path.write_text(path.name)
     iso.chmod(0o600)
     monkeypatch.setattr(build, "WORK", tmp_path)
@@ -97,7 +97,7 @@ def test_the_network_menu_lets_live_boot_fetch_the_iso_alone(
         "bootx64.efi": "bootx64.efi",
         "grubx64.efi": "grubnetx64.efi",
         "vmlinuz": "vmlinuz",
-        "initrd.img": "initrd.img",
+        "initrd.img": "initrd-network.img",
         "ugs-failover.iso": "made.iso",
     }
     assert (given / "ugs-failover.iso").stat().st_mode & 0o077 == 0
@@ -121,6 +121,14 @@ def test_the_unit_is_started_and_shows_its_failure() -> None:
     shown = re.search(r"^ExecStart=(\S+)$", (UNITS / failure[1]).read_text(), re.M)
     assert shown is not None
     assert (PROJECT / "autorun" / shown[1].lstrip("/")).stat().st_mode & 0o111
+
+
+def test_the_unit_starts_when_every_device_is_announced_and_waits_for_none() -> None:
+    """The payload waits for udev itself, and would see nothing to wait for any earlier."""
+    unit = (UNITS / "ugs-failover.service").read_text()
+    after = re.search(r"^After=(.*)$", unit, re.M)
+    assert after is not None and "systemd-udev-trigger.service" in after[1].split()
+    assert "settle.service" not in unit
 
 
 def test_the_write_blocker_is_the_same_in_the_initramfs() -> None:

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from payload.live import PICTURE, LiveRun, Places, read_settings, serial_lines, what_follows
+from payload.live import PICTURE, LiveRun, Places, read_settings, what_follows
 from payload.model.errors import DiskState, SettingsError, ToolError, UndecidedError
 from payload.model.event import Ended, Monitor
 from payload.model.machine import Firmware, MachineIdentity
@@ -219,21 +219,6 @@ def test_site_toml_that_is_no_text_is_a_setting_error(machine: Machine) -> None:
     (machine.places.medium / "site.toml").write_bytes(b"\xff\x00=")
     with pytest.raises(SettingsError, match=r"site\.toml is not valid TOML"):
         read_settings(machine.places)
-
-
-@pytest.mark.parametrize(
-    ("line", "names"),
-    [
-        ("console=ttyS0,115200 console=tty0 quiet", ("ttyS0",)),
-        ("console=tty0 console=ttyS1,9600n8 console=ttyUSB0", ("ttyS1", "ttyUSB0")),
-        ("quiet", ("ttyS0",)),
-        ("console=tty1 console=", ("ttyS0",)),
-        ("netconsole=ttyS9", ("ttyS0",)),
-        ("console=../../etc/ttyS0", ("ttyS0",)),
-    ],
-)
-def test_serial_lines(line: str, names: tuple[str, ...]) -> None:
-    assert serial_lines(line) == names
 
 
 def test_each_role_follows_its_own_setting() -> None:

@@ -149,9 +149,13 @@ def _place(bus: Bus, number: int, on_q35: bool) -> str:
 
 
 def plan_medium(hardware: Hardware) -> list[str]:
-    """QEMU's arguments for the CD or USB stick, first in the boot order."""
+    """QEMU's arguments for the CD or USB stick, first in the boot order.
+
+    A kernel of its own is what QEMU starts first: it takes the first place for itself.
+    """
     if hardware.medium is None:
         return []
+    first = "" if hardware.kernel else ",bootindex=0"
     drive = f"if=none,id=medium,file={hardware.medium.iso},format=raw,readonly=on"
     if hardware.medium.kind is MediumKind.USB:
         return [
@@ -160,14 +164,14 @@ def plan_medium(hardware: Hardware) -> list[str]:
             "-device",
             "qemu-xhci",
             "-device",
-            "usb-storage,drive=medium,removable=on,bootindex=0",
+            f"usb-storage,drive=medium,removable=on{first}",
         ]
     bus = "ide.5" if hardware.firmware is Firmware.UEFI else "ide.1,unit=0"
     return [
         "-drive",
         f"{drive},media=cdrom",
         "-device",
-        f"ide-cd,bus={bus},drive=medium,bootindex=0",
+        f"ide-cd,bus={bus},drive=medium{first}",
     ]
 
 
