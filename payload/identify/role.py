@@ -33,6 +33,10 @@ class Facts:
     def permitted(self) -> tuple[Verdict, ...]:
         return tuple(verdict for verdict in self.verdicts if verdict.finding in GROUNDS)
 
+    @property
+    def unseen(self) -> tuple[Hardware, ...]:
+        return tuple(disk.hardware for disk in self.inventory.disks if disk.hardware.unseen)
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -147,6 +151,14 @@ RULES: tuple[Rule, ...] = (
         " what this machine is.",
     ),
     Rule(
+        "disk out of reach",
+        Role.UNDECIDED,
+        lambda facts: bool(facts.unseen),
+        "A fixed disk of this machine is never looked into, so this may be a server that runs from"
+        " it. If it is the spare, disconnect that disk, or start the machine with"
+        " failover.role=target: that disk is not written to for it.",
+    ),
+    Rule(
         "foreign data",
         Role.UNDECIDED,
         lambda facts: not facts.permitted,
@@ -183,7 +195,7 @@ RULES: tuple[Rule, ...] = (
         "blank",
         Role.TARGET,
         lambda facts: True,  # whoever came here has permitted disks, and all of them are blank
-        "Every disk of this machine is blank.",
+        "Every disk of this machine that a system may be on is blank.",
     ),
 )
 
@@ -235,10 +247,10 @@ def _reasons(rule: Rule, facts: Facts) -> list[str]:
         ]
     reasons += [f"failover.overwrite={word} means no disk here." for word in facts.unmatched]
     if rule.name == "no disk":
-        reasons += [
-            f"{disk.hardware.label}: {disk.hardware.ineligible}." for disk in facts.inventory.disks
-        ]
-    return reasons
+        apart = tuple(disk.hardware for disk in facts.inventory.disks)
+    else:
+        apart = facts.unseen
+    return reasons + [f"{one.label} was not looked into: {one.ineligible}." for one in apart]
 
 
 def _permission(verdict: Verdict) -> Permission:

@@ -8,6 +8,7 @@ from blake3 import blake3
 MIB = 1 << 20
 _POSITION = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|\d+|\D+")  # PCI is hex
 EXTENDED_TYPES = frozenset({"5", "f", "85", "c5"})
+SMALLEST_SYSTEM = 1 << 30  # bytes; what boards show of their own (tools, drivers) is smaller
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Hardware:
     removable: bool = False
     write_protected: bool = False  # by the hardware, not by our own write blocker
     ineligible: str = ""  # why this disk is never written to; "" when it may be considered
+    bystander: bool = False  # no server runs from it: an optical drive, a memory card, our medium
     aliases: tuple[str, ...] = ()  # its names in /dev/disk/by-id, as a person may write them
     controllers: tuple[str, ...] = ()  # modaliases of what it hangs on, up to the PCI device
     sequence: int = 0  # the kernel's number of this attachment: another device gets another
@@ -94,6 +96,14 @@ class Hardware:
         if self.serial:
             return f"serial:{self.serial}"
         return f"path:{self.path or self.name}"
+
+    @property
+    def unseen(self) -> bool:
+        """A fixed disk that is not looked into, although a server may run from it: on Fibre
+        Channel, on two paths, on USB."""
+        if not self.ineligible or self.bystander or self.removable:
+            return False
+        return self.size >= SMALLEST_SYSTEM
 
     @property
     def position(self) -> list[tuple[int, str]]:

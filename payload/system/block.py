@@ -22,7 +22,7 @@ from payload.model.errors import TargetDiskError, ToolError
 from payload.model.volume import Extent
 from payload.system import device, mapper
 from payload.system.command import Run, run
-from payload.system.eligibility import Circumstances, reason_against
+from payload.system.eligibility import Circumstances, is_bystander, reason_against
 
 HARDWARE_RO = "UGS_FAILOVER_HARDWARE_RO"  # udev property set by our write blocker's rule
 LIVE_MOUNTS = ("/run/live/", "/usr/lib/live/mount/", "/lib/live/mount/")
@@ -123,7 +123,10 @@ class LinuxBlocks:
             sequence=int(_read(entry / "diskseq") or 0),
         )
         facts = self._circumstances(entry, uses.get(name, []))
-        return replace(disk, ineligible=reason_against(disk, facts))
+        reason = reason_against(disk, facts)
+        return replace(
+            disk, ineligible=reason, bystander=bool(reason) and is_bystander(disk, facts)
+        )
 
     def _circumstances(self, entry: Path, uses: list[str]) -> Circumstances:
         parents = entry.resolve().parents

@@ -36,6 +36,14 @@ _NETWORK_PATHS = ((r"/session\d+/", "iSCSI"), (r"/rport-\d", "Fibre Channel or S
 _EXTERNAL_PATHS = ((r"/usb\d+/", "USB"), (r"/fw\d+", "FireWire"))
 
 
+# No disks, or made of disks that are listed themselves: no server is overlooked in them.
+_BYSTANDERS = re.compile(
+    r"(sr|scd|loop|zram|ram|brd|fd|dm-)\d+|(md|mapper/|drbd|bcache|mtd|ubi).*"
+    r"|mmcblk\d+(boot|rpmb|gp)\d*"
+)
+_FILE_OF_MEDIUM = "/findiso"  # where live-boot mounts the file system that holds the ISO
+
+
 @dataclass(frozen=True)
 class Circumstances:
     """What speaks for or against a disk beside what it is itself."""
@@ -51,6 +59,13 @@ class Circumstances:
 def reason_against(disk: Hardware, facts: Circumstances) -> str:
     """Why this disk is never written to, as half a sentence; "" when it may be considered."""
     return next((reason for rule in _RULES if (reason := rule(disk, facts))), "")
+
+
+def is_bystander(disk: Hardware, facts: Circumstances) -> bool:
+    """Whether an ineligible disk is certainly none that a server runs from. What is fixed and not
+    known here may be one, and so may the disk that holds the medium as a file (findiso=)."""
+    is_medium = facts.live_medium and not any(use.endswith(_FILE_OF_MEDIUM) for use in facts.uses)
+    return bool(is_medium or facts.memory_card or _BYSTANDERS.fullmatch(disk.name))
 
 
 def _medium(disk: Hardware, facts: Circumstances) -> str:

@@ -20,7 +20,11 @@ TARGETS = (
     ),
     Target("payload.system.eligibility", ("test_eligibility",)),
     Target("payload.model.mark", ("test_mark",), only=("decode_mark",)),
-    Target("payload.model.disk", ("test_role", "test_content"), only=("Content.fingerprint",)),
+    Target(
+        "payload.model.disk",
+        ("test_role", "test_content"),
+        only=("Content.fingerprint", "Hardware.unseen"),
+    ),
     Target("payload.session.last_look", ("test_last_look", "test_rule")),
     Target(
         "payload.session.agreement",

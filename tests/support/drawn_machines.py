@@ -56,8 +56,15 @@ systems = st.builds(
 def disk_sets(draw: st.DrawFn, size: int = 10**9) -> tuple[Disk, ...]:
     disks = []
     for serial in draw(st.lists(serials, unique=True, max_size=3)):
-        reason = draw(st.sampled_from(["", "", "", "it is removable"]))
-        hardware = Hardware(serial, f"/dev/{serial}", size, serial=serial, ineligible=reason)
+        reason = draw(st.sampled_from(["", "", "", "it is removable", "it is a network disk"]))
+        hardware = Hardware(
+            serial,
+            f"/dev/{serial}",
+            size,
+            serial=serial,
+            removable=reason == "it is removable",
+            ineligible=reason,
+        )
         disks.append(Disk(hardware, draw(st.none() | contents) if not reason else None))
     return tuple(disks)
 

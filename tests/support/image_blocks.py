@@ -32,6 +32,7 @@ class ImageDisk:
     transport: str = "sata"
     rotational: bool = False
     ineligible: str = ""
+    bystander: bool = False
     controllers: tuple[str, ...] = ()
 
 
@@ -61,6 +62,7 @@ class ImageBlocks:
             transport=image.transport,
             rotational=image.rotational,
             ineligible=image.ineligible,
+            bystander=image.bystander,
             controllers=tuple(image.controllers),
             sequence=status.st_ino,
         )

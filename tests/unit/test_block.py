@@ -132,7 +132,8 @@ def test_a_live_usb_stick_enumerated_as_sda_is_the_live_medium(machine: Machine)
     machine.mount("8:1", "/run/live/medium", "/dev/sda1")
     found = machine.find()
     assert "live medium" in found["sda"].ineligible
-    assert found["sdb"].ineligible == ""
+    assert found["sda"].bystander
+    assert (found["sdb"].ineligible, found["sdb"].bystander) == ("", False)
 
 
 def test_the_live_medium_is_found_below_a_loop_device(machine: Machine) -> None:
@@ -146,7 +147,8 @@ def test_the_live_medium_is_found_below_a_loop_device(machine: Machine) -> None:
     machine.mount("7:0", "/run/live/medium", "/dev/loop0")
     found = machine.find()
     assert "live medium" in found["sda"].ineligible
-    assert found["loop0"].ineligible
+    assert not found["sda"].bystander, "it is a fixed disk that holds other things, too"
+    assert found["loop0"].ineligible and found["loop0"].bystander
 
 
 @pytest.mark.parametrize(

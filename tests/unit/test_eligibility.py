@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.model.disk import Hardware
-from payload.system.eligibility import SMALLEST, Circumstances, reason_against
+from payload.system.eligibility import SMALLEST, Circumstances, is_bystander, reason_against
 
 DISK = Hardware("sda", "/dev/sda", 500 * 10**9, serial="S1", transport="sata")
 PCI = "/sys/devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda/"
@@ -111,3 +111,46 @@ def test_one_lasting_name_is_enough(name: str) -> None:
     bare = Hardware("sda", "/dev/sda", DISK.size, transport="sata")
     assert reason_against(replace(bare, **{name: "x"}), LOCAL) == ""  # type: ignore[arg-type]
     assert "could be known again" in reason_against(bare, LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        *((name, LOCAL) for name in ("sr0", "scd1", "loop3", "zram0", "ram1", "brd1", "fd0")),
+        *((name, LOCAL) for name in ("md127", "md_d0", "dm-0", "mapper/x", "drbd1", "bcache0")),
+        *((name, LOCAL) for name in ("mmcblk0boot0", "mmcblk1rpmb", "mtdblock0", "ubiblock0_1")),
+        ("sda", replace(LOCAL, live_medium=True)),
+        ("mmcblk0", replace(LOCAL, memory_card=True)),
+    ],
+)
+def test_no_server_runs_from_these(name: str, facts: Circumstances) -> None:
+    disk = replace(DISK, name=name)
+    assert is_bystander(disk, facts)
+    assert not replace(disk, ineligible=reason_against(disk, facts), bystander=True).unseen
+
+
+@pytest.mark.parametrize(
+    ("disk", "facts"),
+    [
+        (replace(DISK, transport="fc"), LOCAL),
+        (replace(DISK, transport="usb"), LOCAL),
+        (replace(DISK, name="nvme0n1"), replace(LOCAL, detachable=True)),
+        (replace(DISK, name="dasda"), LOCAL),
+        (replace(DISK, name="etherd!e0.0"), LOCAL),
+        (replace(DISK, name="xsr0"), LOCAL),
+        (replace(DISK, write_protected=True), LOCAL),
+        (DISK, replace(LOCAL, uses=("part of dm-0",))),
+        (replace(DISK, serial=""), LOCAL),
+        (DISK, replace(LOCAL, live_medium=True, uses=("mounted on /run/live/findiso",))),
+    ],
+)
+def test_a_server_may_run_from_these_though_they_are_not_looked_into(
+    disk: Hardware, facts: Circumstances
+) -> None:
+    assert not is_bystander(disk, facts)
+    assert replace(disk, ineligible=reason_against(disk, facts)).unseen
+    assert not replace(disk, ineligible="it is removable", removable=True).unseen
+
+
+def test_an_eligible_disk_is_looked_into() -> None:
+    assert not DISK.unseen

@@ -102,6 +102,9 @@ def test_a_disk_in_use_by_now_is_not_written_to(
 ) -> None:
     beside = replace(TARGET, disks=(*now(ineligible="it is in use").disks, disk("S2")))
     found_now(monkeypatch, beside)
+    with pytest.raises(UndecidedError, match="it is in use"):
+        look_again(context)
+    context.settings = replace(context.settings, role=Role.TARGET)  # whatever else it holds
     with pytest.raises(TargetDiskError, match="changed since it was looked at"):
         look_again(context)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from payload.identify.role import RULES, decide_role
-from payload.model.disk import FileSystem, Partition
+from payload.model.disk import SMALLEST_SYSTEM, FileSystem, Partition
 from payload.model.disk import Unfinished as Mark
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.marker import DiskMapping, MachineReference, Usage
@@ -238,12 +238,65 @@ def test_a_machine_without_eligible_disks_is_undecided_and_says_why() -> None:
     usb = disk("U", None, ineligible="it is removable")
     decision = decide(machine("B", usb))
     assert_undecided(decision, "no disk")
-    assert "sd-U U 500.0 GB: it is removable." in decision.reasons
+    assert "sd-U U 500.0 GB was not looked into: it is removable." in decision.reasons
 
 
 def test_a_live_stick_beside_a_blank_disk_is_never_permitted() -> None:
-    stick = disk("U", None, name="sda", ineligible="it holds the live medium")
+    stick = disk("U", None, name="sda", ineligible="it holds the live medium", bystander=True)
     assert permitted(decide(blank("B", stick))) == {"serial:SB": Ground.BLANK}
+
+
+FAR = "it is a network disk (Fibre Channel)"
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        FAR,
+        "it is an external disk (USB), never a server's own",
+        "it cannot be told from another disk, or is the same disk seen twice (wwn:0x5)",
+        "it is in use by this live system: part of dm-0",
+    ],
+)
+def test_a_fixed_disk_out_of_reach_beside_a_blank_one_may_be_a_server(reason: str) -> None:
+    inventory = blank("B", disk("F", None, ineligible=reason))
+    decision = decide(inventory)
+    assert_undecided(decision, "disk out of reach")
+    assert f"sd-F F 500.0 GB was not looked into: {reason}." in decision.reasons
+    asked = decide(inventory, role=Role.TARGET)
+    assert permitted(asked) == {"serial:SB": Ground.BLANK}
+    assert f"sd-F F 500.0 GB was not looked into: {reason}." in asked.reasons
+
+
+@pytest.mark.parametrize("beside", [copy(), unfinished(), machine("B", disk("SB", DATA))])
+def test_a_disk_out_of_reach_beside_no_system_is_no_spare_without_a_word(beside: Inventory) -> None:
+    far = replace(beside, disks=(*beside.disks, disk("F", None, ineligible=FAR)))
+    assert_undecided(decide(far), "disk out of reach")
+    assert_undecided(decide(far, overwrite=("SB",)), "disk out of reach")
+    assert "serial:SB" in permitted(decide(far, overwrite=("SB",), role=Role.TARGET))
+
+
+def test_a_server_with_a_disk_out_of_reach_is_still_a_source() -> None:
+    decision = decide(server("A", disk("F", None, ineligible=FAR)))
+    assert (decision.role, decision.rule) == (Role.SOURCE, "installed system")
+
+
+@pytest.mark.parametrize(
+    ("more", "is_spare"),
+    [
+        ({"bystander": True}, True),
+        ({"removable": True}, True),
+        ({"size": SMALLEST_SYSTEM - 512}, True),
+        ({"size": SMALLEST_SYSTEM}, False),
+        ({}, False),
+    ],
+)
+def test_what_no_server_runs_from_leaves_a_blank_machine_a_spare(
+    more: dict[str, Any], is_spare: bool
+) -> None:
+    decision = decide(blank("B", disk("F", None, ineligible="for a reason", **more)))
+    assert decision.rule == ("blank" if is_spare else "disk out of reach")
+    assert any("not looked into" in reason for reason in decision.reasons) is not is_spare
 
 
 def test_a_system_beside_a_copy_is_undecided() -> None:
@@ -487,7 +540,7 @@ def test_every_row_has_a_name_of_its_own_and_a_sentence() -> None:
 
 
 @examples(quick=100, thorough=800)
-@given(inventories(), choices)
+@given(inventories(500 * GB), choices)
 def test_no_facts_end_with_a_permission_the_rule_does_not_give(
     inventory: Inventory, chosen: Settings
 ) -> None:
@@ -497,6 +550,7 @@ def test_no_facts_end_with_a_permission_the_rule_does_not_give(
         assert decision.permissions == ()
         return
     assert decision.permissions
+    assert chosen.role is Role.TARGET or not any(one.hardware.unseen for one in inventory.disks)
     for permission in decision.permissions:
         one = inventory.disk(permission.disk)
         assert may_be_overwritten(inventory, one, chosen.overwrite), permission

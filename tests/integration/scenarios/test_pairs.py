@@ -186,7 +186,8 @@ def test_source_with_one_disk_and_target_with_three(case: Scenario) -> None:
 def test_live_stick_that_came_first(case: Scenario) -> None:
     server, blank, stick = case.made.server(), case.made.blank(), case.made.foreign("sda")
     reason = "it holds the live medium this system runs from"
-    disks: list[Path | ImageDisk] = [ImageDisk(stick, serial="STICK", ineligible=reason), *blank]
+    medium = ImageDisk(stick, serial="STICK", ineligible=reason, bystander=True)
+    disks: list[Path | ImageDisk] = [medium, *blank]
     with network(2) as (first, second), unchanged([*server, stick]):
         assert_copied(
             case.pair(
