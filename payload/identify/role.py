@@ -8,6 +8,7 @@ tables from here.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from payload.identify.shared import shared_disks
 from payload.identify.verdict import GROUNDS, Finding, Verdict, describe_system, disks_named, judge
 from payload.model.disk import Hardware
 from payload.model.inventory import Inventory
@@ -347,9 +348,11 @@ PAIR_RULES: tuple[PairRule, ...] = (
     ),
     PairRule(
         "shared disk",
-        lambda pair: bool(_wwns(pair.own) & _wwns(pair.peer)),
-        "Both machines see the same disk (equal WWN): it would be copied onto itself. Disconnect"
-        " the shared storage from one of them.",
+        lambda pair: bool(shared_disks(pair.own, pair.peer)),
+        "Both machines see the same disk (equal WWN, or serial, size and content): it would be"
+        " copied onto itself. Disconnect the shared storage from one of them. If they are two disks"
+        " that were cloned with their serial, give one of them another serial, or empty the"
+        " target's.",
     ),
     PairRule(
         "nothing to overwrite",
@@ -399,15 +402,14 @@ def _is_same_machine(one: MachineIdentity, other: MachineIdentity) -> bool:
     return one.id == other.id or bool(set(one.macs) & set(other.macs))
 
 
-def _wwns(inventory: Inventory) -> set[str]:
-    return {disk.hardware.wwn for disk in inventory.eligible_disks if disk.hardware.wwn}
-
-
 def _pair_details(rule: PairRule, pair: Pair) -> tuple[str, ...]:
     if rule.name == "other undecided":
         return pair.peer_decision.reasons
     if rule.name == "own role undecided":
         return pair.own_decision.reasons
+    if rule.name == "shared disk":
+        shared = shared_disks(pair.own, pair.peer)
+        return tuple(f"{one.label} here is {other.label} there." for one, other in shared)
     if rule.name == "copy of another source":
         return tuple(f"{one.disk}: {one.content}." for one in pair.other_sources)
     return ()

@@ -18,6 +18,7 @@ TARGETS = (
         ("test_role", "test_role_pair", "test_rule"),
         but=((("_reasons", "_pair_details", "_fit", "_ready_since"), WORDS),),
     ),
+    Target("payload.identify.shared", ("test_role_pair",)),
     Target("payload.system.eligibility", ("test_eligibility",)),
     Target("payload.model.mark", ("test_mark",), only=("decode_mark",)),
     Target(

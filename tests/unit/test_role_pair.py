@@ -159,6 +159,136 @@ def test_a_disk_both_machines_see() -> None:
     assert_nothing_happens(meet(source, target), "shared disk")
 
 
+SHARED = "0x600508b1"
+
+
+@pytest.mark.parametrize("side", [0, 1, 2])
+def test_a_disk_both_machines_see_that_may_not_be_copied(side: int) -> None:
+    """One of them sees it on two paths, or both do."""
+    far = {"wwn": SHARED, "ineligible": "it is the same disk seen twice"}
+    here, there = far if side != 1 else {"wwn": SHARED}, far if side != 0 else {"wwn": SHARED}
+    source = server("A", disk("L1", None if "ineligible" in here else DATA, **here))
+    content = None if "ineligible" in there else BLANK
+    target = machine("B", disk("SB", BLANK), disk("L2", content, **there))
+    words = {"role": Role.TARGET}
+    assert_nothing_happens(meet(source, target, None, words), "shared disk")
+
+
+@pytest.mark.parametrize("named", [{"overwrite": ("SA",)}, {"overwrite": ("serial:SA",)}])
+def test_a_disk_both_machines_see_that_tells_its_serial_alone(named: dict[str, Any]) -> None:
+    pair = meet(server("A"), replace(server("A"), machine=blank("B").machine), None, named)
+    assert_nothing_happens(pair, "shared disk")
+    assert "sd-SA SA 500.0 GB here is sd-SA SA 500.0 GB there." in pair[0].reasons
+
+
+def test_a_serial_that_one_machine_alone_tells_the_wwn_of_is_compared_too() -> None:
+    source, target = server("A"), replace(server("A"), machine=blank("B").machine)
+    with_wwn = replace(target, disks=(disk("SA", with_table(), wwn="0x5"),), systems=())
+    named = {"overwrite": ("SA",)}
+    assert_nothing_happens(meet(source, with_wwn, None, named), "shared disk")
+
+
+def test_a_disk_that_one_machine_does_not_look_into_may_be_the_others() -> None:
+    far = disk("L", None, ineligible="it is in use")
+    reads, writes = server("A", far), machine("B", disk("L", DATA), disk("SB", BLANK))
+    named = {"overwrite": ("L",)}
+    assert_nothing_happens(meet(reads, writes, None, named), "shared disk")
+    both_far = machine("B", far, disk("SB", BLANK))
+    assert_copies(meet(reads, both_far, None, {"role": Role.TARGET}), "serial:SB")
+    smaller = machine("B", disk("L", DATA, size=499 * 10**9), disk("SB", BLANK))
+    assert_copies(meet(reads, smaller, None, named), "serial:L", "serial:SB")
+
+
+@pytest.mark.parametrize("apart", [{"bystander": True}, {"removable": True}, {"size": 0}])
+def test_the_same_serial_of_what_no_server_runs_from_is_no_shared_disk(
+    apart: dict[str, Any],
+) -> None:
+    drive = disk("QM00003", None, ineligible="it is a CD or DVD drive", **apart)
+    assert_copies(meet(server("A", drive), blank("B", drive)), "serial:SB")
+
+
+def test_other_serial_other_content_or_other_wwn_is_another_disk() -> None:
+    source = server("A")
+    named = {"overwrite": ("SA", "S2", "wwn:0x6")}
+    for there in (
+        disk("S2", with_table()),
+        disk("SA", with_table("0x99999999")),
+        disk("SA", BLANK),
+        disk("", with_table(), wwn="0x6"),
+    ):
+        (permission,) = meet(source, machine("B", there), None, named)[1].permissions or (None,)
+        assert permission and permission.disk == there.id
+    first, second = disk("SA", with_table(), wwn="0x5"), disk("SA", with_table(), wwn="0x6")
+    source = replace(source, disks=(first,), systems=(replace(source.systems[0], disk=first.id),))
+    assert_copies(meet(source, machine("B", second), None, named), "wwn:0x6")
+
+
+def with_serials_of(made: Inventory, other: Inventory) -> Inventory:
+    """The machine of a copy whose disks have the serials of the other's: virtual machines do."""
+    assert made.systems[0].marker
+    serials = dict(zip((one.id for one in made.disks), other.disks, strict=True))
+    mappings = tuple(
+        replace(mapping, target=serials[mapping.target].id)
+        for mapping in made.systems[0].marker.disks
+    )
+    root = replace(
+        made.systems[0],
+        disk=other.disks[0].id,
+        marker=replace(made.systems[0].marker, disks=mappings),
+    )
+    return replace(made, disks=other.disks, systems=(root,))
+
+
+def test_our_copy_on_disks_of_equal_serials_is_no_shared_disk() -> None:
+    source = server("A", disk("TA", with_table("0x22222222", "data")))
+    made = with_serials_of(copy("B"), source)
+    assert_copies(meet(source, made), "serial:SA", "serial:TA")
+    assert_copies(
+        meet(made, source, {"role": Role.SOURCE}, {"overwrite": ("SA", "TA")}),
+        "serial:SA",
+        "serial:TA",
+    )
+
+
+def test_a_marker_explains_equality_only_where_the_other_machine_does_not_see_it() -> None:
+    source = server("A", disk("TA", with_table("0x22222222", "data")))
+    made = with_serials_of(copy("B"), source)
+    both_see_it = replace(source, systems=made.systems)
+    as_source = {"role": Role.SOURCE}
+    assert_nothing_happens(meet(both_see_it, made, as_source), "shared disk")
+    assert made.systems[0].marker
+    for other in (
+        replace(made.systems[0].marker, target=replace(made.systems[0].marker.target, id="C")),
+        replace(made.systems[0].marker, disks=()),
+        replace(
+            made.systems[0].marker,
+            disks=tuple(replace(one, content="x") for one in made.systems[0].marker.disks),
+        ),
+    ):
+        unexplained = replace(made, systems=(replace(made.systems[0], marker=other),))
+        pair = meet(source, unexplained, None, {"overwrite": ("SA", "TA")})
+        assert_nothing_happens(pair, "shared disk")
+
+
+def test_a_marker_explains_no_equal_wwn() -> None:
+    source, made = server("A"), copy("B")
+    here = (replace(source.disks[0], hardware=replace(source.disks[0].hardware, wwn=SHARED)),)
+    there = replace(made.disks[0], hardware=replace(made.disks[0].hardware, wwn=SHARED))
+    source = replace(
+        source, disks=here, systems=(replace(source.systems[0], disk=f"wwn:{SHARED}"),)
+    )
+    assert made.systems[0].marker
+    mappings = tuple(
+        replace(one, target=there.id if one.target == "serial:SB" else one.target)
+        for one in made.systems[0].marker.disks
+    )
+    root = replace(
+        made.systems[0], disk=there.id, marker=replace(made.systems[0].marker, disks=mappings)
+    )
+    made = replace(made, disks=(there, made.disks[1]), systems=(root,))
+    assert_nothing_happens(meet(source, made), "shared disk")
+
+
 def test_a_source_that_shows_no_system() -> None:
     source, target = server(), blank()
     claims = replace(source, systems=())
