@@ -8,7 +8,7 @@ tables from here.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from payload.identify.shared import shared_disks
+from payload.identify.shared import shared_disks, words_for_both
 from payload.identify.verdict import GROUNDS, Finding, Verdict, describe_system, disks_named, judge
 from payload.model.disk import Hardware
 from payload.model.inventory import Inventory
@@ -273,6 +273,7 @@ class Pair:
     peer: Inventory
     peer_decision: Decision
     justified: tuple[Permission, ...]  # what our own facts allow to be overwritten
+    words: tuple[str, ...] = ()  # of failover.overwrite=, where they alone made us a target
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -313,6 +314,13 @@ PAIR_RULES: tuple[PairRule, ...] = (
         lambda pair: _is_same_machine(pair.own.machine, pair.peer.machine),
         "The other machine has the identity or a network card of this one: it is this machine seen"
         " twice, or a clone that needs network addresses of its own.",
+    ),
+    PairRule(
+        "name for both",
+        lambda pair: bool(words_for_both(pair.own, pair.peer, pair.words)),
+        "failover.overwrite= names a disk of the other machine as well, so it does not tell which"
+        " of both is to be overwritten. Name the disk by a serial or id that only it has, or say"
+        " on the target failover.role=target as well.",
     ),
     PairRule(
         "own role undecided",
@@ -384,7 +392,9 @@ def decide_pair(
 
     Each machine asks for itself; only when both come to their own role may a plan be made.
     """
-    pair = Pair(own, own_decision, peer, peer_decision, decide_role(own, settings).permissions)
+    justified = decide_role(own, settings).permissions
+    words = () if settings.role else settings.overwrite  # a role is told to one machine alone
+    pair = Pair(own, own_decision, peer, peer_decision, justified, words)
     for rule in PAIR_RULES:
         if rule.when(pair):
             reasons = (rule.reason, *_pair_details(rule, pair))
@@ -407,6 +417,13 @@ def _pair_details(rule: PairRule, pair: Pair) -> tuple[str, ...]:
         return pair.peer_decision.reasons
     if rule.name == "own role undecided":
         return pair.own_decision.reasons
+    if rule.name == "name for both":
+        return tuple(
+            f"{word} means {mine.label} here and {theirs.label} there."
+            for word in words_for_both(pair.own, pair.peer, pair.words)
+            for mine in disks_named(pair.own, word)
+            for theirs in disks_named(pair.peer, word)
+        )
     if rule.name == "shared disk":
         shared = shared_disks(pair.own, pair.peer)
         return tuple(f"{one.label} here is {other.label} there." for one, other in shared)

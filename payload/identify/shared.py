@@ -1,5 +1,8 @@
 """What two machines have in common: a disk that both see, a name for disks of both. No I/O."""
 
+from collections.abc import Sequence
+
+from payload.identify.verdict import disks_named
 from payload.model.disk import Disk, Hardware
 from payload.model.inventory import Inventory
 
@@ -43,3 +46,9 @@ def _is_copy_beside(disk: Disk, inventory: Inventory, other: Inventory) -> bool:
         and system.marker.copy_id not in elsewhere
         for mapping in system.marker.disks
     )
+
+
+def words_for_both(own: Inventory, peer: Inventory, words: Sequence[str]) -> tuple[str, ...]:
+    """The words of `failover.overwrite=` that mean a disk of either machine: a place does so as
+    soon as both machines are built alike."""
+    return tuple(word for word in words if disks_named(own, word) and disks_named(peer, word))

@@ -24,6 +24,7 @@ from payload.model.plan import CopyMode
 from payload.model.role import Role
 
 PREFIX = "failover."  # of our words on the kernel line
+PLACES = ("path:", "/dev/disk/by-path/")  # begin of names that tell where a disk is plugged in
 _SEPARATORS = re.compile(r"[.:/_-]+")
 _ALIKE = 0.8  # of 1.0: two words that differ in a letter or two
 
@@ -157,7 +158,9 @@ KEYS: Mapping[str, Key] = {
         "overwrite",
         _names,
         "serials or ids, with commas between",
-        "Disks of the target that may be overwritten whatever lies on them.",
+        "Disks of the target that may be overwritten whatever lies on them. A name that means a"
+        " disk of both machines counts only beside `role`; `site.toml`, which both read, takes no"
+        " `path:` and no `/dev/disk/by-path/`.",
     ),
     "peer": Key(
         "peer",
@@ -253,12 +256,20 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def read_site_toml(settings: Settings, text: str, where: str = "site.toml") -> Settings:
-    """Apply a `site.toml`. Raises SettingsError naming the key."""
+    """Apply a `site.toml`, which holds for both machines. Raises SettingsError naming the key."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{where} is not valid TOML: {error}.") from error
-    return _apply(settings, where, _flatten(table))
+    told = _apply(settings, where, _flatten(table))
+    for word in told.overwrite:
+        if word.startswith(PLACES):
+            raise SettingsError(
+                f"{where}: overwrite: {word!r} is where a disk is plugged in. Both machines read"
+                f" {where}, and the other may have a disk there, too. Name the disk by its serial"
+                " or id, or on the kernel line of the target alone."
+            )
+    return told
 
 
 def read_kernel_line(settings: Settings, line: str) -> Settings:

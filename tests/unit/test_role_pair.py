@@ -22,6 +22,7 @@ from tests.support.machines import (
     disk,
     machine,
     server,
+    system,
     unfinished,
     with_table,
 )
@@ -159,6 +160,27 @@ def test_a_disk_both_machines_see() -> None:
     assert_nothing_happens(meet(source, target), "shared disk")
 
 
+@pytest.mark.parametrize("word", ["path:ata-1", "/dev/disk/by-path/ata-1"])
+def test_a_place_that_both_machines_have_names_no_disk(word: str) -> None:
+    """Meant for the spare, it would make the server the target of the spare's old system."""
+    spare = machine("B", disk("SB", DATA, path="ata-1"))
+    server_disk = replace(server().disks[0].hardware, path="ata-1")
+    here = replace(server(), disks=(replace(server().disks[0], hardware=server_disk),))
+    old = machine("C", disk("SC", with_table(), path="ata-2"), systems=(system("SC"),))
+    beside = replace(old, disks=(*old.disks, disk("TC", DATA, path="ata-1")))
+    named = {"overwrite": (word,)}
+    for machine_, other in ((spare, here), (here, beside)):
+        decision, _ = meet(machine_, other, named, {**named, "role": Role.SOURCE})
+        assert_nothing_happens((decision, decision), "name for both")
+        mine, theirs = (one.disks[-1].hardware.label for one in (machine_, other))
+        assert f"{word} means {mine} here and {theirs} there." in decision.reasons
+    as_target = {**named, "role": Role.TARGET}
+    assert_copies(meet(here, spare, None, as_target), "serial:SB")
+    assert_nothing_happens(meet(here, spare, as_target, as_target), "two targets")
+    other = replace(spare, disks=(disk("SB", DATA, path="ata-2"),))
+    assert_copies(meet(here, other, None, {"overwrite": ("path:ata-2",)}), "serial:SB")
+
+
 SHARED = "0x600508b1"
 
 
@@ -174,8 +196,8 @@ def test_a_disk_both_machines_see_that_may_not_be_copied(side: int) -> None:
     assert_nothing_happens(meet(source, target, None, words), "shared disk")
 
 
-@pytest.mark.parametrize("named", [{"overwrite": ("SA",)}, {"overwrite": ("serial:SA",)}])
-def test_a_disk_both_machines_see_that_tells_its_serial_alone(named: dict[str, Any]) -> None:
+def test_a_disk_both_machines_see_that_tells_its_serial_alone() -> None:
+    named = {"overwrite": ("SA",), "role": Role.TARGET}
     pair = meet(server("A"), replace(server("A"), machine=blank("B").machine), None, named)
     assert_nothing_happens(pair, "shared disk")
     assert "sd-SA SA 500.0 GB here is sd-SA SA 500.0 GB there." in pair[0].reasons
@@ -184,14 +206,14 @@ def test_a_disk_both_machines_see_that_tells_its_serial_alone(named: dict[str, A
 def test_a_serial_that_one_machine_alone_tells_the_wwn_of_is_compared_too() -> None:
     source, target = server("A"), replace(server("A"), machine=blank("B").machine)
     with_wwn = replace(target, disks=(disk("SA", with_table(), wwn="0x5"),), systems=())
-    named = {"overwrite": ("SA",)}
+    named = {"overwrite": ("SA",), "role": Role.TARGET}
     assert_nothing_happens(meet(source, with_wwn, None, named), "shared disk")
 
 
 def test_a_disk_that_one_machine_does_not_look_into_may_be_the_others() -> None:
     far = disk("L", None, ineligible="it is in use")
     reads, writes = server("A", far), machine("B", disk("L", DATA), disk("SB", BLANK))
-    named = {"overwrite": ("L",)}
+    named = {"overwrite": ("L",), "role": Role.TARGET}
     assert_nothing_happens(meet(reads, writes, None, named), "shared disk")
     both_far = machine("B", far, disk("SB", BLANK))
     assert_copies(meet(reads, both_far, None, {"role": Role.TARGET}), "serial:SB")
@@ -209,7 +231,7 @@ def test_the_same_serial_of_what_no_server_runs_from_is_no_shared_disk(
 
 def test_other_serial_other_content_or_other_wwn_is_another_disk() -> None:
     source = server("A")
-    named = {"overwrite": ("SA", "S2", "wwn:0x6")}
+    named = {"overwrite": ("SA", "S2", "wwn:0x6"), "role": Role.TARGET}
     for there in (
         disk("S2", with_table()),
         disk("SA", with_table("0x99999999")),
@@ -242,9 +264,10 @@ def with_serials_of(made: Inventory, other: Inventory) -> Inventory:
 def test_our_copy_on_disks_of_equal_serials_is_no_shared_disk() -> None:
     source = server("A", disk("TA", with_table("0x22222222", "data")))
     made = with_serials_of(copy("B"), source)
+    named = {"overwrite": ("SA", "TA")}
     assert_copies(meet(source, made), "serial:SA", "serial:TA")
     assert_copies(
-        meet(made, source, {"role": Role.SOURCE}, {"overwrite": ("SA", "TA")}),
+        meet(made, source, {"role": Role.SOURCE}, {**named, "role": Role.TARGET}),
         "serial:SA",
         "serial:TA",
     )
@@ -266,7 +289,8 @@ def test_a_marker_explains_equality_only_where_the_other_machine_does_not_see_it
         ),
     ):
         unexplained = replace(made, systems=(replace(made.systems[0], marker=other),))
-        pair = meet(source, unexplained, None, {"overwrite": ("SA", "TA")})
+        words = {"overwrite": ("SA", "TA"), "role": Role.TARGET}
+        pair = meet(source, unexplained, None, words)
         assert_nothing_happens(pair, "shared disk")
 
 

@@ -64,3 +64,12 @@ def test_a_key_that_is_nearly_one_is_told(key: str, likely: str) -> None:
 def test_a_key_like_none_is_refused_without_a_guess() -> None:
     with pytest.raises(SettingsError, match=r"no setting 'xyz'\. Known are: after\.source"):
         read_kernel_line(Settings(), "failover.xyz=1")
+
+
+@pytest.mark.parametrize("word", ["path:pci-0000:00:1f.2-ata-1", "/dev/disk/by-path/pci-1-ata-1"])
+def test_a_file_that_both_machines_read_names_no_disk_by_where_it_is(word: str) -> None:
+    with pytest.raises(SettingsError, match=r"site\.toml: overwrite: .* plugged in"):
+        read_site_toml(Settings(), f'overwrite = ["SERIAL", "{word}"]')
+    assert read_kernel_line(Settings(), f"failover.overwrite={word}").overwrite == (word,)
+    by_id = "/dev/disk/by-id/ata-DISK_path:1"
+    assert read_site_toml(Settings(), f'overwrite = ["{by_id}"]').overwrite == (by_id,)
