@@ -94,8 +94,10 @@ class Receiver:
     # --- begin
 
     def begin(self) -> None:
-        """Look at every disk a last time, then mark each. Raises TargetDiskError, and PlanError
-        when a partition table could not be made; in both cases nothing was written yet."""
+        """Look at every disk a last time, mark each, and only then see that nothing starts: the
+        root's disk, by which the others are known as our copy, last. Raises TargetDiskError, and
+        PlanError when a partition table could not be made; in both cases nothing was written yet.
+        """
         for pair in self._plan.disks:
             if pair.table is not None and pair.table.label == "gpt":
                 rehearse_table(self._host, pair.table, pair.target)
@@ -103,7 +105,9 @@ class Receiver:
         self._open = True
         for index, disk in enumerate(self._disks):
             self._marked.add(index)
-            disk.begin(self._mark(disk))
+            disk.put_mark(self._mark(disk))
+        for disk in reversed(self._disks):
+            disk.zero_first_sector()
 
     @property
     def opened(self) -> bool:

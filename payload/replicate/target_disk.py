@@ -49,8 +49,8 @@ class TargetDisk:
         """Is it still that very disk? The last look before the first write."""
         self._blocks.recheck(self.hardware)
 
-    def begin(self, mark: Unfinished) -> None:
-        """Make it writable, zero what starts it, and mark it as ours and unfinished."""
+    def put_mark(self, mark: Unfinished) -> None:
+        """Make the disk writable, and mark it as ours and unfinished: beside what is on it."""
         self._blocks.set_writable(self.hardware.node)
         self._descriptor = self._blocks.open_to_write(self.hardware.node)
         self.recheck()  # the name may have gone to another device; from now on it cannot
@@ -58,16 +58,24 @@ class TargetDisk:
         self.read(buffer, 0)
         self._head = bytes(buffer)
         buffer[MARK_OFFSET : MARK_OFFSET + MARK_SIZE] = encode_mark(mark)
-        buffer[: self.hardware.sector_size] = bytes(self.hardware.sector_size)
-        self.write(buffer, 0)
+        self.write(buffer[self._mark_sector], self._mark_sector.start)
+        self.flush()
+
+    def zero_first_sector(self) -> None:
+        """From here on nothing on it starts. The mark is on the medium by now: a power cut leaves
+        what was there before beside it, or zeros that it explains."""
+        self.write(aligned_buffer(HEAD)[: self.hardware.sector_size], 0)
         self.flush()
 
     def restore(self) -> None:
-        """Undo `begin`: nothing else was written."""
+        """Undo what was done to the begin of the disk: nothing else was written. The mark goes
+        last."""
         if self._head:
             buffer = aligned_buffer(HEAD)
             buffer[:] = self._head
-            self.write(buffer, 0)
+            self.write(buffer[: self.hardware.sector_size], 0)
+            self.flush()
+            self.write(buffer[self._mark_sector], self._mark_sector.start)
             self.flush()
 
     def close(self) -> None:
@@ -148,9 +156,7 @@ class TargetDisk:
         assert self.pair.table is not None
         sector = self.hardware.sector_size
         buffer, _ = self._merged(area)
-        mark = self._mark_sector(len(area))
-        if mark is not None:
-            self.read(buffer[mark], mark.start)
+        self._keep_mark(buffer)
         is_gpt = self.pair.table.label == "gpt"
         buffer[: sector if is_gpt else CODE_END] = bytes(sector if is_gpt else CODE_END)
         self.write(buffer, 0)
@@ -187,13 +193,22 @@ class TargetDisk:
         return self._blocks.open_to_write(self.hardware.node)
 
     def write_boot_code(self, area: bytes) -> None:
-        """The rest, the sector that makes it start last of all."""
+        """The rest, then the sector that makes it start, and what the mark stands for last of all:
+        whatever a power cut leaves is marked, or whole."""
         self.drop_cache()
         sector = self.hardware.sector_size
-        buffer, _ = self._merged(area)
-        self.write(buffer[sector:], sector)
-        self.flush()
-        self.write(buffer[:sector], 0)
+        whole, _ = self._merged(area)
+        marked, _ = self._merged(area)
+        if self._keep_mark(marked):
+            self.write(marked[sector:], sector)
+            self.flush()
+            self.write(whole[:sector], 0)
+            self.flush()
+            self.write(whole[self._mark_sector], self._mark_sector.start)
+        else:
+            self.write(whole[sector:], sector)
+            self.flush()
+            self.write(whole[:sector], 0)
         self.drop_cache()
 
     def check_boot_area(self, area: bytes) -> None:
@@ -217,8 +232,16 @@ class TargetDisk:
         buffer[:] = with_table_of(area, now, self.pair.table, self.hardware.sector_size)
         return buffer, now
 
-    def _mark_sector(self, size: int) -> slice | None:
-        """The sector with the mark, None when it is not in front of the first partition."""
+    def _keep_mark(self, area: memoryview) -> bool:
+        """Put the mark, as it is on the disk, into a boot area that is to be written; False when
+        the first partition lies there, and its content has taken the mark's place."""
+        if self._mark_sector.stop > len(area):
+            return False
+        self.read(area[self._mark_sector], self._mark_sector.start)
+        return True
+
+    @property
+    def _mark_sector(self) -> slice:
         sector = self.hardware.sector_size
         start = MARK_OFFSET // sector * sector
-        return slice(start, start + sector) if start + sector <= size else None
+        return slice(start, start + sector)
