@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from payload.model.plan import CHUNK_SIZE
+from payload.replicate.unknown_layout import UnknownLayoutError
 
 SUPERBLOCK, SUPERBLOCK_SIZE = 1024, 1024  # bytes
 _MAGIC = 0xEF53
@@ -27,10 +28,6 @@ _READ_ONLY = 0x1B57F
 _BLOCK_UNINIT = 2  # flag of a group: its bitmap was never written
 _DYNAMIC = 1  # revision from which the superblock names features
 _MOST_GROUPS = 1 << 20
-
-
-class UnknownLayoutError(ValueError):
-    """This file system is not what it should be, or has what is not known here."""
 
 
 @dataclass(frozen=True)

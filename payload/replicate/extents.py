@@ -14,12 +14,14 @@ from tempfile import TemporaryDirectory
 
 from payload.model.errors import ToolError
 from payload.model.plan import CHUNK_SIZE, Method, Region
+from payload.replicate.btrfs_map import read_btrfs_map
 from payload.replicate.chunk_list import ChunkList
-from payload.replicate.ext_map import UnknownLayoutError, read_ext_map
-from payload.system.filesystems import read_needs_recovery
+from payload.replicate.ext_map import read_ext_map
+from payload.replicate.runs import Run, cut, ends
+from payload.replicate.unknown_layout import UnknownLayoutError
+from payload.system.filesystems import look_with, read_needs_recovery
 from payload.system.host import Host
 
-Run = tuple[int, int]  # start and length, bytes
 KIB = 1024
 HEADER = 64 * KIB  # bytes: the largest page, at whose end the signature of a swap area stands
 MAPPING_TIMEOUT = 3600.0  # seconds; a map of many TB is read from all over a rotating disk
@@ -27,7 +29,6 @@ MAPPING_TIMEOUT = 3600.0  # seconds; a map of many TB is read from all over a ro
 _CLEAN_FIELDS = {"reiserfs": (65536 + 50, "<H", 1), "jfs": (32768 + 40, "<I", 0)}
 _NO_JOURNAL = frozenset({"vfat", "ntfs"})  # partclone itself refuses an NTFS that is dirty
 _EXT = frozenset({"ext2", "ext3", "ext4"})
-_BTRFS_DEVICES = 65536 + 0x88
 _TOTAL = re.compile(r"(0x[0-9A-Fa-f]+)\s+\?\s*\n")
 _LINE = re.compile(r"(0x[0-9A-Fa-f]+)\s+(0x[0-9A-Fa-f]+)\s+([+?])\s*\n")
 
@@ -50,36 +51,6 @@ def find_chunks(host: Host, node: str, region: Region, sector: int) -> tuple[Ite
         return cut([(0, region.size)], sector), note
 
 
-def ends(size: int, length: int) -> list[Run]:
-    """The first and the last bytes. RAID members keep their signature at the end, and what the
-    target's disk held there before must not come back to life in the copy."""
-    return [(0, min(length, size)), (max(0, size - length), min(length, size))]
-
-
-def cut(runs: Iterable[Run], sector: int) -> Iterator[Run]:
-    """One chunk for each CHUNK_SIZE that the runs touch: from the first to the last byte used
-    there, in whole sectors. `runs` come in the order of their starts and may overlap."""
-    slot, first, last = -1, 0, 0
-    for start, length in runs:
-        position, end = start, start + length
-        while position < end:
-            stop = min(end, (position // CHUNK_SIZE + 1) * CHUNK_SIZE)
-            if position // CHUNK_SIZE > slot:
-                if slot >= 0:
-                    yield _in_sectors(first, last, sector)
-                slot, first, last = position // CHUNK_SIZE, position, stop
-            elif position // CHUNK_SIZE == slot:
-                first, last = min(first, position), max(last, stop)
-            position = stop
-    if slot >= 0:
-        yield _in_sectors(first, last, sector)
-
-
-def _in_sectors(first: int, last: int, sector: int) -> Run:
-    start = first // sector * sector
-    return start, -(-last // sector) * sector - start
-
-
 def _used_chunks(host: Host, node: str, region: Region, sector: int) -> ChunkList:
     """Raises ToolError."""
     with host.blocks.view(node, region.start, region.size) as device:
@@ -94,11 +65,25 @@ def map_device(host: Host, device: str, kind: str, size: int, sector: int) -> Ch
         with contextlib.suppress(UnknownLayoutError):
             runs = heapq.merge(read_ext_map(device, size), ends(size, CHUNK_SIZE))
             return ChunkList(cut(runs, sector))
+    if kind == "btrfs":
+        return _map_btrfs(device, size, sector)
     with TemporaryDirectory(prefix="ugs-failover-") as directory:
         map_file = Path(directory, "map")
         _write_map(host, device, kind, map_file)
         runs = heapq.merge(read_map(map_file, size), ends(size, CHUNK_SIZE))
         return ChunkList(cut(runs, sector))
+
+
+def _map_btrfs(device: str, size: int, sector: int) -> ChunkList:
+    try:
+        return look_with(
+            device,
+            lambda read_at: ChunkList(
+                cut(heapq.merge(read_btrfs_map(read_at, size), ends(size, CHUNK_SIZE)), sector)
+            ),
+        )
+    except UnknownLayoutError as error:
+        raise ToolError(f"Its own map cannot be relied on: {error}.") from error
 
 
 def _write_map(host: Host, device: str, kind: str, map_file: Path) -> None:
@@ -158,8 +143,6 @@ def _check_trust(host: Host, device: str, kind: str) -> None:
         raise ToolError(
             "It was not unmounted cleanly, and its journal may know of blocks its map does not."
         )
-    if kind == "btrfs" and _field(device, _BTRFS_DEVICES, "<Q") != 1:
-        raise ToolError("It is one of several devices of a btrfs.")
 
 
 def _field(device: str, offset: int, layout: str) -> int:

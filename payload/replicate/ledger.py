@@ -17,7 +17,7 @@ from payload.model.message import Chunk, Encoding, MapAnswer
 from payload.model.plan import CHUNK_SIZE, SWAP_HEADER, Method, Region
 from payload.model.report import Hole, RegionReport
 from payload.replicate.chunk_list import ChunkList
-from payload.replicate.extents import Run
+from payload.replicate.runs import Run
 
 DIGEST_SIZE = 32
 

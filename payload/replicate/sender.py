@@ -28,8 +28,9 @@ from payload.model.report import Hole
 from payload.replicate.boot_area import without_table
 from payload.replicate.chunks import aligned_buffer, digest_of, zero_digest
 from payload.replicate.compression import Compression
-from payload.replicate.extents import Run, find_chunks
+from payload.replicate.extents import find_chunks
 from payload.replicate.layout import MEMBERS
+from payload.replicate.runs import Run
 from payload.replicate.sick_disk import Patience, read_around, read_at_once
 from payload.replicate.spindle import Spindle
 from payload.replicate.volume_map import VolumeMaps

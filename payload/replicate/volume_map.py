@@ -16,8 +16,9 @@ from payload.model.inventory import Inventory
 from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Region
 from payload.model.volume import Segment, Volume
 from payload.replicate.chunk_list import ChunkList
-from payload.replicate.extents import HEADER, Run, cut, ends, map_device
+from payload.replicate.extents import HEADER, map_device
 from payload.replicate.layout import MEMBERS, choose_method
+from payload.replicate.runs import Run, cut, ends
 from payload.system.host import Host
 
 SNAPSHOT = "DM_snapshot_cow"

@@ -8,8 +8,9 @@ import pytest
 
 from payload.model.disk import MIB
 from payload.model.plan import CHUNK_SIZE
-from payload.replicate.ext_map import UnknownLayoutError, read_ext_map
+from payload.replicate.ext_map import read_ext_map
 from payload.replicate.extents import map_device, read_map
+from payload.replicate.unknown_layout import UnknownLayoutError
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts

@@ -8,21 +8,13 @@ import pytest
 
 from payload.model.plan import CopyMode, Method
 from payload.replicate.layout import FAT12_LIMIT
+from tests.support.second_disk import copy_of
 from tests.support.server_image import MIB, make_image, tool
-from tests.support.stream_disks import SECTOR, make_host, place_ext
-from tests.support.streamed_copy import Copy, overwrite, read
+from tests.support.stream_disks import SECTOR, place_ext
+from tests.support.streamed_copy import overwrite, read
 
 pytestmark = pytest.mark.root
-SERVER = "label: dos\n\n1 : start=2048, size=40960, type=83, bootable\n"
 ONE_FILE = os.urandom(3 * MIB + 17)
-
-
-def make_server(directory: Path) -> Path:
-    """The disk with the root, so that there is something to boot."""
-    path = make_image(directory / "server.img", 22 * MIB)
-    tool("sfdisk", "-q", str(path), stdin=SERVER)
-    place_ext(directory, path, 2048, 40960)
-    return path
 
 
 def make_fat(path: Path, size: int) -> None:
@@ -45,18 +37,6 @@ def make_boot_sector(path: Path, size: int, name: bytes) -> None:
     overwrite(path, 0, bytes(sector))
     for offset in range(2 * MIB, size, 7 * MIB):
         overwrite(path, offset, os.urandom(70_000))
-
-
-def copy_of(directory: Path, data: Path, mode: CopyMode = CopyMode.USED) -> tuple[Copy, Path]:
-    """A whole copy of a server with that second disk, and where the copy of that disk is."""
-    mine = [make_server(directory), data]
-    its = [
-        make_image(directory / f"target{number}.img", path.stat().st_size + MIB)
-        for number, path in enumerate(mine)
-    ]
-    copy = Copy(make_host(mine, "S"), make_host(its, "T"), mode)
-    copy.run()
-    return copy, copy.places(copy.plan.regions[-1].index)[1]
 
 
 def files_of_fat(path: Path, directory: Path) -> list[bytes]:

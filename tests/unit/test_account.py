@@ -14,10 +14,10 @@ from payload.model.gap import GAP_END, GAP_LIMIT, backup_size, find_gaps, table_
 from payload.model.message import Chunk, Encoding, MapAnswer
 from payload.model.plan import CHUNK_SIZE, SWAP_HEADER, CopyMode, Method, Plan, Region
 from payload.replicate.account import make_accounts, settle_accounts
-from payload.replicate.extents import Run, cut, ends
 from payload.replicate.layout import TABLES, contradictions
 from payload.replicate.ledger import Ledger, State
 from payload.replicate.planning import describe
+from payload.replicate.runs import Run, cut, ends
 from tests.support.drawn_disks import DrawnDisk, divided_disks, whole_disks
 from tests.support.machines import machine
 from tests.support.sized_machines import GB, SECTOR, plan, server_table, sized_disk, sized_server

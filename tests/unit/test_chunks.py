@@ -22,7 +22,8 @@ from payload.replicate.chunks import (
     unpack,
     zero_digest,
 )
-from payload.replicate.extents import cut, read_map
+from payload.replicate.extents import read_map
+from payload.replicate.runs import cut
 from payload.replicate.sick_disk import Patience
 
 SECTOR = 512

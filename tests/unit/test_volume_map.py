@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from payload.model.plan import CHUNK_SIZE, Method, Region
 from payload.model.volume import Segment
 from payload.replicate.chunk_list import ChunkList
-from payload.replicate.extents import cut
+from payload.replicate.runs import cut
 from payload.replicate.volume_map import Piece, find_gaps, find_used
 
 UNIT = 512

@@ -1,0 +1,5 @@
+"""The error of the readers of maps: what is on the disk is not what they know."""
+
+
+class UnknownLayoutError(ValueError):
+    """This file system is damaged, or has what is not known here. Its text fits behind a colon."""
