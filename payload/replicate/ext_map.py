@@ -1,9 +1,11 @@
 """Which blocks of an ext2, ext3 or ext4 are in use: its own bitmaps, read group by group.
 
 partclone holds a bit for each block and looks at every one of them: a quarter of a GiB and fifteen
-seconds for 4 TiB. Here one bitmap at a time is in memory. What is found is believed only when each
-group has as many free blocks as its descriptor says; in any other case, and for any feature that is
-not known here, the caller falls back to partclone. Layout: Linux, Documentation/filesystems/ext4.
+seconds for 4 TiB. Here one bitmap at a time is in memory. For any feature that is not known here
+the caller falls back to partclone. A bitmap that the file system itself contradicts is no map at
+all, for partclone neither: a group has not as many free blocks as its descriptor says, a checksum
+is wrong, or what has to be in use is called free (metadata, or a block in the list of bad ones).
+Layout: Linux, Documentation/filesystems/ext4.
 """
 
 import os
@@ -12,13 +14,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from payload.model.plan import CHUNK_SIZE
-from payload.replicate.unknown_layout import UnknownLayoutError
+from payload.replicate.ext_proof import (
+    check_bitmap,
+    check_descriptor,
+    find_bad_blocks,
+    seed_of,
+)
+from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
 
 SUPERBLOCK, SUPERBLOCK_SIZE = 1024, 1024  # bytes
 _MAGIC = 0xEF53
 _CLEAN = 1  # state: unmounted cleanly, and no error was seen
 _SPARSE_SUPER2 = 0x200  # compatible feature
-_META_BG, _64BIT = 0x10, 0x80  # incompatible ones
+_META_BG, _64BIT, _CHECKSUM_SEED = 0x10, 0x80, 0x2000  # incompatible ones
 # File types, extents, 64 bit, MMP, flex_bg, EA inodes, checksum seed, large directories, inline
 # data, encryption, case folding. Not: compression, a journal in need of replay, journal devices.
 _INCOMPATIBLE = 0x3E7C2 | _META_BG
@@ -44,6 +52,7 @@ class Superblock:
     first_meta_group: int  # descriptor blocks from here on lie in the groups they tell of
     sparse: bool  # only some groups have a copy of the superblock
     has_uninit: bool
+    seed: int | None  # of checksums; None when there are none
 
     @property
     def groups(self) -> int:
@@ -60,6 +69,9 @@ class Superblock:
 
     def begin(self, group: int) -> int:
         return self.first + group * self.per_group
+
+    def group_of(self, block: int) -> int:
+        return max(0, block - self.first) // self.per_group
 
     def length(self, group: int) -> int:
         return min(self.per_group, self.blocks - self.begin(group))
@@ -85,6 +97,7 @@ class Group:
     inode_table: int
     free: int
     uninit: bool
+    descriptor: bytes
 
 
 def read_ext_map(device: str, size: int) -> Iterator[tuple[int, int]]:
@@ -97,6 +110,8 @@ def read_ext_map(device: str, size: int) -> Iterator[tuple[int, int]]:
             raise UnknownLayoutError("it reaches beyond the end of the device")
         groups = list(_read_groups(descriptor, superblock))
         metadata = _metadata(superblock, groups)
+        for block in _bad_blocks(descriptor, superblock, groups[0]):
+            metadata[superblock.group_of(block)].append((block, 1))
         for number, group in enumerate(groups):
             bitmap = _bitmap(descriptor, superblock, number, group, metadata)
             yield from _runs(superblock, number, bitmap)
@@ -141,9 +156,16 @@ def parse_superblock(block: bytes) -> Superblock:
         first_meta_group=first_meta_group if incompatible & _META_BG else _MOST_GROUPS,
         sparse=bool(read_only & _SPARSE_SUPER),
         has_uninit=bool(read_only & (_GDT_CSUM | _METADATA_CSUM)),
+        seed=_seed(block, incompatible) if read_only & _METADATA_CSUM else None,
     )
     _check(superblock)
     return superblock
+
+
+def _seed(block: bytes, incompatible: int) -> int:
+    if incompatible & _CHECKSUM_SEED:
+        return int(struct.unpack_from("<I", block, 0x270)[0])
+    return seed_of(block[0x68:0x78])
 
 
 def _check(superblock: Superblock) -> None:
@@ -170,13 +192,17 @@ def _is_power(number: int, base: int) -> bool:
 
 
 def _read_groups(descriptor: int, superblock: Superblock) -> Iterator[Group]:
-    left = superblock.groups
-    for number in range(superblock.descriptor_blocks):
-        place = superblock.place_of_descriptors(number)
+    number = 0
+    for index in range(superblock.descriptor_blocks):
+        place = superblock.place_of_descriptors(index)
         block = _read(descriptor, place * superblock.block_size, superblock.block_size)
-        for index in range(min(left, superblock.per_block)):
-            yield _parse_group(superblock, block[index * superblock.descriptor :])
-        left -= superblock.per_block
+        for start in range(0, superblock.per_block * superblock.descriptor, superblock.descriptor):
+            if number < superblock.groups:
+                told = block[start : start + superblock.descriptor]
+                if superblock.seed is not None:
+                    check_descriptor(superblock.seed, number, told)
+                yield _parse_group(superblock, told)
+            number += 1
 
 
 def _parse_group(superblock: Superblock, told: bytes) -> Group:
@@ -193,6 +219,7 @@ def _parse_group(superblock: Superblock, told: bytes) -> Group:
         inode_table,
         free=low[3] | high[3] << 16,
         uninit=superblock.has_uninit and bool(low[6] & _BLOCK_UNINIT),
+        descriptor=told,
     )
     for place in (block_bitmap, inode_bitmap, inode_table):
         if not superblock.first <= place < superblock.blocks:
@@ -200,13 +227,19 @@ def _parse_group(superblock: Superblock, told: bytes) -> Group:
     return group
 
 
+def _bad_blocks(descriptor: int, superblock: Superblock, group: Group) -> Iterator[int]:
+    """Of inode 1, the first in the table of the first group."""
+    size = superblock.block_size
+    inode = _read(descriptor, group.inode_table * size, 128)
+    return find_bad_blocks(
+        inode, size, superblock.blocks, lambda block: _read(descriptor, block * size, size)
+    )
+
+
 def _metadata(superblock: Superblock, groups: list[Group]) -> dict[int, list[tuple[int, int]]]:
-    """Bitmaps and inode tables by the group they lie in, which need not be their own; only of
-    groups whose bitmap does not say it."""
-    found: dict[int, list[tuple[int, int]]] = {
-        number: [] for number, group in enumerate(groups) if group.uninit
-    }
-    for group in groups if found else ():
+    """Bitmaps and inode tables by the group they lie in, which need not be their own."""
+    found: dict[int, list[tuple[int, int]]] = {number: [] for number in range(len(groups))}
+    for group in groups:
         for place, length in (
             (group.block_bitmap, 1),
             (group.inode_bitmap, 1),
@@ -234,10 +267,14 @@ def _bitmap(
     else:
         place = group.block_bitmap * superblock.block_size
         content = _read(descriptor, place, superblock.per_group // 8)
+        if superblock.seed is not None:
+            check_bitmap(superblock.seed, number, group.descriptor, content)
         bitmap = int.from_bytes(content, "little")
+        if _unwritten_bitmap(superblock, number, metadata[number]) & ~bitmap:
+            raise ContradictionError(f"group {number} calls free what is in use")
     bitmap &= (1 << blocks) - 1  # behind the end of the last group all bits are set
     if blocks - bitmap.bit_count() != group.free:
-        raise UnknownLayoutError(f"group {number} has not as many free blocks as it says")
+        raise ContradictionError(f"group {number} has not as many free blocks as it says")
     return bitmap
 
 

@@ -4,7 +4,6 @@ A file system after a crash may hold blocks that only its journal knows as used;
 cannot be trusted, or cannot be read, means that every block is copied.
 """
 
-import contextlib
 import heapq
 import re
 import struct
@@ -18,7 +17,7 @@ from payload.replicate.btrfs_map import read_btrfs_map
 from payload.replicate.chunk_list import ChunkList
 from payload.replicate.ext_map import read_ext_map
 from payload.replicate.runs import Run, cut, ends
-from payload.replicate.unknown_layout import UnknownLayoutError
+from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
 from payload.system.filesystems import look_with, read_needs_recovery
 from payload.system.host import Host
 
@@ -62,9 +61,13 @@ def map_device(host: Host, device: str, kind: str, size: int, sector: int) -> Ch
     bytes among it. Raises ToolError, OSError."""
     _check_trust(host, device, kind)
     if kind in _EXT:
-        with contextlib.suppress(UnknownLayoutError):
+        try:
             runs = heapq.merge(read_ext_map(device, size), ends(size, CHUNK_SIZE))
             return ChunkList(cut(runs, sector))
+        except ContradictionError as error:
+            raise ToolError(f"Its own map cannot be relied on: {error}.") from error
+        except UnknownLayoutError:
+            pass  # partclone may know it
     if kind == "btrfs":
         return _map_btrfs(device, size, sector)
     with TemporaryDirectory(prefix="ugs-failover-") as directory:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from payload.model.disk import MIB
+from payload.model.errors import ToolError
 from payload.model.plan import CHUNK_SIZE
 from payload.replicate.ext_map import read_ext_map
 from payload.replicate.extents import map_device, read_map
-from payload.replicate.unknown_layout import UnknownLayoutError
+from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
@@ -191,14 +192,61 @@ def test_what_is_in_doubt_is_left_to_partclone(name: str, tmp_path: Path) -> Non
         list(read_ext_map(str(image), 64 * MIB))
 
 
-def test_a_damaged_bitmap_is_left_to_partclone(tmp_path: Path) -> None:
-    image = make(tmp_path, ["-t", "ext4", "-b", "4096"], 64 * MIB)
-    told = tool("dumpe2fs", str(image))
-    place = int(told.split("Block bitmap at ")[1].split()[0]) * 4096
+def flip(image: Path, place: int, bits: int) -> None:
     with image.open("r+b") as file:
-        file.seek(place + 100)
+        file.seek(place)
         (byte,) = file.read(1)
-        file.seek(place + 100)
-        file.write(bytes([byte ^ 4]))
-    with pytest.raises(UnknownLayoutError, match="as many free blocks"):
-        list(read_ext_map(str(image), 64 * MIB))
+        file.seek(place)
+        file.write(bytes([byte ^ bits]))
+
+
+def assert_copied_whole(image: Path, kind: str, reason: str) -> None:
+    """Not left to partclone, which would believe the bitmap."""
+    size = image.stat().st_size
+    with pytest.raises(ContradictionError, match=reason):
+        list(read_ext_map(str(image), size))
+    with pytest.raises(ToolError, match=reason):
+        map_device(make_host([image], "S").host, str(image), kind, size, 512)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("ext4", "wrong checksum"), ("ext3", "as many free blocks")]
+)
+def test_a_damaged_bitmap_is_no_map(kind: str, reason: str, tmp_path: Path) -> None:
+    image = make(tmp_path, ["-t", kind, "-b", "4096"], 64 * MIB)
+    told = tool("dumpe2fs", str(image))
+    flip(image, int(told.split("Block bitmap at ")[1].split()[0]) * 4096 + 1900, 4)
+    assert_copied_whole(image, kind, reason)
+
+
+def test_a_damaged_descriptor_is_no_map(tmp_path: Path) -> None:
+    image = make(tmp_path, ["-t", "ext4", "-b", "4096"], 64 * MIB)
+    flip(image, 4096 + 8, 1)  # where the first inode table is said to lie
+    assert_copied_whole(image, "ext4", "wrong checksum")
+
+
+def test_an_inode_table_that_is_called_free_contradicts_the_bitmap(tmp_path: Path) -> None:
+    """One bit for another, so that the number of free blocks stays right."""
+    image = make(tmp_path, ["-t", "ext3", "-b", "4096"], 64 * MIB)
+    told = tool("dumpe2fs", str(image))
+    bitmap = int(told.split("Block bitmap at ")[1].split()[0]) * 4096
+    table = int(told.split("Inode table at ")[1].split("-")[0])
+    free = int(told.split("Free blocks: ")[-1].split()[0].split("-")[0].rstrip(","))
+    flip(image, bitmap + table // 8, 1 << table % 8)
+    flip(image, bitmap + free // 8, 1 << free % 8)
+    assert_copied_whole(image, "ext3", "calls free what is in use")
+
+
+@pytest.mark.parametrize("count", [3, 40])  # with and without a block that lists them
+def test_a_bad_block_that_is_called_free_contradicts_the_bitmap(count: int, tmp_path: Path) -> None:
+    image = make_image(tmp_path / "fs", 64 * MIB)
+    bad = tmp_path / "bad"
+    bad.write_text("".join(f"{9000 + number}\n" for number in range(count)))
+    tool("mke2fs", "-q", "-F", "-t", "ext3", "-b", "4096", "-l", str(bad), str(image))
+    list(read_ext_map(str(image), 64 * MIB))
+    told = tool("dumpe2fs", str(image))
+    bitmap = int(told.split("Block bitmap at ")[1].split()[0]) * 4096
+    last = 9000 + count - 1
+    flip(image, bitmap + last // 8, 1 << last % 8)
+    flip(image, bitmap + 12000 // 8, 1 << 12000 % 8)
+    assert_copied_whole(image, "ext3", "calls free what is in use")
