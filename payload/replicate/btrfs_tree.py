@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from payload.replicate.crc32c import crc32c
+from crc32c import crc32c
+
 from payload.replicate.unknown_layout import UnknownLayoutError
 
 ReadAt = Callable[[int, int], bytes]  # offset, length -> the bytes there, fewer at the end

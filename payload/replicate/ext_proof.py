@@ -6,7 +6,8 @@ Layout and checksums: Linux, Documentation/filesystems/ext4.
 import struct
 from collections.abc import Callable, Iterator
 
-from payload.replicate.crc32c import crc32c
+from crc32c import crc32c
+
 from payload.replicate.unknown_layout import ContradictionError
 
 _ONES = 0xFFFFFFFF

@@ -3,6 +3,8 @@
 import struct
 from dataclasses import dataclass, field
 
+from crc32c import crc32c
+
 from payload.replicate.btrfs_tree import (
     CHUNK_ITEM,
     EXTENT_TREE,
@@ -11,7 +13,6 @@ from payload.replicate.btrfs_tree import (
     SUPERBLOCK_SIZE,
     Key,
 )
-from payload.replicate.crc32c import crc32c
 
 MIB = 1 << 20
 SIZE = 64 * MIB

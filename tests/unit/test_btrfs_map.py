@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
+from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.replicate.btrfs_map import read_btrfs_map
 from payload.replicate.btrfs_tree import SUPERBLOCK
-from payload.replicate.crc32c import crc32c
 from payload.replicate.runs import Run
 from payload.replicate.unknown_layout import UnknownLayoutError
 from tests.support.btrfs_images import (
