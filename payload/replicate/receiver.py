@@ -5,25 +5,27 @@
     discard_free what is free on the source, so that thin disks stay thin
     fetch        all but the first chunk of each region; may be repeated when a link broke
     verify       all that was written, read back from the medium (as far as `fetch` did not yet)
-    write_heads  the first chunks too, proven likewise; the boot areas into memory
-    (the session makes the copy boot: file systems can be mounted from here on)
-    seal         gap, partition table, boot code: from here on the disk starts
+    write_heads  the first chunks too, proven likewise; into memory the boot areas, and the first
+                 MiB of disks without a table, which begin where our mark is
+    finishing    (the session makes the copy boot: file systems can be mounted through this)
+    seal         gap, partition table, boot code, what was held back: the disk starts now
 
 What was done is kept in ledgers, so a step that ended with LinkError is simply called again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from time import time
-from typing import Protocol
+from typing import Protocol, cast
 
 from payload.model.disk import Unfinished
 from payload.model.errors import DiskState, PeerError, VerifyError
 from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
 from payload.model.message import Chunk, Encoding, MapAnswer, MapRequest, Message
-from payload.model.plan import Method, Plan
+from payload.model.plan import CHUNK_SIZE, Method, Plan
 from payload.model.report import RegionReport
 from payload.replicate.account import settle_accounts
 from payload.replicate.backlog import Backlog
@@ -40,7 +42,8 @@ from payload.replicate.sender import Line
 from payload.replicate.tables import rehearse_table
 from payload.replicate.target_disk import TargetDisk
 from payload.replicate.work import Work
-from payload.system.host import Host
+from payload.system.held_heads import hold_heads
+from payload.system.host import Blocks, Host
 
 
 class Control(Protocol):
@@ -84,6 +87,7 @@ class Receiver:
         ]
         self._account = Account()
         self._areas: dict[int, bytes] = {}  # boot areas, by pair
+        self._heads: dict[int, bytearray] = {}  # begins of disks without a table, by pair
         self._wrote = False  # more than our mark
         self._sealing = False
         self._marked: set[int] = set()  # disks that may not be what they were, by pair
@@ -128,6 +132,7 @@ class Receiver:
         for disk in self._disks:
             disk.blank = False
         self._areas.clear()
+        self._heads.clear()
 
     def _mark(self, disk: TargetDisk) -> Unfinished:
         plan = self._plan
@@ -207,6 +212,9 @@ class Receiver:
     def write_heads(self, open_data: OpenData) -> None:
         """Fetch, write and prove the first chunk of each region. Boot areas are kept for `seal`.
         Raises as `fetch` and `verify` do."""
+        for index, disk in enumerate(self._disks):
+            if disk.pair.table is None and index not in self._heads:
+                self._heads[index] = bytearray(disk.read_head(CHUNK_SIZE))
         self._fetch(open_data, tuple, 1, head=True)
         self._prove(head=True)
 
@@ -277,8 +285,8 @@ class Receiver:
         """The digest of what the disk holds there: never one that was stored earlier."""
         region = item.ledger.region
         disk = self._disks[region.pair]
-        if disk.blank or region.method is Method.BOOT:
-            return b""  # a boot area is not what it was since `begin`
+        if disk.blank or region.method is Method.BOOT or self._is_held_back(item):
+            return b""  # the begin of a disk is not what it was since `begin`
         with self._account.target_disk():
             disk.read(buffer, region.start + item.offset)
         with self._account.target_processor():
@@ -290,18 +298,27 @@ class Receiver:
             self._areas[region.pair] = bytes(content)
             return
         self._wrote = True
+        if self._is_held_back(item):
+            self._heads[region.pair][item.offset : item.offset + item.length] = content
+            return
         with self._account.target_disk():
             self._disks[region.pair].write(content, region.start + item.offset)
 
     def _clear(self, item: Item, content: memoryview) -> None:
         """A disk that makes the zeros itself is believed only because they are read back."""
         region = item.ledger.region
-        if region.method is Method.BOOT or not self._plan.verify:
+        is_kept = region.method is Method.BOOT or self._is_held_back(item)
+        if is_kept or not self._plan.verify:
             self._store(item, content)
             return
         self._wrote = True
         with self._account.target_disk():
             self._disks[region.pair].clear(region.start + item.offset, item.length)
+
+    def _is_held_back(self, item: Item) -> bool:
+        """The first MiB of content on a whole disk goes where our mark is: it comes last."""
+        region = item.ledger.region
+        return self._disks[region.pair].pair.table is None and item.offset < CHUNK_SIZE
 
     def _record(self, item: Item, chunk: Chunk, meter: Meter) -> None:
         ledger = item.ledger
@@ -342,8 +359,11 @@ class Receiver:
     def _prove_item(self, item: Item, buffer: memoryview, account: Account) -> None:
         region = item.ledger.region
         content = buffer[: item.length]
-        with account.target_disk():
-            self._disks[region.pair].read(content, region.start + item.offset)
+        if self._is_held_back(item):  # `seal` writes it and reads it back
+            content[:] = self._heads[region.pair][item.offset : item.offset + item.length]
+        else:
+            with account.target_disk():
+                self._disks[region.pair].read(content, region.start + item.offset)
         with account.target_processor():
             digest = digest_of(content)
         if digest != item.ledger.digest(item):
@@ -375,10 +395,21 @@ class Receiver:
 
     # --- the end
 
+    @contextmanager
+    def finishing(self) -> Iterator[Host]:
+        """The host by which the copy's file systems are mounted before `seal`: what is held back
+        lies over its disk, and what is changed there is written by `seal`."""
+        nodes = {index: self._disks[index].hardware.node for index in self._heads}
+        heads = {node: bytes(self._heads[index]) for index, node in nodes.items()}
+        with hold_heads(self._host.blocks, heads) as blocks:
+            yield replace(self._host, blocks=cast(Blocks, blocks)) if heads else self._host
+            for index, node in nodes.items():
+                self._heads[index][:] = blocks.read(node)
+
     def seal(self) -> None:
-        """Make the disks start: gap and table on all of them, then the boot code, the disk of the
-        root file system last. Raises TargetDiskError, VerifyError; before the very end the disks
-        are still marked as unfinished."""
+        """Make the disks start: gap and table on all of them, then the boot code, or the begin of
+        content without a table, the disk of the root file system last. Raises TargetDiskError,
+        VerifyError; before the very end the disks are still marked as unfinished."""
         self._check_whole()
         self.recheck()
         with_table = [
@@ -392,8 +423,11 @@ class Receiver:
         for disk, area in reversed(with_table):
             disk.write_gap_and_table(area)
         self._sealing = True
-        for disk, area in reversed(with_table):
-            disk.write_boot_code(area)
+        for index, disk in reversed([*enumerate(self._disks)]):
+            if index in self._areas:
+                disk.write_boot_code(self._areas[index])
+            else:
+                disk.write_head(bytes(self._heads[index]))
         for disk, area in with_table:
             disk.check_boot_area(area)
         self._prove_boot_areas()

@@ -22,6 +22,9 @@ from payload.system.host import Host
 REOPEN_TRIES = 20
 REOPEN_PAUSE = 0.5  # seconds
 _ZEROS = aligned_buffer()
+# An ext superblock is at 1024, LVM's label in one of the first four sectors (of 512 bytes), and
+# that of XFS at 0: a power cut before these are written leaves no such thing.
+_SUPERBLOCK_END = 4096
 HEAD = 65536  # bytes kept in memory, so that a copy that never began leaves no trace
 
 
@@ -193,22 +196,43 @@ class TargetDisk:
         return self._blocks.open_to_write(self.hardware.node)
 
     def write_boot_code(self, area: bytes) -> None:
-        """The rest, then the sector that makes it start, and what the mark stands for last of all:
-        whatever a power cut leaves is marked, or whole."""
+        """All of the area, the mark last of all."""
         self.drop_cache()
-        sector = self.hardware.sector_size
         whole, _ = self._merged(area)
-        marked, _ = self._merged(area)
-        if self._keep_mark(marked):
-            self.write(marked[sector:], sector)
-            self.flush()
-            self.write(whole[:sector], 0)
+        self._write_before_mark(whole, self.hardware.sector_size)
+
+    def write_head(self, content: bytes) -> None:
+        """The begin of a disk without a table, held back until all else is there. Raises
+        VerifyError when it reads back other than it was written."""
+        buffer = aligned_buffer(len(content))
+        buffer[:] = content
+        self._write_before_mark(buffer, _SUPERBLOCK_END)
+        self.read(buffer, 0)
+        if bytes(buffer) != content:
+            raise VerifyError(
+                f"The begin of target disk {self.hardware.label} reads back other than it was "
+                "written. Replace the disk."
+            )
+
+    def read_head(self, size: int) -> bytes:
+        """The begin of a disk without a table as it is now, without what `put_mark` wrote."""
+        buffer = aligned_buffer(size)
+        self.read(buffer, 0)
+        buffer[self._mark_sector] = self._head[self._mark_sector]
+        return bytes(buffer)
+
+    def _write_before_mark(self, whole: memoryview, first: int) -> None:
+        """The rest, then the first bytes, by which it is somebody's, and what the mark stands for
+        last of all: whatever a power cut leaves is marked, or whole."""
+        marked = aligned_buffer(len(whole))
+        marked[:] = whole
+        has_mark = self._keep_mark(marked)
+        self.write(marked[first:], first)
+        self.flush()
+        self.write(whole[:first], 0)
+        if has_mark:
             self.flush()
             self.write(whole[self._mark_sector], self._mark_sector.start)
-        else:
-            self.write(whole[sector:], sector)
-            self.flush()
-            self.write(whole[:sector], 0)
         self.drop_cache()
 
     def check_boot_area(self, area: bytes) -> None:

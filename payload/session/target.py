@@ -329,18 +329,19 @@ class TargetSession:
         context = self._context
         assert self._receiver is not None
         self._receiver.recheck()
-        finish = finish_copy(
-            context.host,
-            context.agreed,
-            context.other.inventory,
-            context.own,
-            self._copy_id,
-            ((context.other.card, context.link.card),),
-            self._arrivals(),
-            int(context.clock()),
-            context.monitor,
-            context.version,
-        )
+        with self._receiver.finishing() as host:
+            finish = finish_copy(
+                host,
+                context.agreed,
+                context.other.inventory,
+                context.own,
+                self._copy_id,
+                ((context.other.card, context.link.card),),
+                self._arrivals(),
+                int(context.clock()),
+                context.monitor,
+                context.version,
+            )
         self._receiver.seal()
         self._boot_loader, changes = make_it_start(
             context.host, context.agreed, context.own, context.monitor

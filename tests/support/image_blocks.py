@@ -141,6 +141,8 @@ class ImageBlocks:
             content = content[size:]
 
     def _gate(self, node: str) -> None:
+        if node not in {str(image.path) for image in self.images}:
+            return  # no disk, but what is held in memory for a while
         if node not in self.writable:
             raise TargetDiskError(f"{node} is read-only: {os.strerror(1)}.")
         self.opened_for_writing.append(node)

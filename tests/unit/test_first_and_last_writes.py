@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from payload.model.disk import Hardware, PartitionTable
+from payload.model.errors import VerifyError
 from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.replicate import target_disk
 from payload.replicate.chunks import write_exactly
@@ -188,6 +189,30 @@ def test_whatever_is_cut_short_at_the_end_is_marked_or_whole(recorder: Recorder)
     for one in chain.from_iterable(states):
         assert is_marked(one) or one in (BEFORE[:AREA], AFTER)
         assert starts(one, recorder, BEFORE) or starts(one, recorder, AFTER) or is_marked(one)
+
+
+def test_whatever_is_cut_short_on_a_disk_without_a_table_is_marked_or_whole(
+    recorder: Recorder,
+) -> None:
+    """Its content begins where our mark is."""
+    begin(recorder)
+    for disk in recorder.disks:
+        assert disk.read_head(AREA)[MARK_OFFSET:] == BEFORE[MARK_OFFSET:AREA]
+        disk.write_head(AFTER)
+    states = list(recorder.after_power_cuts(BEFORE))
+    assert all(one == AFTER for one in states[-1])
+    for one in chain.from_iterable(states):
+        assert is_marked(one) or one in (BEFORE[:AREA], AFTER)
+
+
+def test_a_begin_that_was_not_kept_is_no_copy(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(recorder)
+    disk = recorder.disks[0]
+    monkeypatch.setattr(target_disk, "write_exactly", lambda *_: None)
+    with pytest.raises(VerifyError, match="The begin of target disk root"):
+        disk.write_head(AFTER)
 
 
 def test_a_mark_that_is_in_the_first_partition_is_left_to_it(recorder: Recorder) -> None:
