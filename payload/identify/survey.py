@@ -17,6 +17,7 @@ from payload.identify.layers import LVM_KIND, MD_KIND
 from payload.identify.offers import find_offers, option_of
 from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
+from payload.model.map_kinds import why_whole
 from payload.model.survey import Drivers, FixedRoot, Initramfs, LateDisk, Offer, Survey
 from payload.system.disk_names import driver_of, missing_modules, name_family
 from payload.system.files import is_directory_inside, names_inside, status_inside, subtree
@@ -218,7 +219,9 @@ def _counts(kind: str) -> bool:
 
 
 def _used_on(host: Host, location: Location) -> int:
-    if location.file_system.kind not in ROOT_KINDS:
+    if location.file_system.kind not in ROOT_KINDS or why_whole(
+        location.file_system, location.size
+    ):
         return location.size
     return _mounted(host, location, _bytes_in_use, location.size)
 

@@ -1,7 +1,7 @@
 """What a disk is and what lies on it. All sizes and positions are bytes."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blake3 import blake3
 
@@ -18,6 +18,9 @@ class FileSystem:
     kind: str
     uuid: str = ""
     label: str = ""
+    # Why its own map of used blocks cannot be relied on; "" when nothing is known against it. No
+    # part of what it is: a copy that was finished has replayed the journal of its original.
+    doubt: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class Region:
     size: int
     method: Method
     file_system: str = ""
+    why: str = ""  # every block of that file system is copied although it has a map
 
     @property
     def name(self) -> str:

@@ -6,7 +6,6 @@ cannot be trusted, or cannot be read, means that every block is copied.
 
 import heapq
 import re
-import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,8 +23,6 @@ from payload.system.host import Host
 KIB = 1024
 HEADER = 64 * KIB  # bytes: the largest page, at whose end the signature of a swap area stands
 MAPPING_TIMEOUT = 3600.0  # seconds; a map of many TB is read from all over a rotating disk
-# Where these keep whether they were unmounted cleanly: offset, struct, the clean value.
-_CLEAN_FIELDS = {"reiserfs": (65536 + 50, "<H", 1), "jfs": (32768 + 40, "<I", 0)}
 _NO_JOURNAL = frozenset({"vfat", "ntfs"})  # partclone itself refuses an NTFS that is dirty
 _EXT = frozenset({"ext2", "ext3", "ext4"})
 _TOTAL = re.compile(r"(0x[0-9A-Fa-f]+)\s+\?\s*\n")
@@ -138,21 +135,9 @@ def _check_trust(host: Host, device: str, kind: str) -> None:
         return
     if kind == "xfs":
         clean = "state: <CLEAN>" in host.run(["xfs_logprint", "-t", device]).stdout
-    elif kind in _CLEAN_FIELDS:
-        clean = _field(device, *_CLEAN_FIELDS[kind][:2]) == _CLEAN_FIELDS[kind][2]
     else:
         clean = read_needs_recovery(device, kind) is False
     if not clean:
         raise ToolError(
             "It was not unmounted cleanly, and its journal may know of blocks its map does not."
         )
-
-
-def _field(device: str, offset: int, layout: str) -> int:
-    try:
-        with Path(device).open("rb") as file:
-            file.seek(offset)
-            (value,) = struct.unpack(layout, file.read(struct.calcsize(layout)))
-    except (OSError, struct.error) as error:
-        raise ToolError(f"The superblock on {device} could not be read ({error}).") from error
-    return int(value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from payload.model.disk import MIB, Content, Disk, Hardware, PartitionTable
+from payload.model.disk import Content, Disk, FileSystem, Hardware, PartitionTable
 from payload.model.errors import PlanError
 from payload.model.gap import (
     GAP_END,
@@ -14,16 +14,10 @@ from payload.model.gap import (
     table_end,
 )
 from payload.model.inventory import Inventory
+from payload.model.map_kinds import MAPPED, MEMBERS, why_whole
 from payload.model.plan import CopyMode, DiskPair, Method, Region
 from payload.replicate.disks import content_of, label_of, table_of
 
-# File systems whose own map of used blocks can be read and, by a look at the journal, trusted.
-MAPPED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs", "jfs", "ntfs", "vfat"})
-# Members of LVM and MD, which are looked into (replicate/volume_map.py).
-MEMBERS = frozenset({"LVM2_member", "linux_raid_member"})
-# partclone's map of a FAT12 misses clusters in use. None is larger than this: at most 4084 clusters
-# of 64 KiB.
-FAT12_LIMIT = 256 * MIB
 TABLES = frozenset({"dos", "gpt", "PMBR"})  # signatures of partition tables, in libblkid's words
 # Signatures of RAID that firmware makes, in libblkid's words (libblkid/src/superblocks/*_raid.c).
 FIRMWARE_RAID = frozenset(
@@ -92,17 +86,23 @@ def cut_regions(
     regions: list[Region] = []
     for index, (pair, disk) in enumerate(zip(pairs, disks, strict=True)):
         pieces = _cut_whole(disk, mode) if pair.table is None else _cut(pair, disk, mode)
-        for number, start, size, method, kind in pieces:
-            regions.append(Region(len(regions), index, number, start, size, method, kind))
+        regions += [Region(len(regions) + at, index, *piece) for at, piece in enumerate(pieces)]
     return tuple(regions)
 
 
-Cut = tuple[int, int, int, Method, str]  # number, start, size, method, file system
+# Number, start, size, method, file system, and why every block of that.
+Cut = tuple[int, int, int, Method, str, str]
 
 
 def _cut_whole(disk: Disk, mode: CopyMode) -> Iterator[Cut]:
-    kind = _whole_kind(content_of(disk))
-    yield 0, 0, disk.hardware.size, choose_method(kind, disk.hardware.size, mode), kind
+    system = _whole_system(content_of(disk))
+    yield 0, 0, disk.hardware.size, *_treat(system, disk.hardware.size, mode)
+
+
+def _treat(system: FileSystem | None, size: int, mode: CopyMode) -> tuple[Method, str, str]:
+    method = choose_method(system, size, mode)
+    why = why_whole(system, size) if mode is CopyMode.USED else ""
+    return method, system.kind if system else "", why
 
 
 def _cut(pair: DiskPair, disk: Disk, mode: CopyMode) -> list[Cut]:
@@ -110,14 +110,13 @@ def _cut(pair: DiskPair, disk: Disk, mode: CopyMode) -> list[Cut]:
     assert pair.table is not None
     if contradictions(disk):
         mode = CopyMode.EXACT
-    pieces: list[Cut] = [(0, 0, boot_area_end(pair.table), Method.BOOT, "")]
+    pieces: list[Cut] = [(0, 0, boot_area_end(pair.table), Method.BOOT, "", "")]
     for part in pair.table.partitions:
         if not part.is_extended:
-            kind = part.file_system.kind if part.file_system else ""
-            method = choose_method(kind, part.size, mode)
-            pieces.append((part.number, part.start, part.size, method, kind))
+            treatment = _treat(part.file_system, part.size, mode)
+            pieces.append((part.number, part.start, part.size, *treatment))
     gaps = enumerate(_cut_gaps(pair, disk, mode), 1)
-    pieces += [(number, gap.start, gap.size, Method.GAP, "") for number, gap in gaps]
+    pieces += [(number, gap.start, gap.size, Method.GAP, "", "") for number, gap in gaps]
     return sorted(pieces, key=lambda piece: piece[1])
 
 
@@ -149,20 +148,22 @@ def contradictions(disk: Disk) -> tuple[str, ...]:
     return tuple(sorted({*signatures} - TABLES - FIRMWARE_RAID))
 
 
-def _whole_kind(content: Content) -> str:
-    """The file system on a whole disk; "" where signatures of others make its map doubtful. Those
-    beside a member are of what is in it."""
-    kind = content.file_system.kind if content.file_system else ""
-    others = {*content.signatures} - {*TABLES, kind}
-    return "" if others and kind not in MEMBERS else kind
+def _whole_system(content: Content) -> FileSystem | None:
+    """The file system on a whole disk; None where signatures of others make its map doubtful.
+    Those beside a member are of what is in it."""
+    system = content.file_system
+    if system is None:
+        return None
+    others = {*content.signatures} - {*TABLES, system.kind}
+    return None if others and system.kind not in MEMBERS else system
 
 
-def choose_method(kind: str, size: int, mode: CopyMode) -> Method:
-    """How content of that kind and size is copied."""
-    if mode is CopyMode.EXACT:
+def choose_method(system: FileSystem | None, size: int, mode: CopyMode) -> Method:
+    """How such content of that size is copied."""
+    if mode is CopyMode.EXACT or system is None:
         return Method.ALL
-    if kind == "swap":
+    if system.kind == "swap":
         return Method.HEADER
-    if kind == "vfat" and size <= FAT12_LIMIT:
+    if why_whole(system, size):
         return Method.ALL
-    return Method.USED if kind in MAPPED | MEMBERS else Method.ALL
+    return Method.USED if system.kind in MAPPED | MEMBERS else Method.ALL

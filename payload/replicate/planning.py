@@ -10,6 +10,7 @@ from payload.model.account import Account, Treatment
 from payload.model.disk import Content, Disk, Hardware, Partition
 from payload.model.errors import PlanError
 from payload.model.inventory import InstalledSystem, Inventory
+from payload.model.map_kinds import why_whole
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.model.role import Decision, Permission
 from payload.model.volume import Layer, Volume
@@ -99,7 +100,7 @@ def describe(plan: Plan) -> tuple[str, ...]:
     return (
         f"{source} is copied onto {target}.",
         *(line for index in range(len(plan.disks)) for line in _describe_pair(plan, index)),
-        *(_describe_volume(volume) for volume in plan.volumes),
+        *(_describe_volume(volume, plan.mode) for volume in plan.volumes),
         *(f"Note: {warning}" for warning in plan.warnings),
     )
 
@@ -116,7 +117,9 @@ def _describe_pair(plan: Plan, index: int) -> Iterator[str]:
         if region.pair == index and region.is_volume:
             what = region.file_system or "unknown content"
             name = f"partition {region.number}" if region.number else "whole disk"
-            yield f"  {name}: {what}, {amount(region.size)}, {_WORDS[region.method]}"
+            because = f", because {region.why}" if region.why else ""
+            way = f"{_WORDS[region.method]}{because}"
+            yield f"  {name}: {what}, {amount(region.size)}, {way}"
     if plan.accounts:
         yield f"  all {amount(pair.source.size)}: {', '.join(_sums(plan.accounts[index]))}"
 
@@ -131,10 +134,12 @@ def _sums(account: Account) -> Iterator[str]:
             yield f"{amount(size)} {words}"
 
 
-def _describe_volume(volume: Volume) -> str:
+def _describe_volume(volume: Volume, mode: CopyMode) -> str:
     kind = volume.file_system.kind if volume.file_system else "unknown content"
     mirrored = f", on {len(volume.legs)} disks alike" if len(volume.legs) > 1 else ""
-    return f"Volume {volume.name}: {kind}, {amount(volume.size)}{mirrored}"
+    why = why_whole(volume.file_system, volume.size) if mode is CopyMode.USED else ""
+    because = f", every block, because {why}" if why else ""
+    return f"Volume {volume.name}: {kind}, {amount(volume.size)}{mirrored}{because}"
 
 
 TREATMENTS = {

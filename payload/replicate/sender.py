@@ -13,6 +13,7 @@ from typing import Protocol
 from payload.model.disk import Hardware
 from payload.model.errors import FailoverError, LinkError, PeerError, SourceDiskError
 from payload.model.inventory import Inventory
+from payload.model.map_kinds import MEMBERS
 from payload.model.message import (
     Chunk,
     ChunkRequest,
@@ -29,7 +30,6 @@ from payload.replicate.boot_area import without_table
 from payload.replicate.chunks import aligned_buffer, digest_of, zero_digest
 from payload.replicate.compression import Compression
 from payload.replicate.extents import find_chunks
-from payload.replicate.layout import MEMBERS
 from payload.replicate.runs import Run
 from payload.replicate.sick_disk import Patience, read_around, read_at_once
 from payload.replicate.spindle import Spindle

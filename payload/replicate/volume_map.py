@@ -13,11 +13,12 @@ from itertools import pairwise
 
 from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
+from payload.model.map_kinds import MEMBERS
 from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Region
 from payload.model.volume import Segment, Volume
 from payload.replicate.chunk_list import ChunkList
 from payload.replicate.extents import HEADER, map_device
-from payload.replicate.layout import MEMBERS, choose_method
+from payload.replicate.layout import choose_method
 from payload.replicate.runs import Run, cut, ends
 from payload.system.host import Host
 
@@ -91,7 +92,7 @@ class VolumeMaps:
     def _read_map(self, volume: Volume, sector: int) -> ChunkList | None:
         """Raises ToolError."""
         kind = volume.file_system.kind if volume.file_system else ""
-        method = choose_method(kind, volume.size, CopyMode.USED)
+        method = choose_method(volume.file_system, volume.size, CopyMode.USED)
         if method is Method.HEADER:
             return ChunkList(cut(ends(volume.size, HEADER), sector))
         if method is not Method.USED or kind in MEMBERS or not self._is_alone(volume):

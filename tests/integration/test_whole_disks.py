@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from payload.model.map_kinds import FAT12_LIMIT
 from payload.model.plan import CopyMode, Method
-from payload.replicate.layout import FAT12_LIMIT
 from tests.support.second_disk import copy_of
 from tests.support.server_image import MIB, make_image, tool
 from tests.support.stream_disks import SECTOR, place_ext

@@ -12,12 +12,12 @@ from payload.model.errors import PlanError
 from payload.model.gap import BOOT_LIMIT, GAP_END, backup_size
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.machine import Firmware
+from payload.model.map_kinds import FAT12_LIMIT
 from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
 from payload.model.plan import CopyMode, Method, Plan, Region
 from payload.model.role import Decision, Ground, Permission, Role
 from payload.model.volume import Layer, Segment, Volume
 from payload.replicate.boot_area import table_range
-from payload.replicate.layout import FAT12_LIMIT
 from payload.replicate.planning import describe, plan_copy
 from tests.support.machines import machine
 from tests.support.sized_machines import (
@@ -113,6 +113,20 @@ def test_a_fat_that_may_be_a_fat12_is_copied_whole(size: int, method: Method) ->
     source = replace(sized_server(), disks=(sized_disk("A", 7 * GB, table),))
     made = plan(source, machine("7a", sized_disk("X", 8 * GB, None)))
     assert region_of(made, 3).method is method
+
+
+def test_the_plan_says_why_every_block_is_copied() -> None:
+    third = replace(
+        partition(3, 5300 * MIB, 300 * MIB, "ext4"),
+        file_system=FileSystem("ext4", doubt="it was not unmounted cleanly"),
+    )
+    fourth = partition(4, 5600 * MIB, 300 * MIB, "reiserfs")
+    table = replace(server_table(), partitions=(*server_table().partitions, third, fourth))
+    source = replace(sized_server(), disks=(sized_disk("A", 7 * GB, table),))
+    target = machine("7a", sized_disk("X", 8 * GB, None))
+    lines = "\n".join(describe(plan(source, target)))
+    assert "ext4, 314.6 MB, every block, because it was not unmounted cleanly\n" in lines
+    assert "reiserfs, 314.6 MB, every block, because the map of a reiserfs is not read\n" in lines
 
 
 def test_a_file_system_on_the_whole_disk_is_one_region() -> None:

@@ -1,0 +1,42 @@
+"""What a file system says against its own map of used blocks, in the little that is read at once.
+
+It is asked while a machine is looked at, so that the plan can say it. Whoever reads the map looks
+again, and more closely.
+"""
+
+import struct
+
+from payload.model.errors import ToolError
+from payload.system.filesystems import EXT_KINDS, ReadAt, look_with, needs_recovery
+from payload.system.host import Host
+
+UNCLEAN = "it was not unmounted cleanly, and its journal may know of blocks its map does not"
+_BTRFS_DEVICES = 65536 + 0x88  # u64 in its superblock, btrfs_tree.h
+_XFS_CLEAN = "state: <CLEAN>"  # of xfs_logprint -t
+
+
+def find_doubt(host: Host, node: str, start: int, size: int, kind: str) -> str:
+    """Why the map of the file system of that kind in this range cannot be relied on, to be put
+    behind "because"; "" when nothing is known against it, or it could not be read."""
+    try:
+        if kind == "xfs":
+            with host.blocks.view(node, start, size) as device:
+                done = host.run(["xfs_logprint", "-t", device])
+            return "" if _XFS_CLEAN in done.stdout else UNCLEAN
+        return look_with(
+            node,
+            lambda read_at: doubt_of(lambda offset, length: read_at(start + offset, length), kind),
+        )
+    except ToolError:
+        return ""
+
+
+def doubt_of(read_at: ReadAt, kind: str) -> str:
+    """The same, by the superblock alone."""
+    if kind == "btrfs":
+        count = read_at(_BTRFS_DEVICES, 8)
+        if len(count) == 8 and struct.unpack("<Q", count)[0] != 1:
+            return "it is one of several devices of a btrfs"
+    if kind in EXT_KINDS or kind == "btrfs":
+        return UNCLEAN if needs_recovery(read_at, kind) else ""
+    return ""
