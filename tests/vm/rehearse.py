@@ -34,7 +34,7 @@ from tests.vm.case import SOURCE_UUID, TARGET_UUID, Case, common_networks, plug_
 from tests.vm.cases.sample import SAMPLE
 from tests.vm.compare import Comparison, compare_disks
 from tests.vm.evidence import Evidence, read_evidence
-from tests.vm.hardware import Bus, Card, Drive, Hardware, Medium, MediumKind
+from tests.vm.hardware import Bus, Card, Drive, Hardware, Kernel, Medium, MediumKind
 from tests.vm.images import Image, ImageError
 from tests.vm.machine import Machine, MachineError
 from tests.vm.servers import build
@@ -58,7 +58,8 @@ class Task:
     """What to rehearse: a case, or a person's own disks (`case` is None then).
 
     `targets` are finished copies that the target's disks begin with, instead of being blank.
-    `proof`: the target has what a boot proof takes, virtualization and memory.
+    `proof`: the target has what a boot proof takes, virtualization and memory. `kernel`: the live
+    system is started by it on both machines, not through the medium's boot menu.
     """
 
     iso: Path
@@ -70,6 +71,7 @@ class Task:
     cache: Path = CACHE
     targets: tuple[Path, ...] = ()
     proof: bool = False
+    kernel: Kernel | None = None
 
 
 @dataclass
@@ -185,6 +187,7 @@ def plan_source(task: Task, overlays: tuple[Image, ...], wires: dict[str, Path])
         medium=Medium(task.iso, MediumKind.CD),
         cards=plug_in(bare.cards, wires, listens=True),
         memory=max(bare.memory, MEMORY),
+        kernel=task.kernel,
     )
 
 
@@ -199,6 +202,7 @@ def plan_target(task: Task, blanks: tuple[Image, ...], wires: dict[str, Path]) -
         memory=max(bare.memory, PROOF_MEMORY if task.proof else MEMORY),
         virtualizes=task.proof,
         variables=task.output / "target-variables.fd",
+        kernel=task.kernel,
     )
 
 
@@ -218,7 +222,8 @@ def plan_copy(target: Hardware, disks: tuple[Image, ...], words: dict[str, str])
     """The target, medium taken out and alone: what boots now is the copy."""
     cards = tuple(replace(card, wire=None) for card in target.cards)
     drives = _drives("TGT", disks)
-    return replace(target, name="copy", drives=drives, medium=None, cards=cards, words=words)
+    return replace(target, name="copy", drives=drives, medium=None, cards=cards, words=words,
+                   kernel=None)  # fmt: skip
 
 
 def _drives(prefix: str, disks: tuple[Image, ...]) -> tuple[Drive, ...]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.vm.conftest import PROJECT
 from tests.vm.crashed_storage import make_crashed_storage
 from tests.vm.hardware import Bus, Card, Drive, Hardware, Medium, MediumKind
 from tests.vm.images import MIB, digest, make_blank
+from tests.vm.live_kernel import live_kernel
 from tests.vm.machine import Machine
 from tests.vm.serial_lines import BANNER
 
@@ -46,7 +48,10 @@ def test_the_disks_of_a_crashed_server_stay_as_they_are(
     directory = _directory()
     crashed = make_crashed_storage(directory)
     before = [digest(image) for image in crashed]
-    hardware = _machine(Firmware.BIOS, MediumKind.USB, iso, directory, "crashed", crashed)
+    hardware = replace(
+        _machine(Firmware.BIOS, MediumKind.USB, iso, directory, "crashed", crashed),
+        kernel=live_kernel(iso, directory / "kernel"),
+    )
     with Machine(hardware, directory, accelerator) as machine:
         machine.wait_for(DECIDED, BOOT_SECONDS)
         machine.turn_to_console(2)
