@@ -133,6 +133,7 @@ class LinuxBlocks:
         controllers = [*entry.glob("device/transport"), *entry.glob("device/nvme*/transport")]
         return Circumstances(
             sys_path=f"{entry.resolve()}/",
+            host_classes=tuple(_host_classes(parents)),
             nvme_transports=tuple(_read(file) for file in controllers),
             live_medium=any(use.startswith(LIVE_MOUNTS) for use in uses),
             memory_card=_read(entry / "device/type") == "SD",
@@ -331,6 +332,13 @@ def _controllers(entry: Path) -> Iterator[str]:
             yield modalias
         if _PCI_ADDRESS.fullmatch(place.name):
             return
+
+
+def _host_classes(parents: Sequence[Path]) -> Iterator[str]:
+    """The classes of the SCSI host: a directory `srp_host` in that of `host8`."""
+    for parent in parents:
+        if re.fullmatch(r"host\d+", parent.name):
+            yield from sorted(path.name for path in parent.glob("*_host"))
 
 
 def _unescape(text: str) -> str:

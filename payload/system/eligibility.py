@@ -32,7 +32,11 @@ _NOT_DISKS = (
 )
 _NETWORKS = {"iscsi": "iSCSI", "fc": "Fibre Channel", "fcoe": "Fibre Channel", "srp": "SRP"}
 # What the kernel puts into the path of a device that it reaches over such a network.
-_NETWORK_PATHS = ((r"/session\d+/", "iSCSI"), (r"/rport-\d", "Fibre Channel or SRP"))
+_NETWORK_PATHS = ((r"/session\d+/", "iSCSI"), (r"/rport-\d", "Fibre Channel"))
+# Transport classes of a SCSI host whose disks are all beyond such a network. An SRP disk's path
+# is that of a local one (ib_srp.c scans below the host itself), and lsblk does not know its class
+# (scsi_transport_srp.c).
+_NETWORK_HOSTS = {"iscsi_host": "iSCSI", "fc_host": "Fibre Channel", "srp_host": "SRP"}
 _EXTERNAL_PATHS = ((r"/usb\d+/", "USB"), (r"/fw\d+", "FireWire"))
 
 
@@ -49,6 +53,7 @@ class Circumstances:
     """What speaks for or against a disk beside what it is itself."""
 
     sys_path: str = ""  # where it hangs in the kernel's tree of devices
+    host_classes: tuple[str, ...] = ()  # of its SCSI host: "scsi_host", "sas_host"
     nvme_transports: tuple[str, ...] = ()  # of the controllers that lead to it
     live_medium: bool = False
     memory_card: bool = False
@@ -82,9 +87,14 @@ def _kind(disk: Hardware, facts: Circumstances) -> str:
 
 
 def _network(disk: Hardware, facts: Circumstances) -> str:
-    kind = _NETWORKS.get(disk.transport, "") or _match(_NETWORK_PATHS, facts.sys_path)
-    if not kind and any(transport != "pcie" for transport in facts.nvme_transports):
-        kind = "NVMe over Fabrics"
+    fabrics = any(transport != "pcie" for transport in facts.nvme_transports)
+    kinds = (
+        _NETWORKS.get(disk.transport, ""),
+        _match(_NETWORK_PATHS, facts.sys_path),
+        *(_NETWORK_HOSTS.get(name, "") for name in facts.host_classes),
+        "NVMe over Fabrics" if fabrics else "",
+    )
+    kind = next(filter(None, kinds), "")
     return f"it is a network disk ({kind})" if kind else ""
 
 

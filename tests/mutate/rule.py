@@ -46,7 +46,6 @@ _REASONS: dict[str, tuple[str, ...]] = {
         f"{_ROLE}.gather: `not disks` always holds",
         "payload.session.last_look._check_disk: `disk.content` never holds",
         "payload.session.last_look._check_disk: `disk.content` always holds",
-        "payload.system.eligibility._network: without `and not kind`",
         f"{_AGREEMENT}.agree: without the element `*plan.warnings`",
         f"{_AGREEMENT}.agree: without the element `*checked.warnings`",
         f"{_AGREEMENT}.agree: `plan.verify and (not context.settings.verify)` never holds",

@@ -19,6 +19,8 @@ from payload.system.command import Completed
 GB = 10**9
 SATA = "devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block"
 USB = "devices/pci0000:00/0000:00:14.0/usb2/2-1/host6/target6:0:0/6:0:0:0/block"
+# ib_srp's SCSI host is a child of the InfiniBand card, its targets are children of the host
+SRP = "devices/pci0000:00/0000:00:03.0/0000:04:00.0/host8/target8:0:0/8:0:0:1/block"
 
 
 def no_tools(argv: Any, **_: Any) -> Completed:
@@ -112,6 +114,22 @@ def test_whether_a_disk_can_discard(machine: Machine) -> None:
     assert machine.blocks().discard_step("/dev/sda") == 0, "it has a unit, but takes none"
     queue.joinpath("discard_max_bytes").write_text("2147450880\n")
     assert machine.blocks().discard_step("/dev/sda") == 4096
+
+
+@pytest.mark.parametrize("tran", ["", "scsi"])
+def test_a_disk_that_an_infiniband_card_brings_is_a_network_disk(
+    machine: Machine, tran: str
+) -> None:
+    disk = machine.device("sda", "8:1", SRP)
+    machine.listed.append({"kname": "sda", "model": "LIO-ORG disk", "tran": tran})
+    machine.known["sda"] = {"ID_WWN": "0x6001405", "ID_PATH": "pci-0000:04:00.0-scsi-0:0:0:1"}
+    assert machine.find()["sda"].ineligible == ""  # a controller's own disk looks the same
+    host = disk.parents[3]
+    for name in ("scsi_host", "srp_host"):
+        host.joinpath(name, host.name).mkdir(parents=True)
+    found = machine.find()["sda"]
+    assert found.ineligible == "it is a network disk (SRP)"
+    assert found.unseen
 
 
 def test_our_own_write_blocker_makes_no_disk_write_protected(machine: Machine) -> None:

@@ -75,6 +75,9 @@ def test_what_is_no_fixed_disk_is_named(name: str, reason: str) -> None:
         (DISK, Circumstances("/sys/devices/platform/host2/session1/t/block/sda/"), "(iSCSI)"),
         (replace(DISK, transport="fc"), LOCAL, "(Fibre Channel)"),
         (DISK, Circumstances("/sys/devices/pci0/host1/rport-1:0-0/t/block/sda/"), "Fibre Channel"),
+        (DISK, replace(LOCAL, host_classes=("scsi_host", "srp_host")), "network disk (SRP)"),
+        (DISK, replace(LOCAL, host_classes=("fc_host", "scsi_host")), "(Fibre Channel)"),
+        (DISK, replace(LOCAL, host_classes=("iscsi_host", "scsi_host")), "(iSCSI)"),
         (DISK, replace(LOCAL, nvme_transports=("pcie", "tcp")), "NVMe over Fabrics"),
         (replace(DISK, size=0), LOCAL, "no medium"),
         (replace(DISK, size=SMALLEST - 512), LOCAL, "smaller than 64 MiB"),
@@ -87,6 +90,10 @@ def test_each_circumstance_has_its_reason(
     disk: Hardware, facts: Circumstances, reason: str
 ) -> None:
     assert reason in reason_against(disk, facts)
+
+
+def test_a_disk_behind_a_sas_controller_is_no_network_disk() -> None:
+    assert reason_against(DISK, replace(LOCAL, host_classes=("sas_host", "scsi_host"))) == ""
 
 
 def test_a_local_nvme_disk_and_a_disk_known_by_path_alone_pass() -> None:
@@ -133,6 +140,7 @@ def test_no_server_runs_from_these(name: str, facts: Circumstances) -> None:
     ("disk", "facts"),
     [
         (replace(DISK, transport="fc"), LOCAL),
+        (DISK, replace(LOCAL, host_classes=("srp_host",))),
         (replace(DISK, transport="usb"), LOCAL),
         (replace(DISK, name="nvme0n1"), replace(LOCAL, detachable=True)),
         (replace(DISK, name="dasda"), LOCAL),
