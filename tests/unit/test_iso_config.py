@@ -1,5 +1,6 @@
 """What a site changes, and the tree the ISO is built from."""
 
+import hashlib
 import re
 from pathlib import Path
 from types import ModuleType
@@ -88,7 +89,10 @@ def test_the_network_menu_lets_live_boot_fetch_the_iso_alone(
     build.lay_out_network(tmp_path / "pxe", iso, 5, "failover.countdown=60")
     settings = (tmp_path / "pxe/grub/settings.cfg").read_text()
     fetched = "http://$net_default_server/ugs-failover/ugs-failover.iso"
-    assert f'set medium="fetch={fetched} BOOTIF=01-$net_default_mac"' in settings
+    digest = hashlib.sha256(b"made.iso").hexdigest()
+    medium = f"fetch={fetched} fetch.sha256={digest} BOOTIF=01-$net_default_mac"
+    assert f'set medium="{medium}"' in settings
+    assert read_kernel_line(Settings(), medium) == Settings(), "the payload takes it for its own"
     assert 'set live="/ugs-failover"' in settings and "failover.countdown=60" in settings
     assert "live-media" not in settings
     given = tmp_path / "pxe/ugs-failover"
