@@ -102,6 +102,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("directory", type=Path, metavar="DIRECTORY")
     command.set_defaults(command=make_site_key)
 
+    command = commands.add_parser(
+        "check-site", help="settings of a medium, as both machines read them"
+    )
+    command.add_argument("site_toml", type=Path, metavar="SITE.toml")
+    command.add_argument(
+        "parameters", nargs="*", metavar="WORD", help="kernel parameters of the medium's boot menu"
+    )
+    command.set_defaults(command=check_site)
+
     for name, text in (("exit-codes", "the exit codes"), ("settings", "all settings")):
         command = commands.add_parser(name, help=f"print {text}")
         command.set_defaults(command=print_page, page=f"{name}.md")
@@ -285,6 +294,16 @@ def make_site_key(arguments: argparse.Namespace) -> int:
 
     make(arguments.directory)
     _print_lines([f"The key of a new site is in {arguments.directory}."])
+    return 0
+
+
+def check_site(arguments: argparse.Namespace) -> int:
+    """Whether the payload takes what a medium says to both machines."""
+    from payload.model.settings import Settings, read_menu_parameters, read_site_toml
+
+    text = _read_bytes(arguments.site_toml).decode(errors="replace")
+    settings = read_site_toml(Settings(), text)
+    read_menu_parameters(settings, arguments.parameters, "kernel-parameters")
     return 0
 
 

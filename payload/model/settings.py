@@ -5,14 +5,15 @@ Both spell a setting alike: `failover.after.source=stay` on the kernel line is
     [after]
     source = "stay"
 
-in `site.toml`. The kernel line wins. An unknown key is an error that names it, since a
+in `site.toml`. The kernel line wins, and on it what was typed at this machine's boot menu over what
+the menu says by itself, which both machines read. An unknown key is an error that names it, since a
 misspelled safety setting that is silently ignored is worse than none.
 """
 
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher, get_close_matches
 from enum import Enum, StrEnum
@@ -24,6 +25,7 @@ from payload.model.plan import CopyMode
 from payload.model.role import Role
 
 PREFIX = "failover."  # of our words on the kernel line
+THIS_MACHINE = "failover.this-machine"  # on the kernel line, behind what the boot menu says
 PLACES = ("path:", "/dev/disk/by-path/")  # begin of names that tell where a disk is plugged in
 _SEPARATORS = re.compile(r"[.:/_-]+")
 _ALIKE = 0.8  # of 1.0: two words that differ in a letter or two
@@ -159,8 +161,8 @@ KEYS: Mapping[str, Key] = {
         _names,
         "serials or ids, with commas between",
         "Disks of the target that may be overwritten whatever lies on them. A name that means a"
-        " disk of both machines counts only beside `role`; `site.toml`, which both read, takes no"
-        " `path:` and no `/dev/disk/by-path/`.",
+        " disk of both machines counts only beside `role`; `site.toml` and `kernel-parameters`,"
+        " which both read, take no `path:` and no `/dev/disk/by-path/`.",
     ),
     "peer": Key(
         "peer",
@@ -262,36 +264,64 @@ def read_site_toml(settings: Settings, text: str, where: str = "site.toml") -> S
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{where} is not valid TOML: {error}.") from error
     told = _apply(settings, where, _flatten(table))
-    for word in told.overwrite:
-        if word.startswith(PLACES):
-            raise SettingsError(
-                f"{where}: overwrite: {word!r} is where a disk is plugged in. Both machines read"
-                f" {where}, and the other may have a disk there, too. Name the disk by its serial"
-                " or id, or on the kernel line of the target alone."
-            )
+    _refuse_places(told, where)
+    return told
+
+
+def read_menu_parameters(settings: Settings, words: Sequence[str], where: str) -> Settings:
+    """Apply the kernel parameters of a boot menu, which hold for both machines.
+
+    Raises SettingsError, also for a word that is nearly one of ours: it was meant for us.
+    """
+    told = _apply(settings, where, _values(words, where))
+    _refuse_places(told, where)
     return told
 
 
 def read_kernel_line(settings: Settings, line: str) -> Settings:
-    """Apply the `failover.*` words of a kernel line, which wins.
+    """Apply the `failover.*` words of a kernel line, which wins. Raises SettingsError.
 
-    Raises SettingsError, also for a word that is nearly one of them: it was meant for us.
+    A line without `failover.this-machine` is not our menu's: all of it is this machine's own.
     """
+    words = _split(line)
+    if THIS_MACHINE in words:
+        end = words.index(THIS_MACHINE)
+        settings = read_menu_parameters(settings, words[:end], "boot menu")
+        words = words[end + 1 :]
+    return _apply(settings, "kernel line", _values(words, "kernel line"))
+
+
+def _split(line: str) -> list[str]:
     try:
-        words = shlex.split(line)
+        return shlex.split(line)
     except ValueError:
-        words = line.split()
-    values: dict[str, Any] = {}
+        return line.split()
+
+
+def _values(words: Sequence[str], where: str) -> dict[str, str]:
+    """The settings among the words of a kernel line."""
+    values: dict[str, str] = {}
     for word in words:
         if word.startswith(PREFIX):
             key, _, value = word.removeprefix(PREFIX).partition("=")
             values[key] = value
         elif _is_misspelt(word):
             raise SettingsError(
-                f"kernel line: {word!r} looks like a setting but does not begin with "
+                f"{where}: {word!r} looks like a setting but does not begin with "
                 f"{PREFIX!r}. Write {_corrected(word)}."
             )
-    return _apply(settings, "kernel line", values)
+    return values
+
+
+def _refuse_places(settings: Settings, where: str) -> None:
+    """Refuse disks named by where they are, in what both machines read."""
+    for word in settings.overwrite:
+        if word.startswith(PLACES):
+            raise SettingsError(
+                f"{where}: overwrite: {word!r} is where a disk is plugged in. Both machines read"
+                " this, and the other may have a disk there, too. Name the disk by its serial or"
+                " id, or type the word at the boot menu of the target alone (key e, behind `live`)."
+            )
 
 
 def _is_misspelt(word: str) -> bool:

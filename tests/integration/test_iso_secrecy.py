@@ -6,17 +6,15 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.support.iso_build import load_iso_build
+from tests.support.iso_build import BOOT_IMAGES, small_iso_build
 
-CONFIGURATION = Path(__file__).resolve().parents[2] / "iso-config"
 SECRET = "-----BEGIN THE KEY OF THIS SITE-----"
 NOBODY = "65534"
-BOOT_IMAGES = ("eltorito.img", "boot_hybrid.img", "bootx64.efi", "grubx64.efi", "grubnetx64.efi",
-               "pxe.0", "initrd-network.img")  # fmt: skip
 
 
 class Stranger:
@@ -49,34 +47,12 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def build(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The program, with layers that are there already, and a site."""
-    program = load_iso_build()
-    site = directory / "iso-config"
-    shutil.copytree(CONFIGURATION, site, ignore=shutil.ignore_patterns("site"))
-    (site / "site").mkdir(mode=0o700)
-    for name, text in (("site.key", SECRET), ("site.crt", "certificate")):
-        (site / "site" / name).touch(mode=0o600)
-        (site / "site" / name).write_text(text)
-    work = directory / "work"
-    (work / "stamps").mkdir(parents=True)
-    monkeypatch.setattr(program, "WORK", work)
-    monkeypatch.setattr(program, "SITE_CONFIGURATION", site)
-    base, payload = work / "base", work / "zz-payload.squashfs"
-    (base / "boot-images").mkdir(parents=True)
-    for name in BOOT_IMAGES:
-        (base / "boot-images" / name).write_bytes(bytes(512 if "hybrid" in name else 65536))
-    for path in (base / "vmlinuz", base / "initrd.img", base / "filesystem.squashfs", payload):
-        path.write_text(path.name)
-    monkeypatch.setattr(program, "build_system", lambda **_: base)
-    monkeypatch.setattr(program, "build_payload", lambda: payload)
-    for product in (base, payload):
-        program.mark_current(product, "made")
-    return program
+def build(directory: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return small_iso_build(directory, SECRET, monkeypatch)
 
 
 @pytest.fixture
-def stranger(build: Any, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Stranger:
+def stranger(build: ModuleType, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Stranger:
     """Who looks when a file was written and has not its mode yet, and when a tool has ended and the
     build has not gone on: what is readable then was so while the tool wrote, and stays so when the
     build is killed."""
@@ -105,7 +81,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.usefixtures("umask")
 def test_nobody_else_can_read_the_key_while_the_iso_is_made(
-    build: Any, stranger: Stranger, directory: Path
+    build: ModuleType, stranger: Stranger, directory: Path
 ) -> None:
     iso, network = directory / "made.iso", directory / "pxe"
     build.build_iso(iso, "", 5, boot_proof=False)
@@ -119,7 +95,7 @@ def test_nobody_else_can_read_the_key_while_the_iso_is_made(
 
 
 def test_the_medium_has_the_modes_of_a_file_system_that_is_used(
-    build: Any, directory: Path
+    build: ModuleType, directory: Path
 ) -> None:
     build.build_iso(directory / "made.iso", "", 5, boot_proof=False)
     argv = ["xorriso", "-indev", str(directory / "made.iso"), "-find", "/", "-exec", "lsdl"]
@@ -130,7 +106,9 @@ def test_the_medium_has_the_modes_of_a_file_system_that_is_used(
     assert modes["/ugs-failover/site.key"] == "-rw-------"
 
 
-def test_what_a_killed_build_left_is_gone(build: Any, stranger: Stranger, directory: Path) -> None:
+def test_what_a_killed_build_left_is_gone(
+    build: ModuleType, stranger: Stranger, directory: Path
+) -> None:
     left = directory / ".made.iso.unfinished"
     left.write_text(SECRET)
     left.chmod(0o644)

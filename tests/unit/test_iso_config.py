@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.model.role import Role
-from payload.model.settings import After, Settings, read_kernel_line, read_site_toml
+from payload.model.settings import (
+    THIS_MACHINE,
+    After,
+    Settings,
+    read_kernel_line,
+    read_site_toml,
+)
 from tests.support.iso_build import load_iso_build
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -51,6 +57,14 @@ def test_boot_menu_entries_set_what_they_promise() -> None:
     assert look.dry_run
     assert look.after_source is look.after_target is After.STAY
     assert read_kernel_line(Settings(), entries[3][1]) == Settings(role=Role.SOURCE)
+
+
+def test_what_is_typed_behind_live_is_this_machine_s_own() -> None:
+    """The menu's own words come first; `e` shows a person the call `live` alone."""
+    menu = (SITE / "grub.cfg").read_text()
+    lines = re.findall(r"^\s*linux (.*)$", menu, re.M)
+    assert lines == [f'$live/vmlinuz $parameters {THIS_MACHINE} "$@"']
+    assert re.findall(r'^set parameters=".*\$site_parameters"$', menu, re.M)
 
 
 @pytest.mark.parametrize(

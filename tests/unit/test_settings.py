@@ -3,7 +3,12 @@
 import pytest
 
 from payload.model.errors import SettingsError
-from payload.model.settings import Settings, read_kernel_line, read_site_toml
+from payload.model.settings import (
+    Settings,
+    read_kernel_line,
+    read_menu_parameters,
+    read_site_toml,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +71,50 @@ def test_a_key_like_none_is_refused_without_a_guess() -> None:
         read_kernel_line(Settings(), "failover.xyz=1")
 
 
-@pytest.mark.parametrize("word", ["path:pci-0000:00:1f.2-ata-1", "/dev/disk/by-path/pci-1-ata-1"])
+PLACED = pytest.mark.parametrize(
+    "word", ["path:pci-0000:00:1f.2-ata-1", "/dev/disk/by-path/pci-1-ata-1"]
+)
+
+
+@PLACED
+def test_a_menu_that_both_machines_read_names_no_disk_by_where_it_is(word: str) -> None:
+    words = f"console=tty0 failover.overwrite=SERIAL,{word}"
+    with pytest.raises(SettingsError, match=r"kernel-parameters: overwrite: .* plugged in"):
+        read_menu_parameters(Settings(), words.split(), "kernel-parameters")
+    with pytest.raises(SettingsError, match=r"boot menu: overwrite: .* plugged in"):
+        read_kernel_line(Settings(), f"boot=live {words} failover.this-machine")
+    with pytest.raises(SettingsError, match=r"boot menu: overwrite: .* plugged in"):
+        read_kernel_line(Settings(), f"{words} failover.this-machine failover.overwrite=SERIAL")
+
+
+@PLACED
+def test_a_person_at_one_machine_s_menu_may_name_a_disk_by_where_it_is(word: str) -> None:
+    line = f"boot=live failover.countdown=60 failover.this-machine failover.overwrite={word}"
+    told = read_kernel_line(Settings(), line)
+    assert (told.countdown, told.overwrite) == (60, (word,))
+
+
+def test_what_is_typed_at_a_machine_wins_over_the_menu() -> None:
+    line = "failover.countdown=60 failover.port=1 failover.this-machine failover.countdown=5"
+    told = read_kernel_line(Settings(), line)
+    assert (told.countdown, told.port) == (5, 1)
+
+
+@pytest.mark.parametrize(
+    "line", ["failover.this-machine failover.this-machine", "failover.this-machine=1"]
+)
+def test_the_word_before_what_was_typed_is_no_setting(line: str) -> None:
+    with pytest.raises(SettingsError, match="no setting 'this-machine'"):
+        read_kernel_line(Settings(), line)
+
+
+def test_a_menu_s_parameters_do_not_claim_to_be_typed() -> None:
+    words = ["failover.this-machine", "failover.overwrite=path:1"]
+    with pytest.raises(SettingsError, match="no setting 'this-machine'"):
+        read_menu_parameters(Settings(), words, "kernel-parameters")
+
+
+@PLACED
 def test_a_file_that_both_machines_read_names_no_disk_by_where_it_is(word: str) -> None:
     with pytest.raises(SettingsError, match=r"site\.toml: overwrite: .* plugged in"):
         read_site_toml(Settings(), f'overwrite = ["SERIAL", "{word}"]')
