@@ -8,13 +8,14 @@ system's udev wants it.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from payload.finish.cards import read_cards
-from payload.finish.name_files import name_edits, our_links, rules_edit, rules_files, unswappable
-from payload.finish.naming import Assignment, Edit, Interface
+from payload.finish.mentions import macs_in, mentions_left, told_lines
+from payload.finish.name_files import name_edits, our_links, rules_edit, unswappable
+from payload.finish.naming import Assignment, Edit, Interface, lines_of
 from payload.finish.netnames import assign, lost_ways, plan_names, warnings_of
 from payload.finish.systems import RULES_DIRECTORY, SYSTEMS, UCR, files_of
 from payload.finish.udev_rules import is_rules_file, rewrite_rules
@@ -68,7 +69,8 @@ def plan_edits(root: Path, assignment: Assignment, path: str = "") -> tuple[Edit
     if path:
         edits = [rules_edit(root, path, assignment)]
     else:
-        edits = [*name_edits(root, assignment), *_tied_edits(root, assignment)]
+        edits = name_edits(root, assignment)
+        edits += _tied_edits(root, assignment, {edit.path for edit in edits})
         edits += _cloud_edits(root, edits)
     edits = [edit for edit in edits if edit.before or edit.content != read_inside(root, edit.path)]
     return (*edits, *_template_edits(root, edits, assignment))
@@ -77,8 +79,9 @@ def plan_edits(root: Path, assignment: Assignment, path: str = "") -> tuple[Edit
 # --- files that tie names already
 
 
-def _tied_edits(root: Path, assignment: Assignment) -> Iterator[Edit]:
-    done = {*our_links(root), *rules_files(root)}
+def _tied_edits(root: Path, assignment: Assignment, named: Set[str]) -> Iterator[Edit]:
+    """But for `named`: the files that are edited already, since names are told there."""
+    done = {*our_links(root), *named}
     for system in SYSTEMS:
         for path in files_of(root, system):
             resolved = real_path(root, path)
@@ -87,16 +90,28 @@ def _tied_edits(root: Path, assignment: Assignment) -> Iterator[Edit]:
                 system.rewrite(content, path, assignment),
                 system.rename(path, assignment),
             )
-            what = f"{system.title}: {_meaning(system.read(after, place), assignment)}"
+            ties = _ties(system.read(after, place)) or _changed_macs(content, after, assignment)
+            what = f"{system.title}: {ties}"
             if resolved not in done and place != path:
                 yield Edit(place, after, what, before=path)
             elif resolved not in done and after != content:
                 yield Edit(resolved, after, what)
 
 
-def _meaning(told: Iterable[Interface], assignment: Assignment) -> str:
+def _ties(told: Iterable[Interface]) -> str:
     ties = [f"{one.name or 'the interface'} is {one.mac}" for one in told if one.mac]
-    return ", ".join(dict.fromkeys(ties)) or "the cards of this machine"
+    return ", ".join(dict.fromkeys(ties))
+
+
+def _changed_macs(before: bytes, after: bytes, assignment: Assignment) -> str:
+    """Which MAC became which, and in which lines."""
+    pairs = zip(lines_of(before), lines_of(after), strict=False)
+    lines = {number: old for number, (old, new) in enumerate(pairs, 1) if old != new}
+    gone = set().union(*map(macs_in, lines.values()))
+    became = [f"{old} became {new}" for old, new in assignment.replacements.items() if old in gone]
+    if not became:
+        return "the cards of this machine"
+    return f"{', '.join(became)} ({told_lines(list(lines))})"
 
 
 def _cloud_edits(root: Path, edits: Sequence[Edit]) -> list[Edit]:
@@ -121,7 +136,8 @@ def _template_edits(root: Path, edits: Iterable[Edit], assignment: Assignment) -
         if content is None:
             continue
         if edit.path.startswith(RULES_DIRECTORY) and is_rules_file(Path(edit.path).name):
-            after = rewrite_rules(content, path, assignment.cards, assignment.interfaces)
+            names, macs = assignment.interfaces, assignment.replacements
+            after = rewrite_rules(content, path, assignment.cards, names, macs)
         else:
             after = _rewriter_of(edit.path)(content, edit.path, assignment)
         if after != content:
@@ -189,6 +205,7 @@ def _warnings(root: Path, edits: Sequence[Edit], assignment: Assignment) -> Iter
         )
     if sentence := unswappable(root, assignment):
         yield sentence
+    yield from mentions_left(root, edits, assignment)
 
 
 # --- the command

@@ -147,7 +147,11 @@ def rules_edits(root: Path, files: Sequence[str], assignment: Assignment) -> lis
     contents = {path: read_inside(root, path) or b"" for path in files}
     first = next((path for path in files if read_rules(contents[path])), files[0])
     others = [
-        Edit(path, silence_rules(content), f"its rules commented out: {first} names the cards")
+        Edit(
+            path,
+            silence_rules(content, assignment.replacements),
+            f"its rules commented out: {first} names the cards",
+        )
         for path, content in contents.items()
         if path != first
     ]
@@ -160,7 +164,8 @@ def rules_edit(root: Path, path: str, assignment: Assignment) -> Edit:
     names = assignment.interfaces
     meaning = ", ".join(f"{name} is {names[name]}" for name in sorted(names, key=by_number))
     what = f"{meaning or 'no card has a name'}; rules for other cards commented out"
-    return Edit(resolved, rewrite_rules(content, path, assignment.cards, names), what)
+    macs = assignment.replacements
+    return Edit(resolved, rewrite_rules(content, path, assignment.cards, names, macs), what)
 
 
 def _new_rules_file(root: Path) -> str:

@@ -13,6 +13,14 @@ from fnmatch import fnmatchcase
 from payload.model.machine import Card
 
 MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.IGNORECASE)
+# systemd.link(5), MACAddress=: "colon-, hyphen- or dot-delimited".
+_ANY_MAC = (
+    rf"(?:{MAC.pattern}|[0-9a-f]{{2}}(?:-[0-9a-f]{{2}}){{5}}|[0-9a-f]{{4}}(?:\.[0-9a-f]{{4}}){{2}})"
+)
+# Not a part of a longer address, as that of InfiniBand, whose 20 bytes are written likewise.
+MENTIONED_MAC = re.compile(
+    rf"(?<![0-9a-f])(?<!:[0-9a-f]{{2}}:){_ANY_MAC}(?![0-9a-f]|:[0-9a-f]{{2}})", re.IGNORECASE
+)
 INTERFACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 ANYWHERE = "0.0.0.0"  # noqa: S104  (a gateway whose address is not told)
 
@@ -47,6 +55,7 @@ class Assignment:
     cards: Sequence[Card] = ()  # of this machine
     macs: Mapping[str, str] = field(default_factory=dict)  # MAC at the source -> MAC here
     slots: Mapping[str, str] = field(default_factory=dict)  # slot at the source -> MAC here
+    source: Sequence[str] = ()  # MACs of the source's cards
 
     @property
     def interfaces(self) -> dict[str, str]:
@@ -104,18 +113,29 @@ class Edit:
 
 
 def like(old: str, new: str) -> str:
-    """A MAC in the letter case of the one it replaces."""
+    """A MAC in the letter case and with the separators of the one it replaces."""
+    if "-" in old:
+        new = new.replace(":", "-")
+    elif "." in old:
+        digits = new.replace(":", "")
+        new = ".".join((digits[:4], digits[4:8], digits[8:]))
     return new.upper() if old.upper() == old != old.lower() else new
 
 
+def with_colons(mac: str) -> str:
+    """A MAC as Linux writes it, however it was written."""
+    digits = re.sub(r"[:.-]", "", mac.lower())
+    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
+
+
 def replace_macs(text: str, macs: Mapping[str, str]) -> str:
-    """The text with every MAC that is a key of `macs` (lower case) replaced, in its own case."""
-    return re.sub(
-        rf"(?<![0-9a-f]){MAC.pattern}(?![0-9a-f]|:[0-9a-f]{{2}})",
-        lambda found: like(found[0], macs.get(found[0].lower(), found[0])),
-        text,
-        flags=re.IGNORECASE,
-    )
+    """The text with every MAC that is a key of `macs` (lower case) replaced, written as before."""
+
+    def replaced(found: re.Match[str]) -> str:
+        new = macs.get(with_colons(found[0]))
+        return like(found[0], new) if new else found[0]
+
+    return MENTIONED_MAC.sub(replaced, text)
 
 
 def is_mac(text: str) -> bool:
@@ -123,8 +143,13 @@ def is_mac(text: str) -> bool:
 
 
 def lines_of(content: bytes) -> list[str]:
-    """Physical lines with their ends; only a newline ends one. latin-1 keeps every byte."""
-    return re.findall(r"[^\n]*\n|[^\n]+", content.decode("latin-1"))
+    """Physical lines with their ends. latin-1 keeps every byte."""
+    return lines_in(content.decode("latin-1"))
+
+
+def lines_in(text: str) -> list[str]:
+    """Physical lines; only a newline ends one (str.splitlines knows a dozen more)."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def to_bytes(lines: Iterable[str]) -> bytes:

@@ -353,4 +353,4 @@ def assign(
     slots |= {
         card.bus: names.get(named.get(card.mac, ""), card.mac) for card in source_cards if card.bus
     }
-    return Assignment(names, target_cards, macs, slots)
+    return Assignment(names, target_cards, macs, slots, tuple(card.mac for card in source_cards))

@@ -12,12 +12,13 @@ from pathlib import PurePosixPath
 from payload.finish.naming import (
     ANYWHERE,
     INTERFACE_NAME,
-    MAC,
+    MENTIONED_MAC,
     Assignment,
     Interface,
-    like,
     lines_of,
+    replace_macs,
     to_bytes,
+    with_colons,
 )
 
 _KEY = re.compile(r"\s*([A-Za-z0-9]+)\s*=\s*(.*?)\s*$")
@@ -60,7 +61,7 @@ def read_link(content: bytes, _path: str = "") -> list[Interface]:
     slots = _SLOT.match(" ".join(_all(entries, "Match", "Path")))
     if not names or not INTERFACE_NAME.fullmatch(names[-1]):
         return []
-    mac = macs[0].lower() if len(macs) == 1 and MAC.fullmatch(macs[0]) else ""
+    mac = with_colons(macs[0]) if len(macs) == 1 and MENTIONED_MAC.fullmatch(macs[0]) else ""
     return [Interface(names[-1], mac=mac, slot=slots[1] if slots else "")]
 
 
@@ -68,7 +69,8 @@ def read_network(content: bytes, _path: str = "") -> list[Interface]:
     """What a .network file says of the cards it matches, by name, MAC or slot."""
     entries = list(_entries(lines_of(content)))
     names = [one for one in _all(entries, "Match", "Name") if INTERFACE_NAME.fullmatch(one)]
-    macs = [one.lower() for one in _all(entries, "Match", *_MAC_KEYS) if MAC.fullmatch(one)]
+    told_macs = _all(entries, "Match", *_MAC_KEYS)
+    macs = [with_colons(one) for one in told_macs if MENTIONED_MAC.fullmatch(one)]
     slot = _SLOT.match(" ".join(_all(entries, "Match", "Path")))
     dhcp = (_all(entries, "Network", "DHCP") or ["no"])[-1]
     told = Interface(
@@ -145,11 +147,9 @@ def _mac_at(value: str, assignment: Assignment) -> str:
 
 
 def _with_macs(line: str, name: str, assignment: Assignment) -> str:
-    def new(found: re.Match[str]) -> str:
-        mac = assignment.mac_for(name, found[0].lower())
-        return like(found[0], mac) if mac else found[0]
-
-    return re.sub(MAC.pattern, new, line, flags=re.IGNORECASE)
+    told = {with_colons(found) for found in MENTIONED_MAC.findall(line)}
+    here = {mac: assignment.mac_for(name, mac) for mac in told}
+    return replace_macs(line, {mac: new for mac, new in here.items() if new})
 
 
 def render_link(name: str, mac: str, systemd: int) -> bytes:

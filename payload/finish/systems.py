@@ -23,6 +23,12 @@ SYSTEMS = (
     System(
         "systemd .link", (f"{LINK_DIRECTORY}/*.link",), networkd.read_link, networkd.rewrite_match
     ),
+    System(
+        "systemd drop-ins",
+        (f"{LINK_DIRECTORY}/*.link.d/*.conf", f"{LINK_DIRECTORY}/*.network.d/*.conf"),
+        lambda content, path: (),
+        networkd.rewrite_match,
+    ),
     System("iftab", ("/etc/iftab", "/etc/mactab"), iftab.read_tab, iftab.rewrite_tab),
     System(
         "ifcfg",

@@ -5,8 +5,8 @@ the server comes up with eth1 and without its address. So the names stay and the
 rules for cards that are not there are commented out (udev's own generator then counts the name as
 free), and each card of this machine gets a rule, in the words of the udev that reads the file.
 
-Files are bytes to us (latin-1 keeps every one), a line ends at a newline, and one rule may be
-wrapped over several lines by backslashes. Running twice changes nothing more.
+Rules that tie something else to a card (wake on LAN, rings, queues) get its match changed too, in
+any file. Running twice changes nothing more.
 """
 
 import re
@@ -15,22 +15,28 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from payload.finish.naming import MAC as _MAC
-from payload.finish.naming import Assignment, Interface
+from payload.finish.naming import Assignment, Interface, lines_in
+from payload.finish.udev_syntax import (
+    Span,
+    Token,
+    asks_for_address,
+    chunks_of,
+    names_another_subsystem,
+    retie_conditions,
+    tokens_of,
+    with_edits,
+)
 from payload.model.machine import Card
 
-_WRAP = re.compile(r"\\\r?\n")
-_TOKEN = re.compile(
-    r'(?P<key>[A-Za-z_]+)(?P<attribute>\{[^}"]*\}|\([^)"]*\))?\s*'
-    r'(?P<operator>==|!=|\+=|-=|:=|=)\s*"(?P<value>[^"]*)"'
-)
 _RENAME = re.compile(
-    r"(?P<program>\S*rename_netiface)\s+(?:%k|\$kernel)\s+(?P<name>[^\s%*?$\[\]]+)"
+    r"(?<!\S)(?P<program>\S*rename_netiface)\s+(?:%k|\$kernel)\s+(?P<name>[^\s%*?$\[\]]+)"
 )
 _LITERAL = re.compile(r"[^%*?$\[\]|/\s]+")
 _WIRELESS = re.compile(r"(wlan|ath|ra|sta)([0-9*?\[].*)?")
 _USB_PATH = re.compile(r"\d+-[\d.]+(:[\d.]+)?")
 _LATER_HEADER = "change only the value of the NAME= key"
 _ETCH_HEADER = "probably run by the persistent-net-generator"
+NO_MACS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -65,25 +71,6 @@ LENNY = Dialect()  # also what every later udev understands, on kernels without 
 SLES10 = Dialect("SYSFS", rename="/lib/udev/rename_netiface")
 
 
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class _Token:
-    """One `KEY{attribute}=="value"` of a rule."""
-
-    key: str
-    attribute: str  # without brackets
-    operator: str
-    value: str
-    attribute_at: Span  # in the raw text, brackets included
-    value_at: Span
-
-    @property
-    def is_match(self) -> bool:
-        return self.operator in ("==", "!=")
-
-
 @dataclass(frozen=True)
 class _GivenName:
     """A name in a rule: the whole of a value, or one word of a call of `program`."""
@@ -100,7 +87,7 @@ class NamingRule:
     """An active rule that gives a name to a card. `mac` is "" when it matches otherwise."""
 
     raw: str
-    tokens: tuple[_Token, ...]
+    tokens: tuple[Token, ...]
     given: tuple[_GivenName, ...]
     mac: str
     dialect: Dialect | None  # None: the rule does not tell
@@ -129,85 +116,23 @@ class NamingRule:
                         mac if token.value.lower() == self.mac else token.value.lower(),
                     )
                 )
-        text = self.raw
-        for (start, end), new in sorted(edits, reverse=True):
-            # A value wrapped over two lines stays as it is unless it has to change.
-            if _WRAP.sub("", text[start:end]) != new:
-                text = text[:start] + new + text[end:]
-        return text
+        return with_edits(self.raw, edits)
 
     def silenced(self) -> str:
         """The same rule as comment. udev skips a comment line alone, so every line needs a #."""
-        lines = _lines(self.raw)
+        lines = lines_in(self.raw)
         return "".join(line if line.startswith("#") else f"#{line}" for line in lines)
 
 
-def _lines(text: str) -> list[str]:
-    """Physical lines; only a newline ends one (str.splitlines knows a dozen more)."""
-    return re.findall(r"[^\n]*\n|[^\n]+", text)
-
-
-def _chunks(text: str) -> list[str]:
-    """Comments, blank lines and whole rules, each with all its physical lines."""
-    chunks: list[str] = []
-    open_rule = False
-    for line in _lines(text):
-        if open_rule:
-            chunks[-1] += line
-        else:
-            chunks.append(line)
-        starts_comment = not open_rule and line.lstrip(" \t").startswith("#")
-        open_rule = not starts_comment and re.search(r"\\\r?\n\Z", line) is not None
-    return chunks
-
-
-def _tokens(raw: str) -> tuple[_Token, ...]:
-    """The `KEY{attribute}=="value"` parts of a rule, with their places in the raw text."""
-    places: list[int] = []
-    joined = ""
-    position = 0
-    for wrap in [*_WRAP.finditer(raw), None]:
-        end = wrap.start() if wrap else len(raw)
-        joined += raw[position:end]
-        places += range(position, end)
-        position = wrap.end() if wrap else end
-
-    def span(match: re.Match[str], group: str) -> Span:
-        start, end = match.span(group)
-        return (places[start], places[end - 1] + 1) if end > start else (0, 0)
-
-    return tuple(
-        _Token(
-            match["key"],
-            (match["attribute"] or "")[1:-1],
-            match["operator"],
-            match["value"],
-            span(match, "attribute"),
-            span(match, "value"),
-        )
-        for match in _TOKEN.finditer(joined)
-    )
-
-
-def _is_address(token: _Token) -> bool:
+def _is_address(token: Token) -> bool:
     return (
-        token.key in ("ATTR", "ATTRS", "SYSFS")
-        and token.attribute == "address"
+        asks_for_address(token)
         and token.operator == "=="
         and _MAC.fullmatch(token.value) is not None
     )
 
 
-def _names_another_subsystem(tokens: Sequence[_Token]) -> bool:
-    for token in tokens:
-        if token.key == "SUBSYSTEM" and token.is_match:
-            of_net = "net" in token.value.split("|")
-            if of_net is not (token.operator == "=="):
-                return True
-    return False
-
-
-def _is_wireless(tokens: Sequence[_Token], name: str) -> bool:
+def _is_wireless(tokens: Sequence[Token], name: str) -> bool:
     if _WIRELESS.fullmatch(name):
         return True
     kernels = [
@@ -219,7 +144,7 @@ def _is_wireless(tokens: Sequence[_Token], name: str) -> bool:
     return bool(kernels) and all(_WIRELESS.fullmatch(kernel) for kernel in kernels)
 
 
-def _given_name(token: _Token) -> _GivenName | None:
+def _given_name(token: Token) -> _GivenName | None:
     if token.key == "NAME" and token.operator in ("=", ":="):
         return _GivenName(token.value, token.value_at)
     if not token.is_match and (found := _RENAME.search(token.value)):
@@ -235,13 +160,11 @@ def parse_rule(raw: str) -> NamingRule | None:
     Wireless cards are not the server's network: their rules are left alone, and so are rules of
     other subsystems and names that udev computes ("%k", "$env{..}").
     """
-    if raw.lstrip(" \t").startswith("#"):
-        return None
-    tokens = _tokens(raw)
+    tokens = tokens_of(raw)
     given = tuple(name for name in map(_given_name, tokens) if name is not None)
     if not given or not all(_LITERAL.fullmatch(each.name) for each in given):
         return None
-    if _names_another_subsystem(tokens) or _is_wireless(tokens, given[-1].name):
+    if names_another_subsystem(tokens) or _is_wireless(tokens, given[-1].name):
         return None
     addresses = [token for token in tokens if _is_address(token)]
     return NamingRule(
@@ -253,7 +176,7 @@ def parse_rule(raw: str) -> NamingRule | None:
     )
 
 
-def _dialect_of_rule(tokens: Sequence[_Token], program: str) -> Dialect | None:
+def _dialect_of_rule(tokens: Sequence[Token], program: str) -> Dialect | None:
     keys = {(token.key, token.attribute) for token in tokens}
     for address in ("SYSFS", "ATTRS", "ATTR"):
         if (address, "address") in keys:
@@ -263,7 +186,7 @@ def _dialect_of_rule(tokens: Sequence[_Token], program: str) -> Dialect | None:
 
 def read_rules(content: bytes) -> tuple[NamingRule, ...]:
     """The active naming rules of a file, in its order."""
-    chunks = _chunks(content.decode("latin-1"))
+    chunks = chunks_of(content.decode("latin-1"))
     return tuple(rule for rule in map(parse_rule, chunks) if rule is not None)
 
 
@@ -292,7 +215,7 @@ def detect_dialect(content: bytes, path: str) -> Dialect:
     too, for they were once written by the same udev.
     """
     text = content.decode("latin-1")
-    for chunk in reversed(_chunks(text)):
+    for chunk in reversed(chunks_of(text)):
         rule = parse_rule(chunk.lstrip("# \t"))
         if rule is not None and rule.dialect is not None:
             return rule.dialect
@@ -321,18 +244,23 @@ def by_number(name: str) -> tuple[str, int, str]:
     return (found[1], int(found[2]), name) if found else (name, -1, name)
 
 
-def silence_rules(content: bytes) -> bytes:
+def silence_rules(content: bytes, macs: Mapping[str, str] = NO_MACS) -> bytes:
     """Comment out every naming rule: for a second file beside the one that names the cards."""
-    return _rewrite(content, lambda rule: None)
+    return _rewrite(content, lambda rule: None, macs)
 
 
 def rewrite_rules(
-    content: bytes, path: str, cards: Sequence[Card], names: Mapping[str, str]
+    content: bytes,
+    path: str,
+    cards: Sequence[Card],
+    names: Mapping[str, str],
+    macs: Mapping[str, str] = NO_MACS,
 ) -> bytes:
     """The file as it must be for a machine with `cards`, where `names` (name -> MAC) are wanted.
 
     `path` tells the dialect when the content does not. Rules for a named card are kept under its
-    name, other naming rules commented out; a card that has no rule yet gets one at the end.
+    name, other naming rules commented out; a card that has no rule yet gets one at the end. What
+    rules without a name ask for is taken from `macs` (MAC at the source -> MAC here).
     """
     name_of = {mac.lower(): name for name, mac in names.items() if mac}
     present = {card.mac.lower(): card for card in cards}
@@ -352,7 +280,7 @@ def rewrite_rules(
         return None
 
     dialect = detect_dialect(content, path)
-    text = _rewrite(content, decide).decode("latin-1")
+    text = _rewrite(content, decide, macs).decode("latin-1")
     missing = sorted(name_of.keys() - done, key=lambda mac: by_number(name_of[mac]))
     end = "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
     if missing and text and not text.endswith("\n"):
@@ -364,24 +292,26 @@ def rewrite_rules(
 
 def retie_rules(content: bytes, path: str, assignment: Assignment) -> bytes:
     """A rules file that somebody wrote by hand: its MACs become those of the cards here, no rule
-    is added or commented out. The generator's files are for `rewrite_rules`."""
-    name = PurePosixPath(path).name
-    if is_rules_file(name) or _is_about_else(name):
+    is added or commented out. The naming rules of generators' files are for `rewrite_rules`."""
+    if _is_about_else(PurePosixPath(path).name):
         return content
+    macs = assignment.replacements
     parts = []
-    for chunk in _chunks(content.decode("latin-1")):
+    for chunk in chunks_of(content.decode("latin-1")):
         rule = parse_rule(chunk)
         mac = assignment.mac_for(rule.name, rule.mac) if rule and rule.mac else ""
-        parts.append(rule.retied(mac) if rule and mac else chunk)
+        parts.append(rule.retied(mac) if rule and mac else retie_conditions(chunk, macs))
     return "".join(parts).encode("latin-1")
 
 
-def _rewrite(content: bytes, decide: Callable[[NamingRule], str | None]) -> bytes:
+def _rewrite(
+    content: bytes, decide: Callable[[NamingRule], str | None], macs: Mapping[str, str]
+) -> bytes:
     parts = []
-    for chunk in _chunks(content.decode("latin-1")):
+    for chunk in chunks_of(content.decode("latin-1")):
         rule = parse_rule(chunk)
         if rule is None:
-            parts.append(chunk)
+            parts.append(retie_conditions(chunk, macs))
             continue
         name = decide(rule)
         parts.append(rule.silenced() if name is None else rule.renamed(name))

@@ -77,7 +77,7 @@ def test_a_udev_that_waits_for_a_name_may_exchange_names(tmp_path: Path) -> None
     shutil.copytree(case / "before", tmp_path / "copy")
     done = run_adapt(tmp_path / "copy", (case / "cards.json").read_bytes())
     assert {card.name: card.mac[-2:] for card in done.cards} == {"eth0": "22", "eth1": "11"}
-    assert done.warnings == ()
+    assert not [warning for warning in done.warnings if "exchange" in warning]
 
 
 @pytest.mark.parametrize(
