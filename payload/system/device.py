@@ -129,13 +129,15 @@ def view(run: Run, node: str, start: int, size: int, *, writable: bool = False) 
         # it that this process was killed.
         run(["losetup", "--detach", device])
         _check_size(descriptor, node, start, size)
+        loop = Path("/sys/block", Path(device).name, "loop")
+        ours = _backing(loop)
         yield device
         if writable:
             flush(descriptor)
     finally:
         os.close(descriptor)
     if writable:
-        _wait_for_end(device, node, start)
+        _wait_for_end(device, node, loop, ours)
         drop_cache(node)
 
 
@@ -148,10 +150,9 @@ def _check_size(descriptor: int, node: str, start: int, size: int) -> None:
         )
 
 
-def _wait_for_end(device: str, node: str, start: int) -> None:
-    """A writable view that somebody keeps open could still write behind our back."""
-    loop = Path("/sys/block", Path(device).name, "loop")
-    ours = (node, str(start))
+def _wait_for_end(device: str, node: str, loop: Path, ours: tuple[str, str]) -> None:
+    """A writable view that somebody keeps open could still write behind our back, as a file system
+    does that is mounted in another namespace. Another view may have the same device by now."""
     deadline = time.monotonic() + _DETACH_WAIT
     while _backing(loop) == ours:
         if time.monotonic() > deadline:

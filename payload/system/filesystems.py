@@ -143,12 +143,20 @@ def needs_recovery(read_at: ReadAt, kind: str) -> bool | None:
         if block is None:
             return None
         (state,) = struct.unpack_from("<H", block, 0x3A)
-        (incompatible,) = struct.unpack_from("<I", block, 0x60)
-        return bool(incompatible & _EXT_RECOVER) or not state & _EXT_VALID
+        return has_pending_journal(read_at, kind) or not state & _EXT_VALID
     if kind == "btrfs":
-        block = _btrfs_superblock(read_at)
-        return None if block is None else struct.unpack_from("<Q", block, 0x60)[0] != 0
+        return None if _btrfs_superblock(read_at) is None else has_pending_journal(read_at, kind)
     return None
+
+
+def has_pending_journal(read_at: ReadAt, kind: str) -> bool:
+    """Whether its journal holds what is not yet in place, as while it is mounted for writing;
+    False also where the superblock of that kind does not tell."""
+    if kind in EXT_KINDS and (block := _ext_superblock(read_at)):
+        return bool(struct.unpack_from("<I", block, 0x60)[0] & _EXT_RECOVER)
+    if kind == "btrfs" and (block := _btrfs_superblock(read_at)):
+        return bool(struct.unpack_from("<Q", block, 0x60)[0])  # log_root
+    return False
 
 
 def read_usage(node: str, kind: str) -> Usage:
@@ -159,6 +167,11 @@ def read_usage(node: str, kind: str) -> Usage:
 def read_needs_recovery(node: str, kind: str) -> bool | None:
     """`needs_recovery` of a device or image file. Raises ToolError when it cannot be read."""
     return look_with(node, lambda read_at: needs_recovery(read_at, kind))
+
+
+def read_has_pending_journal(node: str, kind: str) -> bool:
+    """`has_pending_journal` of a device or image file. Raises ToolError when it cannot be read."""
+    return look_with(node, lambda read_at: has_pending_journal(read_at, kind))
 
 
 def look_with(node: str, look: Callable[[ReadAt], T]) -> T:

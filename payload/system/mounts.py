@@ -15,6 +15,7 @@ from pathlib import Path
 
 from payload.model.errors import ToolError
 from payload.system.command import Run, run
+from payload.system.filesystems import read_has_pending_journal
 
 _NO_REPLAY = {
     "ext3": ("noload",),
@@ -48,7 +49,7 @@ class LinuxMounts:
         at: Path | None = None,
     ) -> Iterator[Path]:
         """Mount, and unmount again at the end. Raises ToolError, also when the file system stays
-        in use: it is never left mounted in silence."""
+        in use, or was written and is not closed: it is never left mounted in silence."""
         words = ",".join((*mount_options(kind, writable=writable), *options))
         place = at or Path(tempfile.mkdtemp(prefix="ugs-failover-"))
         try:
@@ -58,6 +59,8 @@ class LinuxMounts:
                 yield place
             finally:
                 self._patiently(["umount", str(place)], place.is_mount)
+            if writable:
+                _wait_until_closed(device, kind)
         finally:
             if at is None and not place.is_mount():
                 place.rmdir()
@@ -80,6 +83,22 @@ class LinuxMounts:
             else:
                 return
         self.run(argv)
+
+
+def _wait_until_closed(device: str, kind: str) -> None:
+    """umount(8) succeeds also where the file system lives on in another namespace of mounts, and
+    where its journal was aborted, since a disk failed (fs/ext4/super.c, ext4_put_super). Raises
+    ToolError."""
+    for _ in range(_TRIES - 1):
+        if not read_has_pending_journal(device, kind):
+            return
+        time.sleep(_PAUSE)
+    if read_has_pending_journal(device, kind):
+        raise ToolError(
+            f"{device} was unmounted, and its journal still holds what is not in its place: the"
+            " file system is mounted by another program, too, or its disk did not take all that"
+            f" was written. See `grep {device} /proc/*/mountinfo`, and replace a failing disk."
+        )
 
 
 def is_held(device: str) -> bool:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,20 @@ def _read_all(image: Path) -> bytes:
         return memory[: os.preadv(descriptor, [memory], 0)]
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("name", ["disk.img", "by-another-name"])
+def test_a_writable_view_that_somebody_keeps_open_is_told(
+    image: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "_DETACH_WAIT", 0.1)
+    (image.parent / "by-another-name").symlink_to(image)
+    with (
+        ExitStack() as stack, pytest.raises(ToolError, match="still held open by another program"),
+        device.view(run, str(image.parent / name), 0, MIB, writable=True) as node,
+    ):
+        stack.callback(os.close, os.open(node, os.O_RDONLY))
+    _wait_until_gone(image)
 
 
 def test_a_view_behind_the_end_of_the_disk_is_refused(image: Path) -> None:

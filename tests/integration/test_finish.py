@@ -3,8 +3,11 @@
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +27,7 @@ from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from tests.support.copy_before_finish import HERE, ROOT_START, SECTOR, SPARE, UNUSED, Copy
 from tests.support.image_blocks import ImageBlocks, ImageDisk
+from tests.support.mount_namespace import other_mounts
 from tests.support.server_image import (
     DATA_UUID,
     MIB,
@@ -73,6 +77,29 @@ def test_a_finished_copy_has_its_name_its_marker_and_a_way_to_boot(copy: Copy) -
     assert "in the gap before the first partition" in checks
     assert "/vmlinuz-6.1, /initrd.img-6.1 there and not empty" in checks
     assert f"root=UUID={ROOT_UUID}" in checks
+
+
+@dataclass
+class _HeldElsewhere:
+    """`Mounts` of a machine on which another program has the same mounts, for itself."""
+
+    stack: ExitStack
+
+    @contextmanager
+    def mount(self, *place: Any, **how: Any) -> Iterator[Path]:
+        with LinuxMounts().mount(*place, **how) as root:
+            self.stack.enter_context(other_mounts())
+            yield root
+
+
+def test_a_root_that_is_still_mounted_elsewhere_is_no_finished_copy(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes behind this in a run, the table and the boot code, is then not written."""
+    monkeypatch.setattr("payload.system.mounts._PAUSE", 0.01)
+    with ExitStack() as stack, pytest.raises(AdaptError, match="its journal still holds"):
+        copy.host = replace(copy.host, mounts=_HeldElsewhere(stack))
+        copy.finish()
 
 
 def test_looking_is_no_use_and_mounting_is(copy: Copy) -> None:

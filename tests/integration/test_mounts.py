@@ -15,7 +15,9 @@ from payload.model.disk import MIB
 from payload.model.errors import ToolError
 from payload.system import device, mounts
 from payload.system.command import Completed, run
+from payload.system.filesystems import read_needs_recovery
 from payload.system.mounts import LinuxMounts
+from tests.support.mount_namespace import other_mounts
 
 pytestmark = pytest.mark.root
 SIZES = {"ext2": 16, "ext3": 16, "ext4": 16, "xfs": 320, "btrfs": 128}
@@ -189,3 +191,53 @@ def test_what_nobody_holds_is_not_waited_for(
     ):
         pytest.fail("there is nothing mounted")
     assert seen == ["mount"] * tries
+
+
+def test_a_file_system_that_lives_on_in_another_namespace_is_not_unmounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """umount(8) succeeds, and what was written is still in a journal, or in memory alone."""
+    monkeypatch.setattr("payload.system.mounts._PAUSE", 0.01)
+    image = _made(tmp_path / "a.img", "ext4")
+    with _whole(image, writable=True) as node:
+        mounted = LinuxMounts().mount(node, "ext4", writable=True)
+        root = mounted.__enter__()
+        with other_mounts():
+            root.joinpath("marker").write_text("finished")
+            with pytest.raises(ToolError, match=f"{node} was unmounted, and its journal"):
+                mounted.__exit__(None, None, None)
+    assert not root.exists()
+
+
+def test_another_namespace_may_let_it_go_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = _made(tmp_path / "a.img", "ext4")
+    with _whole(image, writable=True) as node:
+        mounted = LinuxMounts().mount(node, "ext4", writable=True)
+        mounted.__enter__()
+        with other_mounts() as holder:
+
+            def let_go(_: float) -> None:
+                holder.kill()
+                holder.wait()
+
+            monkeypatch.setattr(mounts, "time", SimpleNamespace(sleep=let_go))
+            mounted.__exit__(None, None, None)
+        assert read_needs_recovery(node, "ext4") is False
+
+
+def test_a_journal_that_broke_off_is_no_clean_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """umount(8) succeeds on a file system whose disk failed, too (fs/ext4/super.c, ext4_put_super:
+    the journal is kept for a replay when it was aborted)."""
+    monkeypatch.setattr("payload.system.mounts._PAUSE", 0.01)
+    image = _made(tmp_path / "a.img", "ext4")
+    with (
+        pytest.raises(ToolError, match="was unmounted, and its journal"),
+        _whole(image, writable=True) as node,
+        LinuxMounts().mount(node, "ext4", writable=True) as root,
+    ):
+        root.joinpath("marker").write_text("finished")
+        subprocess.run(["mount", "-o", "remount,abort", root], check=True)

@@ -1,6 +1,9 @@
 """Mounts that no other test run sees, and that end when they are taken away."""
 
 import ctypes
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from payload.system.command import run
 
@@ -23,3 +26,16 @@ def leave_common_mounts() -> None:
     script = r"""awk '$2 ~ "/ugs-(failover|look)-" { print $2 }' /proc/self/mounts |
         xargs -r -n1 umount 2>/dev/null || :"""
     run(["sh", "-c", script])
+
+
+@contextmanager
+def other_mounts() -> Iterator[subprocess.Popen[str]]:
+    """A process that has all of today's mounts for itself: unmounting here leaves them there."""
+    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 600"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "\n"
+        try:
+            yield holder
+        finally:
+            holder.kill()
