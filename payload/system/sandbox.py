@@ -3,8 +3,9 @@
 The sandbox is made by bubblewrap. The program is root of a user namespace and of nothing else, with
 the few capabilities that making an initramfs takes. It sees the copied system, read-only, and the
 devices null, zero, full, random and urandom: no other device, file system, process or network of
-this machine. It can write to one directory, its /tmp and /var/tmp. Its memory, its processes, the
-size of each file, its output and its time are bounded, and what it leaves running ends with it.
+this machine. System calls that it does without are refused. It can write to one directory, its /tmp
+and /var/tmp. Its memory, its processes, the size of each file, its output and its time are bounded,
+and what it leaves running ends with it.
 """
 
 import os
@@ -18,6 +19,7 @@ from payload.system import own_ids
 from payload.system.command import LAST_LINES, Run
 from payload.system.control_groups import limited
 from payload.system.files import is_directory_inside, read_inside, real_path
+from payload.system.system_calls import filter_file
 
 LIMIT = 1200.0  # seconds; an initramfs takes minutes on an old machine
 PROCESSES = 1024
@@ -36,6 +38,7 @@ _ENVIRONMENT = {
     "LC_ALL": "C",
     "DRACUT_NO_MKNOD": "1",  # it has no right to make nodes; kernels bring devtmpfs since 2.6.32
 }
+_FILTER = 9  # the descriptor by which it gets the filter of system calls; see _ENTER
 _NAMESPACES = ("ipc", "pid", "net", "uts", "cgroup")  # the mounts are always apart
 # Only the last of what it says is kept, however much that is.
 _KEEP = """
@@ -46,7 +49,7 @@ exit "$code"
 """
 # A system that is only looked at is mounted without programs.
 _ENTER = """
-root=$1; groups=$2; shift 2
+root=$1; groups=$2; exec 9<"$3"; shift 3
 for group in $groups; do echo $$ > "$group/cgroup.procs"; done
 mount --rbind "$root" "$root"
 mount -o remount,bind,rw,exec,nosuid,nodev "$root"
@@ -66,13 +69,13 @@ class Sandbox:
     def __call__(self, argv: Sequence[str], *, timeout: float = LIMIT) -> str:
         """Run a program of the system, found on its own usual PATH, and return the last of what it
         said. Raises ToolError when it is missing, takes longer than `timeout` seconds or fails."""
-        with limited(_memory(), PROCESSES) as groups:
+        with limited(_memory(), PROCESSES) as groups, filter_file() as calls:
             done = self.run(
                 [
                     "sh", "-ec", _KEEP, "sh", str(OUTPUT),
                     "unshare", "--mount", "--propagation", "private",
                     "sh", "-ec", _ENTER, "sh", str(self.root), " ".join(map(str, groups)),
-                    *self._limits(), sys.executable, "-I", own_ids.__file__,
+                    str(calls), *self._limits(), sys.executable, "-I", own_ids.__file__,
                     *render_sandbox(self.root, self.work), "--", *argv,
                 ],
                 timeout=timeout,
@@ -101,7 +104,7 @@ def render_sandbox(root: Path, work: Path) -> list[str]:
     """The command of bubblewrap, up to the program. Raises OSError."""
     argv = ["bwrap", "--die-with-parent", "--new-session", "--clearenv", "--chdir", "/"]
     argv += [f"--unshare-{name}" for name in _NAMESPACES]
-    argv += ["--cap-drop", "ALL"]
+    argv += ["--seccomp", str(_FILTER), "--cap-drop", "ALL"]
     for capability in _CAPABILITIES:
         argv += ["--cap-add", capability]
     for name, value in _ENVIRONMENT.items():

@@ -104,7 +104,8 @@ def test_a_writable_view_that_somebody_keeps_open_is_told(
     monkeypatch.setattr(device, "_DETACH_WAIT", 0.1)
     (image.parent / "by-another-name").symlink_to(image)
     with (
-        ExitStack() as stack, pytest.raises(ToolError, match="still held open by another program"),
+        ExitStack() as stack,
+        pytest.raises(ToolError, match="still held open by another program"),
         device.view(run, str(image.parent / name), 0, MIB, writable=True) as node,
     ):
         stack.callback(os.close, os.open(node, os.O_RDONLY))

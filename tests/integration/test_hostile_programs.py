@@ -4,6 +4,7 @@ The copy is a file system on a loop device, mounted as a finish mounts it; its m
 harm it can, by the call that a finish makes.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from payload.system.command import Completed, run
 from payload.system.mounts import LinuxMounts
 from payload.system.sandbox import Sandbox
 from payload.system.startup import read_startup
+from payload.system.system_calls import DENIED, number_of
 from tests.support.chroot_system import add_programs, install, make_small_system
 from tests.support.cpio_archives import archive
 
@@ -196,6 +198,21 @@ echo done
     assert not victim.outside.exists()
     assert (victim.root / "etc/shadow").read_text() == "root:*\n"
     assert (victim.root / IMAGE).read_bytes() == AFTER
+
+
+def test_system_calls_that_nothing_here_needs_are_refused(victim: Victim, tmp_path: Path) -> None:
+    """Without a filter most of these are answered otherwise (EFAULT, EINVAL, ESRCH, or done)."""
+    add_programs(victim.root, "perl")
+    numbers = {name: number_of(name) for name in DENIED if number_of(name) >= 0}
+    calls = " ".join(f"{name} {number}" for name, number in numbers.items())
+    script = (
+        f"%calls = qw({calls}); foreach (sort keys %calls)"
+        " { $! = 0; syscall($calls{$_}, -1, 0, 0, 0, 0, 0); print $_, ' ', $!+0, qq(\n); }"
+    )
+    (work := tmp_path / "work").mkdir()
+    said = Sandbox(run, victim.root, work)(["perl", "-e", script])
+    assert said.splitlines() == [f"{name} {errno.EPERM}" for name in sorted(numbers)]
+    assert len(numbers) > 50
 
 
 @pytest.mark.parametrize(
