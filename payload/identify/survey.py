@@ -210,12 +210,13 @@ def _mounted(
 def _used(host: Host, source: Inventory) -> int:
     """Of volumes what is in them, so nothing of their members; swap is copied as a header."""
     unresolved = sum(volume.size for volume in source.volumes if not volume.legs)
-    found = (location for location in _locations(source) if _counts(location.file_system.kind))
+    found = (location for location in _locations(source) if _counts(location))
     return unresolved + sum(_used_on(host, location) for location in found)
 
 
-def _counts(kind: str) -> bool:
-    return kind not in ("swap", MD_KIND, LVM_KIND)
+def _counts(location: Location) -> bool:
+    kind, why = location.file_system.kind, why_whole(location.file_system, location.size)
+    return kind not in (MD_KIND, LVM_KIND) and not (kind == "swap" and not why)
 
 
 def _used_on(host: Host, location: Location) -> int:
@@ -223,9 +224,10 @@ def _used_on(host: Host, location: Location) -> int:
         location.file_system, location.size
     ):
         return location.size
-    return _mounted(host, location, _bytes_in_use, location.size)
+    return location.size - _mounted(host, location, _bytes_free, 0)
 
 
-def _bytes_in_use(root: Path) -> int:
+def _bytes_free(root: Path) -> int:
+    """All else is copied: metadata, too, and what is behind the end of the file system."""
     status = os.statvfs(root)
-    return (status.f_blocks - status.f_bfree) * status.f_frsize
+    return status.f_bfree * status.f_frsize

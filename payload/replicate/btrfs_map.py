@@ -7,6 +7,7 @@ the superblock says is in use.
 
 from collections.abc import Iterator
 from heapq import merge
+from itertools import chain
 
 from payload.replicate.btrfs_tree import (
     EXTENT_TREE,
@@ -22,7 +23,7 @@ from payload.replicate.btrfs_tree import (
     read_chunks,
 )
 from payload.replicate.chunk_list import ChunkList
-from payload.replicate.runs import Run, cut
+from payload.replicate.runs import Run, behind, cut
 from payload.replicate.unknown_layout import UnknownLayoutError
 
 _EXTENT_ITEM, _METADATA_ITEM = 168, 169
@@ -31,12 +32,12 @@ _ROOT_ADDRESS, _ROOT_LEVEL = 176, 238  # bytes within struct btrfs_root_item
 
 def read_btrfs_map(read_at: ReadAt, size: int) -> Iterator[Run]:
     """Start and length of what is in use, bytes, in the order of their starts; what a MiB of a
-    chunk has in use is one run. The superblock's copies are among them. Raises
-    UnknownLayoutError before the first, and OSError."""
+    chunk has in use is one run. The superblock's copies are among them, and what is behind the
+    file system's end. Raises UnknownLayoutError before the first, and OSError."""
     superblock = parse_superblock(read_at(SUPERBLOCK, SUPERBLOCK_SIZE), size)
     chunks = read_chunks(read_at, superblock)
     used = _used_of_chunks(Tree(read_at, superblock, chunks), superblock, chunks)
-    return _place(superblock, chunks, used)
+    return chain(_place(superblock, chunks, used), behind(superblock.device_size, size))
 
 
 def _used_of_chunks(tree: Tree, superblock: Superblock, chunks: Chunks) -> dict[int, ChunkList]:

@@ -20,6 +20,7 @@ from payload.replicate.ext_proof import (
     find_bad_blocks,
     seed_of,
 )
+from payload.replicate.runs import behind
 from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
 
 SUPERBLOCK, SUPERBLOCK_SIZE = 1024, 1024  # bytes
@@ -101,8 +102,9 @@ class Group:
 
 
 def read_ext_map(device: str, size: int) -> Iterator[tuple[int, int]]:
-    """Start and length of what is in use, bytes, ascending; nothing in between is larger than a
-    MiB. Raises UnknownLayoutError, also in the middle, and OSError."""
+    """Start and length of what is in use, bytes, ascending; what a MiB of a group has in use is one
+    run. What is behind the file system's end, up to `size`, is the last. Raises
+    UnknownLayoutError, also in the middle, and OSError."""
     descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
         superblock = parse_superblock(_read(descriptor, SUPERBLOCK, SUPERBLOCK_SIZE))
@@ -115,6 +117,7 @@ def read_ext_map(device: str, size: int) -> Iterator[tuple[int, int]]:
         for number, group in enumerate(groups):
             bitmap = _bitmap(descriptor, superblock, number, group, metadata)
             yield from _runs(superblock, number, bitmap)
+        yield from behind(superblock.blocks * superblock.block_size, size)
     finally:
         os.close(descriptor)
 

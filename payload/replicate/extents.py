@@ -15,7 +15,7 @@ from payload.model.plan import CHUNK_SIZE, Method, Region
 from payload.replicate.btrfs_map import read_btrfs_map
 from payload.replicate.chunk_list import ChunkList
 from payload.replicate.ext_map import read_ext_map
-from payload.replicate.runs import Run, cut, ends
+from payload.replicate.runs import Run, behind, cut, ends
 from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
 from payload.system.filesystems import look_with, read_needs_recovery
 from payload.system.host import Host
@@ -95,8 +95,9 @@ def _write_map(host: Host, device: str, kind: str, map_file: Path) -> None:
 
 
 def read_map(map_file: Path, size: int) -> Iterator[Run]:
-    """The used runs of a ddrescue map. Raises ToolError when it is no whole map of a file system
-    that lies in `size` bytes; what was read before is then worth nothing either."""
+    """The used runs of a ddrescue map, and what is behind the end of its file system. Raises
+    ToolError when it is no whole map of a file system that lies in `size` bytes; what was read
+    before is then worth nothing either."""
     end, total = 0, -1
     with map_file.open(encoding="ascii", errors="replace") as lines:
         for line in lines:
@@ -116,6 +117,7 @@ def read_map(map_file: Path, size: int) -> Iterator[Run]:
                 yield start, length
     if end != total:  # as when there was no room for all of it
         raise ToolError(f"The map of used blocks ends at byte {end} instead of {total}.")
+    yield from behind(end, size)
 
 
 def _total(line: str) -> int:

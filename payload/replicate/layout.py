@@ -162,8 +162,8 @@ def choose_method(system: FileSystem | None, size: int, mode: CopyMode) -> Metho
     """How such content of that size is copied."""
     if mode is CopyMode.EXACT or system is None:
         return Method.ALL
-    if system.kind == "swap":
-        return Method.HEADER
     if why_whole(system, size):
         return Method.ALL
+    if system.kind == "swap":
+        return Method.HEADER
     return Method.USED if system.kind in MAPPED | MEMBERS else Method.ALL

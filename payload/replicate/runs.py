@@ -13,6 +13,12 @@ def ends(size: int, length: int) -> list[Run]:
     return [(0, min(length, size)), (max(0, size - length), min(length, size))]
 
 
+def behind(end: int, size: int) -> list[Run]:
+    """The room behind a file system that ends before its partition or volume does: no map of it
+    tells what lies there (metadata of RAID or DRBD, something older), so it counts as in use."""
+    return [(end, size - end)] if end < size else []
+
+
 def cut(runs: Iterable[Run], sector: int) -> Iterator[Run]:
     """One chunk for each CHUNK_SIZE that the runs touch: from the first to the last byte used
     there, in whole sectors. `runs` come in the order of their starts and may overlap."""

@@ -7,12 +7,17 @@ again, and more closely.
 import struct
 
 from payload.model.errors import ToolError
+from payload.model.plan import SWAP_HEADER
 from payload.system.filesystems import EXT_KINDS, ReadAt, look_with, needs_recovery
 from payload.system.host import Host
 
 UNCLEAN = "it was not unmounted cleanly, and its journal may know of blocks its map does not"
 _BTRFS_DEVICES = 65536 + 0x88  # u64 in its superblock, btrfs_tree.h
 _XFS_CLEAN = "state: <CLEAN>"  # of xfs_logprint -t
+# struct swap_header, include/linux/swap.h: version and last page behind 1 KiB for boot code; the
+# signature ends the first page, whose size is that of the machine that made it.
+_SWAP_INFO, _SWAP_SIGNATURE = 1024, b"SWAPSPACE2"
+_PAGES = (4096, 8192, 16384, 32768, 65536)  # bytes
 
 
 def find_doubt(host: Host, node: str, start: int, size: int, kind: str) -> str:
@@ -25,14 +30,18 @@ def find_doubt(host: Host, node: str, start: int, size: int, kind: str) -> str:
             return "" if _XFS_CLEAN in done.stdout else UNCLEAN
         return look_with(
             node,
-            lambda read_at: doubt_of(lambda offset, length: read_at(start + offset, length), kind),
+            lambda read_at: doubt_of(
+                lambda offset, length: read_at(start + offset, length), size, kind
+            ),
         )
     except ToolError:
         return ""
 
 
-def doubt_of(read_at: ReadAt, kind: str) -> str:
+def doubt_of(read_at: ReadAt, size: int, kind: str) -> str:
     """The same, by the superblock alone."""
+    if kind == "swap":
+        return _doubt_of_swap(read_at, size)
     if kind == "btrfs":
         count = read_at(_BTRFS_DEVICES, 8)
         if len(count) == 8 and struct.unpack("<Q", count)[0] != 1:
@@ -40,3 +49,13 @@ def doubt_of(read_at: ReadAt, kind: str) -> str:
     if kind in EXT_KINDS or kind == "btrfs":
         return UNCLEAN if needs_recovery(read_at, kind) else ""
     return ""
+
+
+def _doubt_of_swap(read_at: ReadAt, size: int) -> str:
+    """What lies behind a swap area is no swap. Its last SWAP_HEADER bytes are copied anyway."""
+    for page in _PAGES:
+        if read_at(page - len(_SWAP_SIGNATURE), len(_SWAP_SIGNATURE)) == _SWAP_SIGNATURE:
+            version, last_page = struct.unpack("<II", read_at(_SWAP_INFO, 8))
+            if version == 1 and (last_page + 1) * page + SWAP_HEADER >= size:
+                return ""
+    return "it is not said that all of it is swap"

@@ -53,6 +53,10 @@ def test_what_is_in_use_is_in_use_in_every_copy() -> None:
     ]
 
 
+def test_what_is_behind_the_file_system_is_in_use() -> None:
+    assert map_of(BtrfsImage().write(), SIZE + 5 * MIB)[-1] == (SIZE, 5 * MIB)
+
+
 def foreign_device(image: BtrfsImage) -> None:
     image.chunks[2] = (DATA[0], chunk_item(DATA[1], DATA[2], device=2))
 

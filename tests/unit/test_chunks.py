@@ -84,14 +84,18 @@ MAP = """\
 """
 
 
-def map_of(tmp_path: Path, text: str) -> list[tuple[int, int]]:
+def map_of(tmp_path: Path, text: str, size: int = 0x3000) -> list[tuple[int, int]]:
     path = tmp_path / "map"
     path.write_text(text)
-    return list(read_map(path, 0x3000))
+    return list(read_map(path, size))
 
 
 def test_a_map_of_used_blocks(tmp_path: Path) -> None:
     assert map_of(tmp_path, MAP) == [(0, 0x1000), (0x2000, 0x1000)]
+
+
+def test_what_is_behind_a_file_system_is_in_use(tmp_path: Path) -> None:
+    assert map_of(tmp_path, MAP, 0x5000)[-1] == (0x3000, 0x2000)
 
 
 @pytest.mark.parametrize(

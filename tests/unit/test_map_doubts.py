@@ -7,7 +7,7 @@ import pytest
 
 from payload.model.disk import FileSystem
 from payload.model.map_kinds import FAT12_LIMIT, why_whole
-from payload.model.plan import CopyMode, Method
+from payload.model.plan import SWAP_HEADER, CopyMode, Method
 from payload.replicate.layout import choose_method
 from payload.system.filesystems import ReadAt
 from payload.system.map_doubts import doubt_of
@@ -49,15 +49,33 @@ def test_what_is_copied_whole_has_a_reason(
 
 
 def test_a_clean_ext_has_no_doubt_and_one_in_need_of_recovery_has() -> None:
-    assert doubt_of(ext(1, 0x2C2), "ext4") == ""
-    assert "not unmounted cleanly" in doubt_of(ext(1, 0x2C6), "ext4")
-    assert "not unmounted cleanly" in doubt_of(ext(0, 0x2), "ext2")
+    assert doubt_of(ext(1, 0x2C2), GB, "ext4") == ""
+    assert "not unmounted cleanly" in doubt_of(ext(1, 0x2C6), GB, "ext4")
+    assert "not unmounted cleanly" in doubt_of(ext(0, 0x2), GB, "ext2")
 
 
 def test_a_btrfs_on_several_devices_or_with_a_log_is_doubted() -> None:
-    assert doubt_of(BtrfsImage().write().read_at, "btrfs") == ""
-    assert "several devices" in doubt_of(BtrfsImage(devices=2).write().read_at, "btrfs")
-    assert "not unmounted cleanly" in doubt_of(BtrfsImage(log=4096).write().read_at, "btrfs")
+    assert doubt_of(BtrfsImage().write().read_at, GB, "btrfs") == ""
+    assert "several devices" in doubt_of(BtrfsImage(devices=2).write().read_at, GB, "btrfs")
+    assert "not unmounted cleanly" in doubt_of(BtrfsImage(log=4096).write().read_at, GB, "btrfs")
+
+
+def swap(page: int, last_page: int, version: int = 1) -> ReadAt:
+    block = bytearray(65536)
+    struct.pack_into("<II", block, 1024, version, last_page)
+    block[page - 10 : page] = b"SWAPSPACE2"
+    return lambda offset, length: bytes(block[offset : offset + length])
+
+
+@pytest.mark.parametrize("page", [4096, 65536])
+def test_a_swap_area_that_does_not_fill_its_place_is_doubted(page: int) -> None:
+    whole = GB // page - 1
+    near = whole - SWAP_HEADER // page
+    assert doubt_of(swap(page, whole), GB, "swap") == ""
+    assert doubt_of(swap(page, near), GB, "swap") == "", "the rest is copied as its end"
+    for unclear in (swap(page, near - 1), swap(page, whole, version=0), lambda *_: b""):
+        doubt = doubt_of(unclear, GB, "swap")
+        assert choose_method(FileSystem("swap", doubt=doubt), GB, CopyMode.USED) is Method.ALL
 
 
 def test_a_doubt_is_no_part_of_what_a_file_system_is() -> None:
@@ -65,6 +83,6 @@ def test_a_doubt_is_no_part_of_what_a_file_system_is() -> None:
     assert replace(system, doubt="a reason") == system
 
 
-@pytest.mark.parametrize("kind", ["ext4", "btrfs", "reiserfs", "swap", ""])
+@pytest.mark.parametrize("kind", ["ext4", "btrfs", "reiserfs", ""])
 def test_what_cannot_be_read_is_not_doubted(kind: str) -> None:
-    assert doubt_of(lambda _offset, _length: b"", kind) == ""
+    assert doubt_of(lambda _offset, _length: b"", GB, kind) == ""
