@@ -3,13 +3,14 @@
 from payload.model.disk import MIB, FileSystem
 
 # File systems whose own map of used blocks can be read and, by a look at the journal, trusted.
-MAPPED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "ntfs", "vfat"})
+MAPPED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "ntfs", "vfat", "reiserfs", "jfs"})
 # Members of LVM and MD, which are looked into (replicate/volume_map.py).
 MEMBERS = frozenset({"LVM2_member", "linux_raid_member"})
 # partclone's map of a FAT12 misses clusters in use. None is larger than this: at most 4084 clusters
 # of 64 KiB.
 FAT12_LIMIT = 256 * MIB
-_UNREAD = frozenset({"reiserfs", "jfs", "f2fs", "exfat"})  # they have a map; nothing here reads it
+UNCLEAN = "it was not unmounted cleanly, and its journal may know of blocks its map does not"
+_UNREAD = frozenset({"f2fs", "exfat"})  # they have a map; nothing here reads it
 
 
 def why_whole(system: FileSystem | None, size: int) -> str:

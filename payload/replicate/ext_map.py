@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from payload.model.plan import CHUNK_SIZE
+from payload.replicate.bitmap import bits_of, runs_of
 from payload.replicate.ext_proof import (
     check_bitmap,
     check_descriptor,
@@ -116,7 +116,8 @@ def read_ext_map(device: str, size: int) -> Iterator[tuple[int, int]]:
             metadata[superblock.group_of(block)].append((block, 1))
         for number, group in enumerate(groups):
             bitmap = _bitmap(descriptor, superblock, number, group, metadata)
-            yield from _runs(superblock, number, bitmap)
+            start = superblock.begin(number) * superblock.block_size
+            yield from runs_of(bitmap, superblock.per_group, superblock.block_size, start)
         yield from behind(superblock.blocks * superblock.block_size, size)
     finally:
         os.close(descriptor)
@@ -284,13 +285,7 @@ def _bitmap(
 def _unwritten_bitmap(superblock: Superblock, number: int, metadata: list[tuple[int, int]]) -> int:
     """A group in which nothing was ever allocated holds metadata only."""
     begin = superblock.begin(number)
-    bitmap = 0
-    for place, length in ((begin, _head(superblock, number)), *metadata):
-        first = max(place - begin, 0)
-        end = min(place + length - begin, superblock.per_group)
-        if first < end:
-            bitmap |= (1 << end) - (1 << first)
-    return bitmap
+    return bits_of(((begin, _head(superblock, number)), *metadata), begin, superblock.per_group)
 
 
 def _head(superblock: Superblock, number: int) -> int:
@@ -303,19 +298,3 @@ def _head(superblock: Superblock, number: int) -> int:
     if not copy:
         return 0
     return 1 + min(count, superblock.first_meta_group) + superblock.reserved
-
-
-def _runs(superblock: Superblock, number: int, bitmap: int) -> Iterator[tuple[int, int]]:
-    """What is in use of a group, to the nearest MiB inside and exact at the ends of each."""
-    if not bitmap:
-        return
-    unit = superblock.block_size
-    bits = max(8, CHUNK_SIZE // unit)
-    start = superblock.begin(number) * superblock.block_size
-    content = bitmap.to_bytes(superblock.per_group // 8, "little")
-    for place in range(0, len(content), bits // 8):
-        piece = int.from_bytes(content[place : place + bits // 8], "little")
-        if piece:
-            first = (piece & -piece).bit_length() - 1
-            length = (piece.bit_length() - first) * unit
-            yield start + (place * 8 + first) * unit, length

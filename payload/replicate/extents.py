@@ -6,7 +6,7 @@ cannot be trusted, or cannot be read, means that every block is copied.
 
 import heapq
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,9 +15,11 @@ from payload.model.plan import CHUNK_SIZE, Method, Region
 from payload.replicate.btrfs_map import read_btrfs_map
 from payload.replicate.chunk_list import ChunkList
 from payload.replicate.ext_map import read_ext_map
+from payload.replicate.jfs_map import read_jfs_map
+from payload.replicate.reiserfs_map import read_reiserfs_map
 from payload.replicate.runs import Run, behind, cut, ends
 from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
-from payload.system.filesystems import look_with, read_needs_recovery
+from payload.system.filesystems import ReadAt, look_with, read_needs_recovery
 from payload.system.host import Host
 
 KIB = 1024
@@ -25,6 +27,12 @@ HEADER = 64 * KIB  # bytes: the largest page, at whose end the signature of a sw
 MAPPING_TIMEOUT = 3600.0  # seconds; a map of many TB is read from all over a rotating disk
 _NO_JOURNAL = frozenset({"vfat", "ntfs"})  # partclone itself refuses an NTFS that is dirty
 _EXT = frozenset({"ext2", "ext3", "ext4"})
+Reader = Callable[[ReadAt, int], Iterator[Run]]
+_READERS: Mapping[str, Reader] = {
+    "btrfs": read_btrfs_map,
+    "reiserfs": read_reiserfs_map,
+    "jfs": read_jfs_map,
+}
 _TOTAL = re.compile(r"(0x[0-9A-Fa-f]+)\s+\?\s*\n")
 _LINE = re.compile(r"(0x[0-9A-Fa-f]+)\s+(0x[0-9A-Fa-f]+)\s+([+?])\s*\n")
 
@@ -56,6 +64,8 @@ def _used_chunks(host: Host, node: str, region: Region, sector: int) -> ChunkLis
 def map_device(host: Host, device: str, kind: str, size: int, sector: int) -> ChunkList:
     """What is in use of a device with a file system of that kind, its first and its last CHUNK_SIZE
     bytes among it. Raises ToolError, OSError."""
+    if kind in _READERS:
+        return _map_with(_READERS[kind], device, size, sector)
     _check_trust(host, device, kind)
     if kind in _EXT:
         try:
@@ -65,8 +75,6 @@ def map_device(host: Host, device: str, kind: str, size: int, sector: int) -> Ch
             raise ToolError(f"Its own map cannot be relied on: {error}.") from error
         except UnknownLayoutError:
             pass  # partclone may know it
-    if kind == "btrfs":
-        return _map_btrfs(device, size, sector)
     with TemporaryDirectory(prefix="ugs-failover-") as directory:
         map_file = Path(directory, "map")
         _write_map(host, device, kind, map_file)
@@ -74,12 +82,13 @@ def map_device(host: Host, device: str, kind: str, size: int, sector: int) -> Ch
         return ChunkList(cut(runs, sector))
 
 
-def _map_btrfs(device: str, size: int, sector: int) -> ChunkList:
+def _map_with(reader: Reader, device: str, size: int, sector: int) -> ChunkList:
+    """By a reader that knows itself when a map cannot be trusted."""
     try:
         return look_with(
             device,
             lambda read_at: ChunkList(
-                cut(heapq.merge(read_btrfs_map(read_at, size), ends(size, CHUNK_SIZE)), sector)
+                cut(heapq.merge(reader(read_at, size), ends(size, CHUNK_SIZE)), sector)
             ),
         )
     except UnknownLayoutError as error:

@@ -7,11 +7,12 @@ again, and more closely.
 import struct
 
 from payload.model.errors import ToolError
+from payload.model.map_kinds import UNCLEAN
 from payload.model.plan import SWAP_HEADER
+from payload.system import jfs, reiserfs
 from payload.system.filesystems import EXT_KINDS, ReadAt, look_with, needs_recovery
 from payload.system.host import Host
 
-UNCLEAN = "it was not unmounted cleanly, and its journal may know of blocks its map does not"
 _BTRFS_DEVICES = 65536 + 0x88  # u64 in its superblock, btrfs_tree.h
 _XFS_CLEAN = "state: <CLEAN>"  # of xfs_logprint -t
 # struct swap_header, include/linux/swap.h: version and last page behind 1 KiB for boot code; the
@@ -46,6 +47,10 @@ def doubt_of(read_at: ReadAt, size: int, kind: str) -> str:
         count = read_at(_BTRFS_DEVICES, 8)
         if len(count) == 8 and struct.unpack("<Q", count)[0] != 1:
             return "it is one of several devices of a btrfs"
+    if kind == "reiserfs":
+        return reiserfs.find_doubt(read_at)
+    if kind == "jfs":
+        return jfs.find_doubt(read_at)
     if kind in EXT_KINDS or kind == "btrfs":
         return UNCLEAN if needs_recovery(read_at, kind) else ""
     return ""

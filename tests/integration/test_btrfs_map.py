@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from payload.model.disk import MIB
-from payload.model.message import MapRequest
 from payload.replicate.btrfs_map import read_btrfs_map
 from payload.replicate.btrfs_tree import SUPERBLOCK, Chunks, ReadAt, parse_superblock, read_chunks
 from payload.replicate.planning import describe
@@ -19,9 +18,9 @@ from payload.system import device
 from payload.system.command import run
 from payload.system.filesystems import look_with
 from payload.system.mounts import LinuxMounts
-from tests.support.second_disk import copy_of
+from tests.support.second_disk import copy_of, notes, used
 from tests.support.server_image import make_image, tool
-from tests.support.streamed_copy import Copy, overwrite, read
+from tests.support.streamed_copy import overwrite, read
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("btrfs")]
 
@@ -90,17 +89,6 @@ def scrub(image: Path) -> str:
     """What the kernel says of every copy of every block. Raises ToolError for an error."""
     with mounted(image, writable=True) as root:
         return run(["btrfs", "scrub", "start", "-B", "-r", str(root)]).stdout
-
-
-def used(copy: Copy) -> int:
-    return sum(length for _, length in copy.chunks(copy.plan.regions[-1].index))
-
-
-def notes(copy: Copy) -> list[str]:
-    """What was copied in another way than planned."""
-    region = copy.plan.regions[-1].index
-    answers = copy.sender.answer_map(MapRequest(region))
-    return [answer.note for answer in answers if answer.note]
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from payload.model.message import MapRequest
 from payload.model.plan import CopyMode
 from tests.support.server_image import MIB, make_image, tool
 from tests.support.stream_disks import make_host, place_ext
@@ -33,3 +34,14 @@ def copy_of(
     copy = Copy(make_host(mine, "S"), make_host(its, "T"), mode)
     copy.run()
     return copy, copy.places(copy.plan.regions[-1].index)[1]
+
+
+def used(copy: Copy) -> int:
+    """Bytes of the second disk that are copied."""
+    return sum(length for _, length in copy.chunks(copy.plan.regions[-1].index))
+
+
+def notes(copy: Copy) -> list[str]:
+    """What of it was copied in another way than planned."""
+    answers = copy.sender.answer_map(MapRequest(copy.plan.regions[-1].index))
+    return [answer.note for answer in answers if answer.note]

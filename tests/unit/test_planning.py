@@ -120,13 +120,13 @@ def test_the_plan_says_why_every_block_is_copied() -> None:
         partition(3, 5300 * MIB, 300 * MIB, "ext4"),
         file_system=FileSystem("ext4", doubt="it was not unmounted cleanly"),
     )
-    fourth = partition(4, 5600 * MIB, 300 * MIB, "reiserfs")
+    fourth = partition(4, 5600 * MIB, 300 * MIB, "f2fs")
     table = replace(server_table(), partitions=(*server_table().partitions, third, fourth))
     source = replace(sized_server(), disks=(sized_disk("A", 7 * GB, table),))
     target = machine("7a", sized_disk("X", 8 * GB, None))
     lines = "\n".join(describe(plan(source, target)))
     assert "ext4, 314.6 MB, every block, because it was not unmounted cleanly\n" in lines
-    assert "reiserfs, 314.6 MB, every block, because the map of a reiserfs is not read\n" in lines
+    assert "f2fs, 314.6 MB, every block, because the map of a f2fs is not read\n" in lines
 
 
 def test_a_file_system_on_the_whole_disk_is_one_region() -> None:
