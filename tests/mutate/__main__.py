@@ -12,16 +12,18 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.mutate.mutants import Mutant, Target, TargetError, mutants_of
-from tests.mutate.report import failures, line_of
+from tests.mutate.processes import Plan, TrialError
+from tests.mutate.report import failures, line_of, summary
 from tests.mutate.rule import EQUIVALENT, TARGETS
-from tests.mutate.trial import Plan, TrialError, load_libraries, try_mutants
+from tests.mutate.trial import load_libraries, try_mutants
 
 UNIT_TESTS = Path(__file__).parents[1] / "unit"
-LIMIT = 600.0  # seconds for the tests of one mutant, which take some
+CPU_LIMIT = 60  # seconds of the processor for the tests of one mutant, which take some
+LIMIT = 600.0  # seconds, for tests that wait for ever
 OPTIONS = ("--hypothesis-profile=mutate",)
 
 
@@ -36,13 +38,6 @@ def find_mutants(targets: Sequence[Target]) -> dict[Mutant, tuple[str, ...]]:
         for mutant in mutants_of(target, Path(spec.origin).read_text()):
             made[mutant] = tests
     return made
-
-
-def plans(tried: Mapping[Mutant, tuple[str, ...]], jobs: int) -> Iterator[Plan]:
-    """One for each set of tests, which are loaded once."""
-    for tests in dict.fromkeys(tried.values()):
-        mutants = tuple(mutant for mutant in tried if tried[mutant] == tests)
-        yield Plan(mutants, tests, jobs, LIMIT, OPTIONS)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,19 +57,17 @@ def main(arguments: list[str] | None = None) -> int:
         load_libraries()
         jobs = len(os.sched_getaffinity(0))
         print(f"mutate: {len(tried)} changes, {jobs} at a time", flush=True)
-        results = [
-            result
-            for plan in plans(tried, jobs)
-            for result in try_mutants(plan, lambda result: print(line_of(result), flush=True))
-        ]
+        plan = Plan(tried, jobs, CPU_LIMIT, LIMIT, OPTIONS)
+        results = try_mutants(plan, lambda result: print(line_of(result), flush=True))
     except (TargetError, TrialError) as error:
         print(f"mutate: {error}")
         return 1
     modules = {target.module for target in targets}
-    sentences = failures(results, mutants, {one.name for one in mutants}, EQUIVALENT, modules)
+    names = {one.name for one in mutants}
+    sentences = failures(results, mutants, names, EQUIVALENT, modules)
     print(*sentences, sep="\n")
-    seconds = time.monotonic() - begun
-    print(f"mutate: {len(results)} changes, {len(sentences)} failures, {seconds:.0f} s")
+    print(*(f"mutate: {line}" for line in summary(results, names, EQUIVALENT)), sep="\n")
+    print(f"mutate: {len(sentences)} failures, {time.monotonic() - begun:.0f} s")
     return 1 if sentences else 0
 
 

@@ -27,7 +27,7 @@ VARIADIC = frozenset({"has"})  # predicates that hold when any of their argument
 SPOKEN = frozenset({"monitor", "note", "note_once", "warn"})  # calls that only tell people
 _NOT_CODE = frozenset({"annotation", "returns", "args", "decorator_list", "type_params"})
 _DISPLAYS = (ast.Tuple, ast.List, ast.Set)
-_Scope = ast.FunctionDef | ast.Assign | ast.AnnAssign
+Scope = ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
 class TargetError(Exception):
@@ -79,7 +79,7 @@ def mutants_of(target: Target, source: str) -> list[Mutant]:
     """Every change to this text of the module. Raises TargetError when a name is not in it."""
     tree = ast.parse(source)
     numbers = {id(node): number for number, node in enumerate(ast.walk(tree))}
-    scopes = dict(_scopes(tree))
+    scopes = dict(scopes_of(tree))
     if missing := (set(target.only) | target.left_out) - set(scopes):
         raise TargetError(f"{target.module} has no {', '.join(sorted(missing))}.")
     wanted = target.only or tuple(name for name in scopes if name not in target.left_out)
@@ -119,7 +119,8 @@ def mutate(source: str, mutant: Mutant) -> ast.Module:
     return ast.fix_missing_locations(tree)
 
 
-def _scopes(tree: ast.Module) -> Iterator[tuple[str, _Scope]]:
+def scopes_of(tree: ast.Module) -> Iterator[tuple[str, Scope]]:
+    """Functions, methods and constants by their qualified names."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             yield node.name, node
@@ -158,7 +159,7 @@ class _Change:
         )
 
 
-def _changes(scope: _Scope) -> Iterator[_Change]:
+def _changes(scope: Scope) -> Iterator[_Change]:
     is_constant = not isinstance(scope, ast.FunctionDef)
     is_predicate = isinstance(scope, ast.FunctionDef) and (
         isinstance(scope.returns, ast.Name) and scope.returns.id == "bool"

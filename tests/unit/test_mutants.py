@@ -6,9 +6,9 @@ import pytest
 
 from tests.mutate.__main__ import find_mutants
 from tests.mutate.mutants import Mutant, Target, TargetError, mutants_of, mutate
-from tests.mutate.report import failures
+from tests.mutate.processes import Result, Verdict
+from tests.mutate.report import failures, summary
 from tests.mutate.rule import EQUIVALENT, TARGETS
-from tests.mutate.trial import Result, Verdict
 
 MODULE = "payload.identify.role"
 
@@ -157,6 +157,21 @@ def test_a_survivor_and_a_change_that_is_gone_are_failures() -> None:
     assert gone.startswith("GONE: payload.identify.role.f: `c` is listed as no difference (why)")
     assert failures(results[:1], tests, names, {first.name: "why"}, {MODULE}) == []
     assert failures([], tests, names, {"payload.other.f: `c`": "why"}, {MODULE}) == []
+
+
+def test_what_was_tried_and_what_was_not_is_counted() -> None:
+    first, second, third = made("def f():\n    if a: raise E\n    if b: raise E\n    g(c)")
+    results = [
+        Result(first, Verdict.ENDLESS, 60.0, ""),
+        Result(second, Verdict.SURVIVED, 1.0, ""),
+    ]
+    names = {one.name for one in (first, second, third)}
+    assert list(summary(results, names, {third.name: "words", "other": "words"})) == [
+        "3 changes: 1 noticed, 1 not noticed",
+        "61 s of the processor, 30.50 s for each",
+        "1 not tried: words",
+    ]
+    assert next(summary([], set(), {})) == "0 changes: 0 noticed, 0 not noticed"
 
 
 def test_the_list_of_the_rule_fits_the_code() -> None:
