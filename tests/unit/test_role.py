@@ -107,6 +107,14 @@ def test_a_copy_whose_file_system_counts_nothing_may_have_been_used() -> None:
     assert permitted(named) == {"serial:SB": Ground.NAMED, "serial:TB": Ground.NAMED}
 
 
+def test_a_copy_of_whose_file_system_nothing_is_known_may_have_been_used() -> None:
+    made = copy()
+    (root,) = made.systems
+    decision = decide(replace(made, systems=(replace(root, usage=None),)))
+    assert_undecided(decision, "used copy")
+    assert "(ext4) does not tell" in " ".join(decision.reasons)
+
+
 def test_a_copy_made_for_another_machine_is_undecided() -> None:
     assert_undecided(decide(copy(target="C")), "copy for another machine")
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.identify.role import PAIR_RULES, decide_pair, decide_role
+from payload.identify.shared import shared_disks
 from payload.model.inventory import Inventory
 from payload.model.marker import Usage
 from payload.model.role import Decision, Ground, Permission, Role
@@ -44,6 +45,7 @@ def assert_nothing_happens(pair: tuple[Decision, Decision], rule: str) -> None:
     for decision in pair:
         assert (decision.role, decision.permissions) == (Role.UNDECIDED, ())
     assert pair[0].rule == rule
+    assert pair[0].reasons[0] == next(row.reason for row in PAIR_RULES if row.name == rule)
     assert all(reason.endswith(".") for decision in pair for reason in decision.reasons)
 
 
@@ -181,6 +183,10 @@ def test_a_place_that_both_machines_have_names_no_disk(word: str) -> None:
     assert_copies(meet(here, other, None, {"overwrite": ("path:ata-2",)}), "serial:SB")
 
 
+def test_a_name_of_the_sources_disk_alone_does_no_harm_on_the_target() -> None:
+    assert_copies(meet(server(), blank(), None, {"overwrite": ("SA",)}), "serial:SB")
+
+
 SHARED = "0x600508b1"
 
 
@@ -219,6 +225,26 @@ def test_a_disk_that_one_machine_does_not_look_into_may_be_the_others() -> None:
     assert_copies(meet(reads, both_far, None, {"role": Role.TARGET}), "serial:SB")
     smaller = machine("B", disk("L", DATA, size=499 * 10**9), disk("SB", BLANK))
     assert_copies(meet(reads, smaller, None, named), "serial:L", "serial:SB")
+
+
+def test_a_disk_that_one_machine_alone_may_run_from_is_not_the_others_stick() -> None:
+    stick = disk("L", None, ineligible="it is removable", removable=True)
+    assert_copies(meet(server("A", disk("L", DATA)), blank("B", stick)), "serial:SB")
+    beside = machine("B", disk("L", DATA), disk("SB", BLANK))
+    assert_copies(meet(server("A", stick), beside), "serial:SB")
+
+
+def test_disks_that_tell_neither_serial_nor_wwn_are_not_compared() -> None:
+    mine, theirs = (disk("", with_table(), path=path) for path in ("ata-1", "ata-2"))
+    assert shared_disks(machine("A", mine), machine("B", theirs)) == ()
+
+
+def test_a_copy_that_is_out_of_reach_now_may_be_the_disk_of_the_other_machine() -> None:
+    made = copy("B")
+    far = disk("SB", None, ineligible="it is in use")
+    away = replace(made, disks=(far, made.disks[1]))
+    both = shared_disks(machine("A", disk("SB", with_table())), away)
+    assert both == ((disk("SB").hardware, far.hardware),)
 
 
 @pytest.mark.parametrize("apart", [{"bystander": True}, {"removable": True}, {"size": 0}])
@@ -285,6 +311,10 @@ def test_a_marker_explains_equality_only_where_the_other_machine_does_not_see_it
         replace(made.systems[0].marker, disks=()),
         replace(
             made.systems[0].marker,
+            disks=tuple(replace(one, target="serial:X") for one in made.systems[0].marker.disks),
+        ),
+        replace(
+            made.systems[0].marker,
             disks=tuple(replace(one, content="x") for one in made.systems[0].marker.disks),
         ),
     ):
@@ -313,14 +343,20 @@ def test_a_marker_explains_no_equal_wwn() -> None:
     assert_nothing_happens(meet(source, made), "shared disk")
 
 
-def test_a_source_that_shows_no_system() -> None:
-    source, target = server(), blank()
-    claims = replace(source, systems=())
+@pytest.mark.parametrize(
+    "claims",
+    [
+        replace(server(), systems=()),
+        replace(server(), disks=(disk("SA", None, ineligible="it is removable"),)),
+    ],
+)
+def test_a_source_that_shows_no_system_on_a_disk_that_is_copied(claims: Inventory) -> None:
+    target = blank()
     decision = decide_pair(
         target,
         decide_role(target, Settings()),
         claims,
-        decide_role(source, Settings()),
+        decide_role(server(), Settings()),
         Settings(),
     )
     assert decision.rule == "source without a system"
