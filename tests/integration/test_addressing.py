@@ -4,7 +4,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -18,20 +18,13 @@ from payload.model.event import Event, Note
 from payload.model.settings import Settings
 from payload.system.mdns import Mdns
 from tests.support.network_namespaces import Machine, namespace_links, network
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.waits]
 
-PATIENCE = 120.0  # seconds; dhcpcd takes 15
 LINK_LOCAL = ip_network("169.254.0.0/16")
 KEY = bytes(32)  # of the site
 DHCP_COOKIE = b"\x63\x82\x53\x63"
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def ipv4(machine: Machine, card: str = "eth0") -> list[str]:
@@ -108,7 +101,7 @@ def test_without_a_server_both_take_a_free_address_and_late_cables_are_used(
     with network(2, plugged=False) as (source, target):
         begun = time.monotonic()
         with cared_for(source, Settings()) as notes, cared_for(target, Settings()):
-            assert time.monotonic() - begun < 15
+            assert time.monotonic() - begun < PATIENCE
             assert notes == ["No network card has a link. Plug in a cable: it is used at once."]
             with source.inside():
                 view = Discovery(
@@ -126,11 +119,11 @@ def test_without_a_server_both_take_a_free_address_and_late_cables_are_used(
             try:
                 source.plug("eth0")
                 target.plug("eth0")
-                wait_for(lambda: [one.machine_id for one in view.candidates()] == ["7" * 32])
-                wait_for(lambda: ipv4(source) and ipv4(target))
+                wait_until(lambda: [one.machine_id for one in view.candidates()] == ["7" * 32])
+                wait_until(lambda: ipv4(source) and ipv4(target))
                 assert all(ip_address(one) in LINK_LOCAL for one in (*ipv4(source), *ipv4(target)))
                 assert ipv4(source) != ipv4(target)
-                wait_for(lambda: ipv4(target)[0] in str(view.candidates()))
+                wait_until(lambda: ipv4(target)[0] in str(view.candidates()))
             finally:
                 view.close()
                 other_view.close()
@@ -144,7 +137,7 @@ def test_server_that_answers_gives_address_and_route() -> None:
         server.ip("link", "set", "eth0", "up")
         server.ip("addr", "add", "192.0.2.1/24", "dev", "eth0")
         with dhcp_server(server, "192.0.2.50"), cared_for(client, Settings()):
-            wait_for(lambda: ipv4(client) == ["192.0.2.50"])
+            wait_until(lambda: ipv4(client) == ["192.0.2.50"])
             assert "default via 192.0.2.1 dev eth0" in client.ip("route")
     assert Path("/etc/resolv.conf").read_bytes() == resolver
 

@@ -3,7 +3,6 @@
 import select
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -19,12 +18,12 @@ from payload.model.settings import Settings
 from payload.system.packets import PacketPort
 from payload.wire.beacon import ETHER_TYPE, Beacon, beacon_key, ethernet_frame, pack_beacon
 from tests.support.network_namespaces import Machine, namespace_links, network
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.waits]
 
 KEY = beacon_key("source's run", "target's run")
 Place = tuple[str, int]  # "source eth0", VLAN tag
-PATIENCE = 120.0  # seconds; a beacon comes every second
 
 
 def _ip(*words: str) -> None:
@@ -78,9 +77,7 @@ def hearing(
 
 
 def wait_for(listening: Listening, count: int) -> tuple[Arrival, ...]:
-    end = time.monotonic() + PATIENCE
-    while len(listening.arrivals()) < count and time.monotonic() < end:
-        time.sleep(0.1)
+    wait_until(lambda: len(listening.arrivals()) >= count)
     return listening.arrivals()
 
 

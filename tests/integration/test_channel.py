@@ -1,7 +1,9 @@
 """Channels over loopback: whole messages or an error, never half of one."""
 
+import collections
 import contextlib
 import os
+import select
 import socket
 import threading
 import time
@@ -13,9 +15,11 @@ from blake3 import blake3
 from payload.model.errors import LinkError, PeerError
 from payload.model.message import Alive, Chunk, Encoding, MapRequest, Stop
 from payload.model.plan import CHUNK_SIZE
+from payload.wire import channel as channel_module
 from payload.wire.channel import Channel, name_address, tune
 from payload.wire.frames import HEADER, encode
 from payload.wire.tls import Credentials, load_site, make_site_key
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.waits
 
@@ -46,12 +50,12 @@ def ends(credentials: tuple[Credentials, Credentials]) -> Iterator[tuple[Channel
     channels: list[Channel] = []
 
     def answer() -> None:
-        proven = credentials[0].shake_hands(called, "caller", calling=False, timeout=5)
+        proven = credentials[0].shake_hands(called, "caller", calling=False, timeout=PATIENCE)
         channels.append(Channel(proven))
 
     thread = threading.Thread(target=answer)
     thread.start()
-    proven = credentials[1].shake_hands(calling, "called", calling=True, timeout=5)
+    proven = credentials[1].shake_hands(calling, "called", calling=True, timeout=PATIENCE)
     thread.join()
     channels.append(Channel(proven))
     yield channels[0], channels[1]
@@ -88,7 +92,7 @@ def test_both_ways_at_once_from_many_threads(ends: tuple[Channel, Channel]) -> N
     def receive(channel: Channel) -> None:
         seen = []
         for _ in range(count * senders):
-            chunk = channel.receive(20)
+            chunk = channel.receive(PATIENCE)
             assert isinstance(chunk, Chunk)
             if blake3(chunk.body).digest() != chunk.digest:
                 faults.append(f"chunk {chunk.offset}")
@@ -105,18 +109,20 @@ def test_both_ways_at_once_from_many_threads(ends: tuple[Channel, Channel]) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert faults == [] and not any(thread.is_alive() for thread in threads)
 
 
-def test_late_is_no_fault(ends: tuple[Channel, Channel]) -> None:
+def test_late_is_no_fault(ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for less than the time between two looks at the other end does not wait for one."""
     source, target = ends
+    monkeypatch.setattr(channel_module, "LOOK", PATIENCE)
     begun = time.monotonic()
     with pytest.raises(LinkError, match=r"Nothing came from 127\.0\.0\.1 in time"):
         target.receive(0.1)
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < PATIENCE
     source.send(Alive())
-    assert target.receive(5) == Alive()
+    assert target.receive(PATIENCE) == Alive()
 
 
 def test_end_is_a_link_error_after_everything_said_before(ends: tuple[Channel, Channel]) -> None:
@@ -125,11 +131,11 @@ def test_end_is_a_link_error_after_everything_said_before(ends: tuple[Channel, C
     source.send(big_chunk(1))
     source.send(Stop("enough"))
     source.close()
-    assert isinstance(target.receive(5), Chunk)
-    assert target.receive(5) == Stop("enough")
+    assert isinstance(target.receive(PATIENCE), Chunk)
+    assert target.receive(PATIENCE) == Stop("enough")
     for _ in range(2):
         with pytest.raises(LinkError, match=r"The machine at 127\.0\.0\.1 ended the connection\."):
-            target.receive(5)
+            target.receive(PATIENCE)
 
 
 def test_cut_in_the_middle_of_a_frame_is_a_link_error(ends: tuple[Channel, Channel]) -> None:
@@ -138,7 +144,7 @@ def test_cut_in_the_middle_of_a_frame_is_a_link_error(ends: tuple[Channel, Chann
         source._socket.send(HEADER.pack(4, 50) + b'{"sentence":')
     source.close()
     with pytest.raises(LinkError, match="in the middle of a message"):
-        target.receive(5)
+        target.receive(PATIENCE)
 
 
 def test_connection_cut_below_tls_is_a_link_error(ends: tuple[Channel, Channel]) -> None:
@@ -146,7 +152,7 @@ def test_connection_cut_below_tls_is_a_link_error(ends: tuple[Channel, Channel])
     with below(source) as plain:
         plain.shutdown(socket.SHUT_RDWR)
     with pytest.raises(LinkError):
-        target.receive(5)
+        target.receive(PATIENCE)
 
 
 def test_broken_protocol_ends_the_connection_for_good(ends: tuple[Channel, Channel]) -> None:
@@ -155,7 +161,7 @@ def test_broken_protocol_ends_the_connection_for_good(ends: tuple[Channel, Chann
         source._socket.send(HEADER.pack(4, 1 << 31))
     for _ in range(2):
         with pytest.raises(PeerError, match="broke the protocol") as caught:
-            target.receive(5)
+            target.receive(PATIENCE)
         assert type(caught.value) is PeerError
     with pytest.raises(PeerError, match="broke the protocol"):
         target.send(Alive())
@@ -166,13 +172,30 @@ def test_bytes_outside_tls_are_a_peer_error(ends: tuple[Channel, Channel]) -> No
     with below(source) as plain:
         plain.sendall(b"\x17\x03\x03\x00\x20" + b"not encrypted with our key at all")
     with pytest.raises(PeerError, match="broke the encryption") as caught:
-        target.receive(5)
+        target.receive(PATIENCE)
     assert type(caught.value) is PeerError
 
 
-def test_close_wakes_who_waits(ends: tuple[Channel, Channel]) -> None:
+class Waits:
+    """How many threads wait at a channel for bytes (`select.POLLIN`) or for room (`POLLOUT`)."""
+
+    def __init__(self, channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.under_way: collections.Counter[int] = collections.Counter()
+        self._really = channel._wait
+        monkeypatch.setattr(channel, "_wait", self._wait)
+
+    def _wait(self, events: int, seconds: float) -> None:
+        self.under_way[events] += 1
+        self._really(events, seconds)
+        self.under_way[events] -= 1
+
+
+def test_close_wakes_who_waits(
+    ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, _ = ends
-    errors: list[Exception] = []
+    monkeypatch.setattr(channel_module, "LOOK", 2 * PATIENCE)  # nobody looks up by himself
+    waits, errors = Waits(source, monkeypatch), list[Exception]()
 
     def wait() -> None:
         try:
@@ -190,10 +213,10 @@ def test_close_wakes_who_waits(ends: tuple[Channel, Channel]) -> None:
     threads = [threading.Thread(target=wait), threading.Thread(target=fill)]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    wait_until(lambda: waits.under_way == {select.POLLIN: 1, select.POLLOUT: 1})
     source.close()
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE)
     assert len(errors) == 2 and all("closed on this side" in str(error) for error in errors)
     with pytest.raises(LinkError):
         source.send(MapRequest(0))
@@ -220,16 +243,16 @@ def test_a_peer_that_stalls_in_the_middle_of_a_frame_is_late_and_named(
         with pytest.raises(LinkError, match=r"Nothing came from 127\.0\.0\.1 in time"):
             target.receive(0.2)
     source._send_all(body[half:])  # it was only slow
-    message = target.receive(5.0)
+    message = target.receive(PATIENCE)
     assert isinstance(message, Chunk) and bytes(message.body) == bytes(body)
 
 
 def test_a_peer_that_sends_faster_than_we_take_fills_no_memory(
-    ends: tuple[Channel, Channel],
+    ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is held up by TCP: only what the two kernels hold is ahead of us."""
     source, target = ends
-    sent: list[int] = []
+    waits, sent = Waits(source, monkeypatch), list[int]()
 
     def flood() -> None:
         with contextlib.suppress(LinkError):
@@ -241,11 +264,11 @@ def test_a_peer_that_sends_faster_than_we_take_fills_no_memory(
     thread.start()
     ahead = []
     for taken in range(1, 40):
-        target.receive(5.0)
-        time.sleep(0.01)
+        target.receive(PATIENCE)
+        wait_until(lambda: waits.under_way[select.POLLOUT])
         ahead.append(len(sent) - taken)
     target.close()
-    thread.join(10.0)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert max(ahead) <= 24  # MiB; Linux lets a socket grow to 6 and 4
 
@@ -256,4 +279,4 @@ def test_who_breaks_the_protocol_is_named(ends: tuple[Channel, Channel]) -> None
     with pytest.raises(
         PeerError, match=r"no message of type 99.*It is the machine at 127\.0\.0\.1"
     ):
-        target.receive(5.0)
+        target.receive(PATIENCE)

@@ -1,12 +1,12 @@
 """The one subprocess call, with real small processes."""
 
-import time
 from pathlib import Path
 
 import pytest
 
 from payload.model.errors import ToolError
 from payload.system.command import run
+from tests.support.waiting import PATIENCE, wait_until
 
 
 def test_output_comes_back_and_odd_bytes_are_kept() -> None:
@@ -17,7 +17,7 @@ def test_output_comes_back_and_odd_bytes_are_kept() -> None:
 
 def test_input_is_given_or_closed() -> None:
     assert run(["cat"], stdin="label: dos\n").stdout == "label: dos\n"
-    assert run(["cat"], timeout=10).stdout == ""
+    assert run(["cat"], timeout=PATIENCE).stdout == ""
 
 
 def test_the_tool_speaks_plain_english(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,15 +51,16 @@ def test_a_tool_ended_by_a_signal_says_so() -> None:
 
 
 def test_a_tool_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
+    """How soon it has a child depends on how busy the machine is."""
     pid_file = tmp_path / "pid"
-    with pytest.raises(ToolError, match=r"did not end within 0\.5 seconds"):
-        run(["sh", "-c", f"sleep 60 & echo $! > {pid_file}; wait"], timeout=0.5)
+    pid_file.touch()
+    for seconds in (0.5, 5.0, 50.0):
+        with pytest.raises(ToolError, match=rf"did not end within {seconds:g} seconds"):
+            run(["sh", "-c", f"sleep 600 & echo $! > {pid_file}; wait"], timeout=seconds)
+        if pid_file.read_text():
+            break
     child = int(pid_file.read_text())
-    for _ in range(50):
-        if not _runs(child):
-            return
-        time.sleep(0.1)
-    pytest.fail(f"the child {child} is still there")
+    wait_until(lambda: not _runs(child))
 
 
 def _runs(pid: int) -> bool:

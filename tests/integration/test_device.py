@@ -4,7 +4,6 @@ import mmap
 import os
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from payload.system import device
 from payload.system.block import LinuxBlocks
 from payload.system.command import run
 from tests.support.image_blocks import ImageBlocks, ImageDisk
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -33,10 +33,7 @@ def _loops_on(path: Path) -> str:
 
 def _wait_until_gone(image: Path) -> None:
     """udev may have the loop device open for a moment; the kernel frees it after the last close."""
-    deadline = time.monotonic() + 10
-    while _loops_on(image) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert _loops_on(image) == ""
+    wait_until(lambda: not _loops_on(image))
 
 
 def test_a_view_is_exactly_its_bytes_and_gone_afterwards(image: Path) -> None:

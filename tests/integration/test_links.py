@@ -3,7 +3,6 @@
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,6 +30,7 @@ from tests.support.machine_bench import (
 )
 from tests.support.network_namespaces import Machine, namespace_links, network
 from tests.support.server_image import make_server
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.waits]
 
@@ -83,13 +83,6 @@ def test_both_wires_carry_the_copy_and_losing_either_only_slows_it(
     assert [content_digest(path) for path in server] == before
 
 
-def wait_for(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def no_probe_is_under_way() -> bool:
     return not any(thread.name == "probe" for thread in threading.enumerate())
 
@@ -115,14 +108,14 @@ def test_cards_in_one_switch_are_paired_one_to_one_and_a_dark_one_is_left(
                 machine.ip("link", "set", card, "up")
         with source.inside():
             links = namespace_links()
-            wait_for(lambda: all(one.addresses for one in own_reach(links, settings)))
+            wait_until(lambda: all(one.addresses for one in own_reach(links, settings)))
             reach = own_reach(links, settings)
             macs = {card.name: card.mac for card in links.cards()}
             listener = Listener(site.credentials(SOURCE_ID), settings.port, lambda event: None)
         address = {one.card: one.addresses[0] for one in reach}
         with target.inside():
             links = namespace_links()
-            wait_for(lambda: all(one.addresses for one in own_reach(links, settings)))
+            wait_until(lambda: all(one.addresses for one in own_reach(links, settings)))
             credentials = site.credentials(TARGET_ID)
             ways = Ways(links, settings, credentials, SOURCE_ID)
             main = call([Address(address[macs["eth0"]], settings.port, "eth0")], credentials)
@@ -133,21 +126,21 @@ def test_cards_in_one_switch_are_paired_one_to_one_and_a_dark_one_is_left(
                 found.extend(ways.look(reach))
                 return found
 
-            wait_for(look)
+            wait_until(look)
             assert found == [Pair("eth1", macs["eth1"])]
             channel = ways.open(found[0])
             assert channel.local_address.endswith("%eth1") and channel.peer_id == SOURCE_ID
-            wait_for(no_probe_is_under_way)
+            wait_until(no_probe_is_under_way)
             assert ways.look(reach) == []
 
             target.unplug("eth1")
-            wait_for(lambda: ways.look(reach) == [] and channel.closed)
+            wait_until(lambda: ways.look(reach) == [] and channel.closed)
             assert not main.closed
 
             stranger = Ways(links, settings, credentials, "9" * 32)
             for _ in range(2):  # the first look asks, the second knows the answer
                 assert stranger.look(reach) == []
-                wait_for(no_probe_is_under_way)
+                wait_until(no_probe_is_under_way)
             assert stranger.look(reach) == []
             main.close()
         listener.close()

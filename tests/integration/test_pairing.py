@@ -29,6 +29,7 @@ from payload.wire.tls import Site, load_site, make_site_key
 from tests.support.machine_bench import slow_down, speed_up
 from tests.support.network_namespaces import Machine, namespace_links, network
 from tests.support.strangers import silent_callers
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.waits]
 
@@ -36,14 +37,6 @@ SOURCE = "5" * 32
 TARGET = "7" * 32
 PORT = 10000
 TCP_INFO_SIZE = 184  # bytes of struct tcp_info up to and with tcpi_rwnd_limited
-PATIENCE = 120.0  # seconds, for what takes a few
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def link_local(machine: Machine, card: str) -> str:
@@ -68,7 +61,7 @@ def machines() -> Iterator[tuple[Machine, Machine]]:
         for machine in (source, target):
             for card in machine.cards:
                 machine.ip("link", "set", card, "up")
-        wait_for(lambda: is_addressed(source) and is_addressed(target))
+        wait_until(lambda: is_addressed(source) and is_addressed(target))
         yield source, target
 
 
@@ -138,8 +131,8 @@ def test_every_wire_is_seen_and_none_mixed_with_another(
         view = discovery(stack, target, announcement(TARGET, "target"), site)
         source_view = discovery(stack, source, announcement(SOURCE, "source"), site)
         stranger_view = discovery(stack, source, announcement("9" * 32, "source"), other_site)
-        wait_for(lambda: candidate(view, SOURCE))
-        wait_for(view.hears_strangers)
+        wait_until(lambda: candidate(view, SOURCE))
+        wait_until(view.hears_strangers)
         seen = candidate(view, SOURCE)
         assert seen is not None
         assert set(seen.addresses) == {
@@ -152,7 +145,7 @@ def test_every_wire_is_seen_and_none_mixed_with_another(
         check_calls(seen, machines, site, door)
         source_view.close()
         stranger_view.close()
-        wait_for(lambda: not view.candidates())
+        wait_until(lambda: not view.candidates())
 
 
 def check_calls(seen: Candidate, machines: tuple[Machine, Machine], site: Site, door: Door) -> None:
@@ -181,7 +174,7 @@ def test_a_goodbye_that_a_stranger_says_takes_nobody_out_of_sight(
     with ExitStack() as stack:
         view = discovery(stack, target, announcement(TARGET, "target"), site)
         own = discovery(stack, source, announcement(SOURCE, "source"), site)
-        wait_for(lambda: candidate(view, SOURCE))
+        wait_until(lambda: candidate(view, SOURCE))
         end = time.monotonic() + mdns.FAREWELL + mdns.PERIOD
         while time.monotonic() < end:
             for wire in own._wires.values():
@@ -234,7 +227,7 @@ def test_garbage_silence_and_strangers_disturb_nobody(
 ) -> None:
     monkeypatch.setattr(pairing, "HANDSHAKE", PATIENCE)
     lasting = plain_call(machines)
-    wait_for(lambda: count_handshakes() == 1)
+    wait_until(lambda: count_handshakes() == 1)
     monkeypatch.setattr(pairing, "HANDSHAKE", 1.0)
     silent, garbage, leaver = (plain_call(machines) for _ in range(3))
     garbage.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" * 50)
@@ -253,7 +246,7 @@ def test_garbage_silence_and_strangers_disturb_nobody(
     silent.settimeout(PATIENCE)
     assert silent.recv(1) == b""  # dropped
     for sentence in ("no UGS-Failover machine", "another site", "did not answer within 1 seconds"):
-        wait_for(partial(door.has_noted, sentence))
+        wait_until(partial(door.has_noted, sentence))
     for caller in (lasting, silent, garbage):
         caller.close()
     for one in (channel, second, *called):
@@ -271,10 +264,10 @@ def test_a_flood_of_silent_callers_keeps_nobody_out(
             flood = stack.enter_context(
                 silent_callers(address_of(machines[0]), strangers(stack, machines, addresses))
             )
-        wait_for(lambda: flood.called > 2 * places.LIMIT)
+        wait_until(lambda: flood.called > 2 * places.LIMIT)
         assert count_handshakes() - before <= 2 * places.LIMIT  # some are about to end
         for _ in range(5):
-            wait_for(lambda: gets_in(machines, site, door))
+            wait_until(lambda: gets_in(machines, site, door))
         assert door.notes.count("without a proof") == 1
 
 
@@ -384,7 +377,7 @@ def test_cut_is_noticed_on_both_ends_idle_or_busy_and_a_new_call_works(
     for channel in (*ends, *called):
         channel.close()
     with target.inside():
-        wait_for(lambda: answers(machines, site))
+        wait_until(lambda: answers(machines, site))
     door.accept().close()
 
 
@@ -395,7 +388,7 @@ def test_short_cut_costs_nothing(machines: tuple[Machine, Machine], site: Site, 
     called = door.accept()
     target.unplug("eth0")
     channel.send(Alive())
-    wait_for(channel._is_unanswered)  # sent again, and nobody heard it
+    wait_until(channel._is_unanswered)  # sent again, and nobody heard it
     target.plug("eth0")
     assert called.receive(PATIENCE) == Alive()
     channel.close()
@@ -427,7 +420,7 @@ def test_what_holds_bytes_up_is_the_network_or_the_reader(
     finally:
         speed_up(machines[1], "eth0")
     thread = send(called[1], 16)
-    wait_for(lambda: held_up_by_the_reader(called[1]) > 2)
+    wait_until(lambda: held_up_by_the_reader(called[1]) > 2)
     assert thread.is_alive() and called[1].network_time < held_up_by_the_reader(called[1]) / 2
     for _ in range(16):
         ends[1].receive(PATIENCE)
@@ -465,7 +458,7 @@ def test_busy_reader_is_not_taken_for_a_cut(
 
     thread = threading.Thread(target=send)
     thread.start()
-    wait_for(lambda: held_up_by_the_reader(called) > 4 * wire_channel.SILENCE)
+    wait_until(lambda: held_up_by_the_reader(called) > 4 * wire_channel.SILENCE)
     assert len(sent) < 16 and thread.is_alive()  # stuck, but not given up
     for _ in range(16):
         assert isinstance(channel.receive(PATIENCE), Chunk)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from payload.model.errors import LinkError, PeerError, SettingsError
 from payload.wire import tls
 from payload.wire.tls import Credentials, Site, load_site, make_site_key, peer_id
+from tests.support.waiting import PATIENCE
 
 SOURCE = "5" * 32
 TARGET = "7" * 32
@@ -38,7 +39,7 @@ def shake_hands(called: Credentials, calling: Credentials) -> tuple[object, obje
     def one(index: int, credentials: Credentials) -> None:
         try:
             with credentials.shake_hands(
-                ends[index], "192.0.2.1", calling=bool(index), timeout=5
+                ends[index], "192.0.2.1", calling=bool(index), timeout=PATIENCE
             ) as proven:
                 results[index] = peer_id(proven, "192.0.2.1")
                 if not index:
@@ -107,11 +108,11 @@ def test_silence_and_garbage_end_the_handshake(site: Site) -> None:
     ours, theirs = socket.socketpair()
     theirs.sendall(b"GET / HTTP/1.0\r\n\r\n" * 10)
     with theirs, pytest.raises(PeerError, match="is no UGS-Failover machine"):
-        site.credentials(SOURCE).shake_hands(ours, "192.0.2.1", calling=False, timeout=5)
+        site.credentials(SOURCE).shake_hands(ours, "192.0.2.1", calling=False, timeout=PATIENCE)
     ours, theirs = socket.socketpair()
     theirs.close()
     with pytest.raises(LinkError):
-        site.credentials(SOURCE).shake_hands(ours, "192.0.2.1", calling=False, timeout=5)
+        site.credentials(SOURCE).shake_hands(ours, "192.0.2.1", calling=False, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("clock", ["0", "946684800", "4070908800", "32503680000"])

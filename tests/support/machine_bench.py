@@ -50,11 +50,16 @@ class Process:
         """Grows by a byte whenever the machine looks which others there are."""
         return self.directory / "looks"
 
+    @property
+    def look_count(self) -> int:
+        """How often it looked so far."""
+        return _size(self.looks)
+
     def wait_for_looks(self) -> None:
         """Until it had every chance to settle on a peer that fits. Not with `failover.peer=`:
         such a machine looks for nobody."""
-        wanted, end = _size(self.looks) + LOOKS, time.monotonic() + DEADLINE
-        while _size(self.looks) < wanted:
+        wanted, end = self.look_count + LOOKS, time.monotonic() + DEADLINE
+        while self.look_count < wanted:
             assert self.process.poll() is None and time.monotonic() < end, self.log
             time.sleep(0.05)
 

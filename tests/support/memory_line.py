@@ -1,5 +1,6 @@
 """A connection without a wire: two ends in one process that hand messages over."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from dataclasses import replace
 
 from payload.model.errors import FailoverError, LinkError
 from payload.model.message import Chunk, Message
+from tests.support.waiting import PATIENCE
 
 
 class MemoryLine:
@@ -31,7 +33,7 @@ class MemoryLine:
 
     def receive(self, timeout: float | None = None) -> Message:
         try:
-            message = self._incoming.get(timeout=30.0 if timeout is None else timeout)
+            message = self._incoming.get(timeout=PATIENCE if timeout is None else timeout)
         except queue.Empty:
             raise LinkError("Nothing came in time.") from None
         if message is None:
@@ -56,10 +58,8 @@ def serve_in_thread(serve: Callable[[MemoryLine], None]) -> MemoryLine:
     near, far = line_pair()
 
     def work() -> None:
-        try:
+        with contextlib.suppress(FailoverError), contextlib.closing(far):
             serve(far)
-        except FailoverError:
-            far.close()
 
     threading.Thread(target=work, daemon=True).start()
     return near

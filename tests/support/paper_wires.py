@@ -2,7 +2,6 @@
 
 import queue
 import time
-from collections.abc import Callable
 
 from payload.model.errors import LinkError
 from payload.model.message import Hello, Message
@@ -57,10 +56,3 @@ class Door:
 
     def close(self) -> None:
         pass
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)

@@ -1,8 +1,7 @@
 """Cards are cared for one by one, and nothing is guessed."""
 
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -13,6 +12,7 @@ from payload.model.errors import ToolError
 from payload.model.event import Event, Level, Note
 from payload.model.machine import Card
 from payload.model.settings import Settings
+from tests.support.waiting import wait_until
 
 ETH0 = Card("eth0", "52:54:00:00:00:0a", "e1000", carrier=True, speed=1000)
 ETH1 = Card("eth1", "52:54:00:00:00:0b")
@@ -55,13 +55,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addressing, "PERIOD", 0.01)
 
 
-def until(what: Callable[[], object]) -> None:
-    end = time.monotonic() + 5
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def begin(links: PaperLinks, settings: Settings = Settings()) -> tuple[Addressing, list[str]]:  # noqa: B008
     notes: list[str] = []
 
@@ -87,9 +80,9 @@ def test_late_card_and_late_cable_are_used_and_told_once() -> None:
     care, notes = begin(links)
     assert notes == ["! No network card has a link. Plug in a cable: it is used at once."]
     links.now = (ETH0, ETH1)
-    until(lambda: ("lease", "eth1") in links.done)
+    wait_until(lambda: ("lease", "eth1") in links.done)
     links.now = (replace(ETH0, carrier=False), ETH1)
-    until(lambda: len(notes) == 3)
+    wait_until(lambda: len(notes) == 3)
     care.close()
     assert notes[1:] == [
         "Network card eth0 (e1000, 1000 Mbit/s) has a link.",
@@ -141,7 +134,7 @@ def test_fixed_address_waits_until_it_is_clear_where_it_belongs() -> None:
     assert links.done == [("up", "eth0"), ("up", "eth1")]
     assert any("not clear for which card" in note for note in notes)
     links.now = (ETH0, ETH1)
-    until(lambda: ("address", "eth0", "192.0.2.7/24") in links.done)
+    wait_until(lambda: ("address", "eth0", "192.0.2.7/24") in links.done)
     care.close()
 
 

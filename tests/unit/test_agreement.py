@@ -1,7 +1,7 @@
 """Up to the first write: whatever the other machine says or does, only one way leads on."""
 
-import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -239,10 +239,14 @@ def test_nothing_is_counted_after_a_key() -> None:
 
 
 def test_a_key_in_the_last_moment_of_the_countdown_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
     def wait(context: Context, left: float) -> None:
-        time.sleep(left)
+        nonlocal now
+        now += left
         context.stop.set()
 
+    monkeypatch.setattr(agreement, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(agreement, "wait_a_second", wait)
     with meeting(Role.TARGET, ()) as context, pytest.raises(StoppedError):
         agreement.count_down(context, 1, alone)

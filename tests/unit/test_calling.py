@@ -13,17 +13,20 @@ from payload.model.errors import LinkError, PeerError
 from payload.model.message import Alive, Message, Stop
 from payload.session import calling as calling_module
 from payload.session.calling import CALLS_LIMIT, Answer, Calling
-from tests.support.paper_wires import HELLO, OTHER, Wire, wait_until
+from tests.support.paper_wires import HELLO, OTHER, Wire
+from tests.support.waiting import PATIENCE, wait_until
 
 
-def a_calling(monkeypatch: pytest.MonkeyPatch, wire: Wire | None = None) -> Calling:
-    """Whoever is called answers with `wire`."""
+def a_calling(
+    monkeypatch: pytest.MonkeyPatch, wire: Wire | None = None, greeting: float = PATIENCE
+) -> Calling:
+    """Whoever is called answers with `wire`, and has so many seconds for its Hello."""
     context = SimpleNamespace(host=SimpleNamespace(links=None), control=None)
     monkeypatch.setattr(calling_module, "own_hello", lambda *_: HELLO)
     monkeypatch.setattr(calling_module, "local_card", lambda *_: "02:00:00:00:00:01")
     monkeypatch.setattr(calling_module, "own_reach", lambda *_: ())
     monkeypatch.setattr(calling_module, "call", lambda *_, **__: wire)
-    monkeypatch.setattr(calling_module, "GREETING", 0.05)
+    monkeypatch.setattr(calling_module, "GREETING", greeting)
     discovery = SimpleNamespace(recognise=lambda _: None)
     return Calling(cast(Any, context), cast(Any, discovery), cast(Any, None))
 
@@ -33,7 +36,7 @@ def test_a_source_that_answers_no_hello_leaves_no_connection_behind(
     said: list[Message], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire = Wire(OTHER, *said)
-    calling = a_calling(monkeypatch, wire)
+    calling = a_calling(monkeypatch, wire, greeting=0.05)
     with pytest.raises(PeerError):
         calling.greet(Candidate("", "", "", ()), resume="")
     assert wire.closed
@@ -115,7 +118,7 @@ def test_who_keeps_silent_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) 
 
     def greet(candidate: Candidate, resume: str) -> tuple[Any, Any]:
         if candidate is not crowd[-1]:
-            release.wait(10)
+            release.wait(PATIENCE)
             raise LinkError("Nobody answers.")
         return SimpleNamespace(peer_id=candidate.machine_id, close=lambda: None), HELLO
 

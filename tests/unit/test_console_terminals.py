@@ -1,5 +1,7 @@
 """The console on real terminals: pseudo terminals stand for the screen and the serial line."""
 
+import array
+import fcntl
 import os
 import select
 import termios
@@ -17,6 +19,7 @@ from payload.console.keys import KeyWatch, SerialEar, is_key
 from payload.console.outlet import Outlet, open_serial
 from payload.model.event import Countdown, Ended, Note, Stage
 from tests.support.console_samples import PROGRESS, REPORT
+from tests.support.waiting import PATIENCE, wait_until
 
 Terminal = tuple[int, str]  # our end, and the path of the other
 
@@ -29,15 +32,35 @@ def terminal() -> Iterator[Terminal]:
     os.close(ours)
 
 
-def read_until(descriptor: int, word: bytes, seconds: float = 10.0) -> bytes:
+def read_until(descriptor: int, word: bytes) -> bytes:
     """What comes out until `word` does."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     got = b""
     while word not in got and time.monotonic() < end:
         if select.select([descriptor], [], [], 0.1)[0]:
             got += os.read(descriptor, 65536)
     assert word in got, got
     return got
+
+
+def unread(descriptor: int) -> int:
+    """Bytes that came in at a terminal and that nobody took."""
+    waiting = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+    return waiting[0]
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What is listened to on serial lines."""
+    bursts, really = list[bytes](), SerialEar.hears_key
+
+    def hears_key(ear: SerialEar, burst: bytes, now: float) -> bool:
+        bursts.append(burst)
+        return really(ear, burst, now)
+
+    monkeypatch.setattr(SerialEar, "hears_key", hears_key)
+    return bursts
 
 
 def nothing() -> None:
@@ -74,18 +97,28 @@ def test_a_port_that_is_no_terminal_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_stuck_serial_line_holds_up_nothing(terminal: Terminal) -> None:
-    """Nobody reads: the buffer fills, the line is given up, the work goes on."""
+    """Nobody reads: the buffer fills. Were any line waited for, it would be given up meanwhile."""
+    ours, path = terminal
+    troubles: list[str] = []
+    stuck = Outlet("ttyS0", open_serial(Path(path)), troubles.append, patience=PATIENCE)
+    for number in range(20_000):
+        stuck.put(f"line {number} " + "x" * 60, droppable=True)
+    assert troubles == []
+    stuck.put("last")
+    closing = threading.Thread(target=stuck.close, args=(PATIENCE,))
+    closing.start()
+    read_until(ours, b"last\r\n")
+    closing.join()
+
+
+def test_a_serial_line_that_takes_nothing_is_given_up(terminal: Terminal) -> None:
     _, path = terminal
     troubles: list[str] = []
     stuck = Outlet("ttyS0", open_serial(Path(path)), troubles.append, patience=0.2)
-    begun = time.monotonic()
-    for number in range(20_000):
+    for number in range(1000):
         stuck.put(f"line {number} " + "x" * 60, droppable=True)
-    assert time.monotonic() - begun < 2
-    end = time.monotonic() + 10
-    while not troubles and time.monotonic() < end:
-        time.sleep(0.05)
-    stuck.close(2.0)
+    wait_until(lambda: troubles)
+    stuck.close(PATIENCE)
     assert troubles == [
         "Nothing more is written to ttyS0: it took nothing for 0 s. The run goes on."
     ]
@@ -94,33 +127,37 @@ def test_a_stuck_serial_line_holds_up_nothing(terminal: Terminal) -> None:
 def test_progress_is_dropped_before_anything_else(terminal: Terminal) -> None:
     ours, path = terminal
     os.set_blocking(ours, False)
-    outlet = Outlet("ttyS0", open_serial(Path(path)), lambda _: None, patience=10.0)
+    outlet = Outlet("ttyS0", open_serial(Path(path)), lambda _: None, patience=PATIENCE)
     for number in range(3000):
         outlet.put(f"progress {number}", droppable=True)
     for number in range(50):
         outlet.put(f"sentence {number}")
     got = read_until(ours, b"sentence 49\r\n").decode()
-    outlet.close(5.0)
+    outlet.close(PATIENCE)
     assert got.count("sentence") == 50
     assert 0 < got.count("progress") < 3000
 
 
-def test_a_key_on_the_serial_line_stops_during_the_countdown_only(terminal: Terminal) -> None:
+def test_a_key_on_the_serial_line_stops_during_the_countdown_only(
+    terminal: Terminal, heard: list[bytes]
+) -> None:
     ours, path = terminal
     tty.setraw(ours)
+    line = open_serial(Path(path))
     pressed = threading.Event()
     with Console("0.1.0", "box", pressed.set, serials=[Path(path)]) as console:
         console(Stage("connect", "looking"))
         os.write(ours, b"q")
-        assert not pressed.wait(0.2)
+        wait_until(lambda: unread(line))
         console(Countdown(30))
-        assert not pressed.wait(0.2), "what was typed before does not count"
         os.write(ours, b"\r")
-        assert pressed.wait(5)
+        assert pressed.wait(PATIENCE)
+        assert heard == [b"\r"], "what was typed before does not count"
         pressed.clear()
         console(Stage("copy", "copying"))
         os.write(ours, b"q")
         assert not pressed.wait(0.2)
+    os.close(line)
 
 
 def test_any_key_on_the_keyboard_stops(terminal: Terminal) -> None:
@@ -130,24 +167,31 @@ def test_any_key_on_the_keyboard_stops(terminal: Terminal) -> None:
     pressed = threading.Event()
     watch = KeyWatch(keyboard, [], pressed.set)
     os.write(ours, b"\x00")
-    assert pressed.wait(5)
+    assert pressed.wait(PATIENCE)
     watch.close()
     assert termios.tcgetattr(keyboard) == before
     os.close(keyboard)
 
 
-def test_line_noise_stops_nothing(terminal: Terminal) -> None:
+def test_line_noise_stops_nothing(terminal: Terminal, heard: list[bytes]) -> None:
     ours, path = terminal
     tty.setraw(ours)
     pressed = threading.Event()
     line = open_serial(Path(path))
     watch = KeyWatch(None, [line], pressed.set)
-    for burst in (b"\x00", b"\xff\xfe", b"a\x00", b"[countdown] 30 s, press any key to stop\r\n"):
+    said = b""
+    for burst in (
+        b"\x00",
+        b"\xff\xfe",
+        b"a\x00",
+        b"[countdown] 30 s, press any key to stop\r\n",
+        b"x",  # right after noise: not believed either
+    ):
         os.write(ours, burst)
-        time.sleep(0.1)
-    os.write(ours, b"x")  # right after noise: not believed either
-    assert not pressed.wait(0.3)
+        said += burst
+        wait_until(lambda: b"".join(heard) == said)  # noqa: B023  (it is done before the next)
     watch.close()
+    assert not pressed.is_set()
     os.close(line)
 
 
@@ -183,12 +227,17 @@ def test_the_screen_shows_the_last_state_and_gives_the_terminal_back(
 
 
 def test_a_screen_that_takes_nothing_holds_up_nothing() -> None:
-    """A pipe nobody reads stands for a terminal stopped for good."""
+    """A pipe nobody reads stands for a terminal stopped for good: who waits for it never ends."""
     reading, writing = os.pipe()
-    with Console("0.1.0", "box", nothing, screen=writing) as console:
-        begun = time.monotonic()
-        for number in range(1000):
-            console(Note(f"note {number}"))
-        assert time.monotonic() - begun < 5
+
+    def work() -> None:
+        with Console("0.1.0", "box", nothing, screen=writing) as console:
+            for number in range(1000):
+                console(Note(f"note {number}"))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
     os.close(reading)
     os.close(writing)

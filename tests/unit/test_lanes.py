@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -21,6 +20,7 @@ from payload.replicate.schedule import Schedule
 from payload.replicate.sender import Line
 from payload.replicate.work import Work
 from tests.support.memory_line import MemoryLine, serve_in_thread
+from tests.support.waiting import PATIENCE, wait_until
 
 COUNT = 60
 REGION = Region(0, 0, 1, 1 << 20, COUNT * CHUNK_SIZE, Method.USED, "ext4")
@@ -29,11 +29,11 @@ EVERYTHING = list(range(1, COUNT))  # the head is held back
 
 
 class Link:
-    """A link that carries so many chunks and then breaks; each takes `pause` seconds."""
+    """A link that carries so many chunks and then breaks. It answers nothing until `ready`."""
 
-    def __init__(self, carries: int = 10**9, pause: float = 0.0) -> None:
-        self.left, self.pause, self.opened, self.served = carries, pause, 0, 0
-        self.after: Link | None = None  # serves nothing before that one is open
+    def __init__(self, carries: int = 10**9, ready: Callable[[], object] = lambda: True) -> None:
+        self.left, self.ready, self.opened, self.served = carries, ready, 0, 0
+        self.asked = False
 
     def open(self) -> Line:
         if not self.left:
@@ -45,12 +45,11 @@ class Link:
         while True:
             request = line.receive(None)
             assert isinstance(request, ChunkRequest)
-            while self.after and not self.after.opened:
-                time.sleep(0.01)
+            self.asked = True
+            wait_until(self.ready)
             if self.left <= 0:
                 raise LinkError("The cable is out.")
             self.left, self.served = self.left - 1, self.served + 1
-            time.sleep(self.pause)
             body = CONTENT[: request.length]
             place = (request.region, request.offset, request.length)
             line.send(Chunk(*place, digest_of(body), Encoding.RAW, body))
@@ -114,7 +113,9 @@ def test_one_link_does_all() -> None:
 
 
 def test_each_link_carries_what_it_can() -> None:
-    copy, slow, fast = Copy(), Link(pause=0.1), Link(pause=0.001)
+    """At each of its connections a link has eight chunks under way, and no more."""
+    copy, slow, fast = Copy(), Link(), Link()
+    slow.ready, fast.ready = lambda: fast.served >= COUNT - 20, lambda: slow.asked
     copy.fetch(slow.open, once(fast))
     assert sorted(copy.stored) == EVERYTHING
     assert slow.served + fast.served == COUNT - 1
@@ -123,8 +124,8 @@ def test_each_link_carries_what_it_can() -> None:
 
 @pytest.mark.parametrize("lost_first", [True, False])
 def test_what_a_lost_link_had_under_way_is_asked_for_again(lost_first: bool) -> None:
-    copy, dying, whole = Copy(), Link(carries=3, pause=0.01), Link(pause=0.02)
-    dying.after = whole
+    copy, dying, whole = Copy(), Link(carries=3), Link()
+    dying.ready, whole.ready = lambda: whole.opened, lambda: not dying.left
     lanes = copy.lanes()
     for link in (dying, whole) if lost_first else (whole, dying):
         lanes.add(link.open)
@@ -135,8 +136,9 @@ def test_what_a_lost_link_had_under_way_is_asked_for_again(lost_first: bool) -> 
 
 def test_a_link_that_comes_and_goes_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("payload.replicate.lanes.LOOK", 0.02)
-    copy, whole = Copy(), Link(pause=0.02)
     left = [Link(carries=1) for _ in range(5)]
+    copy, whole, gone = Copy(), Link(), list(left)
+    whole.ready = lambda: not any(link.left for link in gone)
     lanes = copy.lanes()
     lanes.add(whole.open)
     lanes.crew.start(lambda: lanes.look_for_more(lambda: [left.pop().open] if left else []))
@@ -146,7 +148,7 @@ def test_a_link_that_comes_and_goes_leaves_nothing_behind(monkeypatch: pytest.Mo
 
 
 def test_a_link_that_is_found_in_vain_costs_nothing() -> None:
-    copy, link = Copy(), Link(pause=0.01)
+    copy, link = Copy(), Link()
     copy.fetch(link.open, once(Link(carries=0)))
     assert sorted(copy.stored) == EVERYTHING and "Nobody is there." in copy.notes[0]
 
@@ -164,16 +166,19 @@ def test_a_fault_of_the_disk_ends_every_link_and_blames_none() -> None:
     copy = Copy()
     copy.fault = TargetDiskError("The disk is broken.")
     with pytest.raises(TargetDiskError):
-        copy.fetch(Link().open, once(Link(pause=0.01)))
+        copy.fetch(Link().open, once(Link()))
     assert not copy.notes
 
 
 def test_looking_for_links_may_end_the_fetch() -> None:
+    looked = threading.Event()
+
     def find() -> list[OpenData]:
+        looked.set()
         raise LinkError("The source was started anew.")
 
     with pytest.raises(LinkError):
-        Copy().fetch(Link(pause=0.05).open, find)
+        Copy().fetch(Link(ready=looked.is_set).open, find)
 
 
 # --- the work itself
@@ -202,7 +207,7 @@ def test_an_item_given_back_is_taken_by_who_waits_for_it() -> None:
     thread.start()
     assert not work.wait_for_end(0.01)
     one.give_back([item])
-    thread.join(5)
+    thread.join(PATIENCE)
     assert seen == [item]
     other.finish()
     assert one.take(wait=True) is None and work.wait_for_end(0)

@@ -1,6 +1,5 @@
 """Which of the machines in sight is the peer: one that fits, alone, and nobody is guessed."""
 
-import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -169,8 +168,15 @@ def test_after_a_choice_that_fell_through_all_are_waited_for(
     crowd.append(Visitor(OTHER))
     with pytest.raises(LinkError):
         meeting.check_alone()
-    monkeypatch.setattr("payload.session.meeting.CROWDED", 0.3)
-    begun = time.monotonic()
+    now = 0.0
+
+    def sleep(_: float) -> None:
+        nonlocal now
+        now += 1.0
+
+    clock = SimpleNamespace(monotonic=lambda: now, sleep=sleep)
+    monkeypatch.setattr("payload.session.meeting.time", clock)
+    monkeypatch.setattr("payload.session.meeting.CROWDED", 15.0)
     crowd.append(Visitor(OURS))
     meeting.choose(lambda _: True)
-    assert time.monotonic() - begun >= 0.3
+    assert now == 15.0

@@ -8,7 +8,8 @@ import pytest
 
 from payload.model.message import Attach, Stop
 from payload.session.reception import Reception
-from tests.support.paper_wires import HELLO, OTHER, OURS, Door, Wire, wait_until
+from tests.support.paper_wires import HELLO, OTHER, OURS, Door, Wire
+from tests.support.waiting import PATIENCE, wait_until
 
 
 def test_in_the_middle_of_a_copy_only_its_target_may_visit() -> None:
@@ -17,14 +18,14 @@ def test_in_the_middle_of_a_copy_only_its_target_may_visit() -> None:
     reception = Reception(cast(Any, door))
     reception.open_session(cast(Any, object()), OURS)
     door._callers += [stranger, ours]
-    assert reception.visitors.get(timeout=10)[0] is cast(Any, ours)
+    assert reception.visitors.get(timeout=PATIENCE)[0] is cast(Any, ours)
     wait_until(lambda: stranger.closed)
     (word,) = stranger.sent
     assert isinstance(word, Stop) and "another machine" in word.sentence
     reception.close_session()
     again = Wire(OTHER, HELLO)
     door._callers.append(again)
-    assert reception.visitors.get(timeout=10)[0] is cast(Any, again)
+    assert reception.visitors.get(timeout=PATIENCE)[0] is cast(Any, again)
     reception.close()
 
 

@@ -11,7 +11,8 @@ from payload.model.errors import LinkError, PeerError, StoppedError, TargetDiskE
 from payload.session import target as target_module
 from payload.session.states import Outcome
 from payload.session.target import TargetSession
-from tests.support.paper_wires import ASKED, OTHER, Wire, wait_until
+from tests.support.paper_wires import ASKED, OTHER, Wire
+from tests.support.waiting import PATIENCE, wait_until
 
 
 def a_target(monkeypatch: pytest.MonkeyPatch) -> TargetSession:
@@ -31,7 +32,7 @@ def test_the_conversation_is_taken_up_again_while_the_target_works_alone(
 
     def work() -> None:
         for _ in range(3):
-            assert looks.acquire(timeout=10), "nobody keeps the conversation"
+            assert looks.acquire(timeout=PATIENCE), "nobody keeps the conversation"
 
     session._beside_control(work)
 
