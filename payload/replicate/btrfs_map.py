@@ -9,22 +9,22 @@ from collections.abc import Iterator
 from heapq import merge
 from itertools import chain
 
-from payload.replicate.btrfs_tree import (
+from payload.replicate.chunk_list import ChunkList
+from payload.replicate.runs import Run, behind, cut
+from payload.system.btrfs_tree import (
     EXTENT_TREE,
     ROOT_ITEM,
     SUPERBLOCK,
     SUPERBLOCK_SIZE,
     SUPERBLOCKS,
     Chunks,
-    ReadAt,
     Superblock,
     Tree,
     parse_superblock,
     read_chunks,
 )
-from payload.replicate.chunk_list import ChunkList
-from payload.replicate.runs import Run, behind, cut
-from payload.replicate.unknown_layout import UnknownLayoutError
+from payload.system.filesystems import ReadAt
+from payload.system.unknown_layout import UnknownLayoutError
 
 _EXTENT_ITEM, _METADATA_ITEM = 168, 169
 _ROOT_ADDRESS, _ROOT_LEVEL = 176, 238  # bytes within struct btrfs_root_item

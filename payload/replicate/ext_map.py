@@ -9,96 +9,15 @@ Layout: Linux, Documentation/filesystems/ext4.
 """
 
 import os
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 
 from payload.replicate.bitmap import bits_of, runs_of
-from payload.replicate.ext_proof import (
-    check_bitmap,
-    check_descriptor,
-    find_bad_blocks,
-    seed_of,
-)
+from payload.replicate.ext_proof import check_bitmap, find_bad_blocks
 from payload.replicate.runs import behind
-from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
-
-SUPERBLOCK, SUPERBLOCK_SIZE = 1024, 1024  # bytes
-_MAGIC = 0xEF53
-_CLEAN = 1  # state: unmounted cleanly, and no error was seen
-_SPARSE_SUPER2 = 0x200  # compatible feature
-_META_BG, _64BIT, _CHECKSUM_SEED = 0x10, 0x80, 0x2000  # incompatible ones
-# File types, extents, 64 bit, MMP, flex_bg, EA inodes, checksum seed, large directories, inline
-# data, encryption, case folding. Not: compression, a journal in need of replay, journal devices.
-_INCOMPATIBLE = 0x3E7C2 | _META_BG
-_SPARSE_SUPER, _GDT_CSUM, _METADATA_CSUM = 0x1, 0x10, 0x400
-# Also large and huge files, many links, large inodes, quota, read-only, projects, verity, orphans.
-_READ_ONLY = 0x1B57F
-_BLOCK_UNINIT = 2  # flag of a group: its bitmap was never written
-_DYNAMIC = 1  # revision from which the superblock names features
-_MOST_GROUPS = 1 << 20
-
-
-@dataclass(frozen=True)
-class Superblock:
-    """The numbers that tell where everything lies. Blocks, unless they say otherwise."""
-
-    block_size: int  # bytes
-    blocks: int
-    first: int  # the block at which the first group begins
-    per_group: int
-    inode_table: int  # of one group
-    descriptor: int  # bytes
-    reserved: int  # behind the descriptors, for growing
-    first_meta_group: int  # descriptor blocks from here on lie in the groups they tell of
-    sparse: bool  # only some groups have a copy of the superblock
-    has_uninit: bool
-    seed: int | None  # of checksums; None when there are none
-
-    @property
-    def groups(self) -> int:
-        return -(-(self.blocks - self.first) // self.per_group)
-
-    @property
-    def per_block(self) -> int:
-        """Descriptors in one block."""
-        return self.block_size // self.descriptor
-
-    @property
-    def descriptor_blocks(self) -> int:
-        return -(-self.groups // self.per_block)
-
-    def begin(self, group: int) -> int:
-        return self.first + group * self.per_group
-
-    def group_of(self, block: int) -> int:
-        return max(0, block - self.first) // self.per_group
-
-    def length(self, group: int) -> int:
-        return min(self.per_group, self.blocks - self.begin(group))
-
-    def has_copy(self, group: int) -> bool:
-        """Is there a superblock in this group?"""
-        return not self.sparse or group <= 1 or any(_is_power(group, one) for one in (3, 5, 7))
-
-    def place_of_descriptors(self, number: int) -> int:
-        """The block that holds that block of group descriptors."""
-        if number < self.first_meta_group:
-            return self.first + 1 + number
-        group = number * self.per_block
-        return self.begin(group) + self.has_copy(group)
-
-
-@dataclass(frozen=True)
-class Group:
-    """A group's descriptor. Blocks."""
-
-    block_bitmap: int
-    inode_bitmap: int
-    inode_table: int
-    free: int
-    uninit: bool
-    descriptor: bytes
+from payload.system.ext_layout import Group, Superblock, read_exactly, read_layout
+from payload.system.filesystems import ReadAt
+from payload.system.unknown_layout import ContradictionError
 
 
 def read_ext_map(device: str, size: int) -> Iterator[tuple[int, int]]:
@@ -107,15 +26,13 @@ def read_ext_map(device: str, size: int) -> Iterator[tuple[int, int]]:
     UnknownLayoutError, also in the middle, and OSError."""
     descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        superblock = parse_superblock(_read(descriptor, SUPERBLOCK, SUPERBLOCK_SIZE))
-        if superblock.blocks * superblock.block_size > size:
-            raise UnknownLayoutError("it reaches beyond the end of the device")
-        groups = list(_read_groups(descriptor, superblock))
+        read_at = partial(_read, descriptor)
+        superblock, groups = read_layout(read_at, size)
         metadata = _metadata(superblock, groups)
-        for block in _bad_blocks(descriptor, superblock, groups[0]):
+        for block in _bad_blocks(read_at, superblock, groups[0]):
             metadata[superblock.group_of(block)].append((block, 1))
         for number, group in enumerate(groups):
-            bitmap = _bitmap(descriptor, superblock, number, group, metadata)
+            bitmap = _bitmap(read_at, superblock, number, group, metadata)
             start = superblock.begin(number) * superblock.block_size
             yield from runs_of(bitmap, superblock.per_group, superblock.block_size, start)
         yield from behind(superblock.blocks * superblock.block_size, size)
@@ -124,119 +41,15 @@ def read_ext_map(device: str, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _read(descriptor: int, offset: int, length: int) -> bytes:
-    content = os.pread(descriptor, length, offset)
-    if len(content) != length:
-        raise UnknownLayoutError(f"byte {offset} cannot be read")
-    return content
+    return os.pread(descriptor, length, offset)
 
 
-def parse_superblock(block: bytes) -> Superblock:
-    """Raises UnknownLayoutError."""
-    inodes, low = struct.unpack_from("<II", block)
-    first, log_block, _, blocks_each, _, inodes_each = struct.unpack_from("<6I", block, 0x14)
-    magic, state = struct.unpack_from("<HH", block, 0x38)
-    (revision,) = struct.unpack_from("<I", block, 0x4C)
-    inode_size, _, compatible, incompatible, read_only = struct.unpack_from("<HHIII", block, 0x58)
-    (reserved,) = struct.unpack_from("<H", block, 0xCE)
-    (descriptor,) = struct.unpack_from("<H", block, 0xFE)
-    (first_meta_group,) = struct.unpack_from("<I", block, 0x104)
-    (high,) = struct.unpack_from("<I", block, 0x150)
-    if magic != _MAGIC or state != _CLEAN or revision != _DYNAMIC:
-        raise UnknownLayoutError("it is no clean ext file system of a known revision")
-    if incompatible & ~_INCOMPATIBLE or read_only & ~_READ_ONLY or compatible & _SPARSE_SUPER2:
-        raise UnknownLayoutError("it has features that are not known here")
-    if log_block > 6 or not inode_size or not inodes_each or not inodes:
-        raise UnknownLayoutError("its superblock is damaged")
-    block_size = 1024 << log_block
-    is_64bit = bool(incompatible & _64BIT)
-    superblock = Superblock(
-        block_size=block_size,
-        blocks=low | (high << 32 if is_64bit else 0),
-        first=first,
-        per_group=blocks_each,
-        inode_table=-(-inodes_each * inode_size // block_size),
-        descriptor=descriptor if is_64bit else 32,
-        reserved=reserved,
-        first_meta_group=first_meta_group if incompatible & _META_BG else _MOST_GROUPS,
-        sparse=bool(read_only & _SPARSE_SUPER),
-        has_uninit=bool(read_only & (_GDT_CSUM | _METADATA_CSUM)),
-        seed=_seed(block, incompatible) if read_only & _METADATA_CSUM else None,
-    )
-    _check(superblock)
-    return superblock
-
-
-def _seed(block: bytes, incompatible: int) -> int:
-    if incompatible & _CHECKSUM_SEED:
-        return int(struct.unpack_from("<I", block, 0x270)[0])
-    return seed_of(block[0x68:0x78])
-
-
-def _check(superblock: Superblock) -> None:
-    size = superblock.block_size
-    if (
-        superblock.first != (1 if size == 1024 else 0)
-        or not superblock.first < superblock.blocks
-        or superblock.descriptor not in (32, 64)
-        or not 0 < superblock.per_group <= 8 * size
-        or superblock.per_group % 8
-        or superblock.groups > _MOST_GROUPS
-        or superblock.inode_table > superblock.per_group
-    ):
-        raise UnknownLayoutError("its superblock is damaged")
-
-
-def _is_power(number: int, base: int) -> bool:
-    while number % base == 0:
-        number //= base
-    return number == 1
-
-
-# --- groups
-
-
-def _read_groups(descriptor: int, superblock: Superblock) -> Iterator[Group]:
-    number = 0
-    for index in range(superblock.descriptor_blocks):
-        place = superblock.place_of_descriptors(index)
-        block = _read(descriptor, place * superblock.block_size, superblock.block_size)
-        for start in range(0, superblock.per_block * superblock.descriptor, superblock.descriptor):
-            if number < superblock.groups:
-                told = block[start : start + superblock.descriptor]
-                if superblock.seed is not None:
-                    check_descriptor(superblock.seed, number, told)
-                yield _parse_group(superblock, told)
-            number += 1
-
-
-def _parse_group(superblock: Superblock, told: bytes) -> Group:
-    low = struct.unpack_from("<IIIHHHH", told)
-    high = (0, 0, 0, 0)
-    if superblock.descriptor == 64:
-        high = struct.unpack_from("<IIIH", told, 32)
-    block_bitmap, inode_bitmap, inode_table = (
-        below | above << 32 for below, above in zip(low[:3], high[:3], strict=True)
-    )
-    group = Group(
-        block_bitmap,
-        inode_bitmap,
-        inode_table,
-        free=low[3] | high[3] << 16,
-        uninit=superblock.has_uninit and bool(low[6] & _BLOCK_UNINIT),
-        descriptor=told,
-    )
-    for place in (block_bitmap, inode_bitmap, inode_table):
-        if not superblock.first <= place < superblock.blocks:
-            raise UnknownLayoutError("a group's metadata lies nowhere")
-    return group
-
-
-def _bad_blocks(descriptor: int, superblock: Superblock, group: Group) -> Iterator[int]:
+def _bad_blocks(read_at: ReadAt, superblock: Superblock, group: Group) -> Iterator[int]:
     """Of inode 1, the first in the table of the first group."""
     size = superblock.block_size
-    inode = _read(descriptor, group.inode_table * size, 128)
+    inode = read_exactly(read_at, group.inode_table * size, 128)
     return find_bad_blocks(
-        inode, size, superblock.blocks, lambda block: _read(descriptor, block * size, size)
+        inode, size, superblock.blocks, lambda block: read_exactly(read_at, block * size, size)
     )
 
 
@@ -258,7 +71,7 @@ def _metadata(superblock: Superblock, groups: list[Group]) -> dict[int, list[tup
 
 
 def _bitmap(
-    descriptor: int,
+    read_at: ReadAt,
     superblock: Superblock,
     number: int,
     group: Group,
@@ -270,7 +83,7 @@ def _bitmap(
         bitmap = _unwritten_bitmap(superblock, number, metadata[number])
     else:
         place = group.block_bitmap * superblock.block_size
-        content = _read(descriptor, place, superblock.per_group // 8)
+        content = read_exactly(read_at, place, superblock.per_group // 8)
         if superblock.seed is not None:
             check_bitmap(superblock.seed, number, group.descriptor, content)
         bitmap = int.from_bytes(content, "little")

@@ -6,33 +6,13 @@ Layout and checksums: Linux, Documentation/filesystems/ext4.
 import struct
 from collections.abc import Callable, Iterator
 
-from crc32c import crc32c
-
-from payload.replicate.unknown_layout import ContradictionError
+from payload.system.ext_layout import checksum
+from payload.system.unknown_layout import ContradictionError
 
 _ONES = 0xFFFFFFFF
-_CHECKSUM = 0x1E  # within a descriptor, 16 bits
 _BLOCKS = 40  # within an inode: 12 numbers of blocks, then one of a block with numbers, and so on
 _FLAGS, _HAS_EXTENTS = 32, 0x80000
 _DIRECT = 12
-
-
-def seed_of(uuid: bytes) -> int:
-    """Where the checksums of this file system begin, unless its superblock names a seed."""
-    return _checksum(_ONES, uuid)
-
-
-def _checksum(seed: int, content: bytes) -> int:
-    """ext4 and its kin never invert at the end, as the standard does."""
-    return crc32c(content, seed ^ _ONES) ^ _ONES
-
-
-def check_descriptor(seed: int, number: int, descriptor: bytes) -> None:
-    """Raises ContradictionError."""
-    without = descriptor[:_CHECKSUM] + bytes(2) + descriptor[_CHECKSUM + 2 :]
-    wanted = _checksum(_checksum(seed, struct.pack("<I", number)), without) & 0xFFFF
-    if struct.unpack_from("<H", descriptor, _CHECKSUM)[0] != wanted:
-        raise ContradictionError(f"the descriptor of group {number} has a wrong checksum")
 
 
 def check_bitmap(seed: int, number: int, descriptor: bytes, bitmap: bytes) -> None:
@@ -41,7 +21,7 @@ def check_bitmap(seed: int, number: int, descriptor: bytes, bitmap: bytes) -> No
     wanted, mask = low, 0xFFFF
     if len(descriptor) >= 0x3A:
         wanted, mask = low | struct.unpack_from("<H", descriptor, 0x38)[0] << 16, _ONES
-    if _checksum(seed, bitmap) & mask != wanted:
+    if checksum(seed, bitmap) & mask != wanted:
         raise ContradictionError(f"the bitmap of group {number} has a wrong checksum")
 
 

@@ -18,9 +18,9 @@ from payload.replicate.ext_map import read_ext_map
 from payload.replicate.jfs_map import read_jfs_map
 from payload.replicate.reiserfs_map import read_reiserfs_map
 from payload.replicate.runs import Run, behind, cut, ends
-from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
 from payload.system.filesystems import ReadAt, look_with, read_needs_recovery
 from payload.system.host import Host
+from payload.system.unknown_layout import ContradictionError, UnknownLayoutError
 
 KIB = 1024
 HEADER = 64 * KIB  # bytes: the largest page, at whose end the signature of a swap area stands

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from payload.replicate.bitmap import bits_of, runs_of
 from payload.replicate.runs import Run, behind
-from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
 from payload.system.filesystems import ReadAt
 from payload.system.jfs import BLOCK, Superblock, find_doubt, read_superblock
+from payload.system.unknown_layout import ContradictionError, UnknownLayoutError
 
 BLOCKS = 8192  # that a dmap tells of
 _RESERVED = 16  # blocks up to the end of the second superblock: the first inode table is in them

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from payload.replicate.bitmap import bits_of, runs_of
 from payload.replicate.runs import Run, behind
-from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
 from payload.system.filesystems import ReadAt
 from payload.system.reiserfs import Superblock, find_doubt, read_superblock
+from payload.system.unknown_layout import ContradictionError, UnknownLayoutError
 
 
 def read_reiserfs_map(read_at: ReadAt, size: int) -> Iterator[Run]:

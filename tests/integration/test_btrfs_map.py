@@ -11,13 +11,13 @@ import pytest
 
 from payload.model.disk import MIB
 from payload.replicate.btrfs_map import read_btrfs_map
-from payload.replicate.btrfs_tree import SUPERBLOCK, Chunks, ReadAt, parse_superblock, read_chunks
 from payload.replicate.planning import describe
-from payload.replicate.unknown_layout import UnknownLayoutError
 from payload.system import device
+from payload.system.btrfs_tree import SUPERBLOCK, Chunks, parse_superblock, read_chunks
 from payload.system.command import run
-from payload.system.filesystems import look_with
+from payload.system.filesystems import ReadAt, look_with
 from payload.system.mounts import LinuxMounts
+from payload.system.unknown_layout import UnknownLayoutError
 from tests.support.second_disk import copy_of, notes, used
 from tests.support.server_image import make_image, tool
 from tests.support.streamed_copy import overwrite, read

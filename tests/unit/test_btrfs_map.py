@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.replicate.btrfs_map import read_btrfs_map
-from payload.replicate.btrfs_tree import SUPERBLOCK
 from payload.replicate.runs import Run
-from payload.replicate.unknown_layout import UnknownLayoutError
+from payload.system.btrfs_tree import SUPERBLOCK
+from payload.system.unknown_layout import UnknownLayoutError
 from tests.support.btrfs_images import (
     CHUNK_ROOT,
     DATA,

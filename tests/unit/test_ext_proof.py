@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.replicate.ext_proof import check_bitmap, check_descriptor, find_bad_blocks
-from payload.replicate.unknown_layout import ContradictionError
+from payload.replicate.ext_proof import check_bitmap, find_bad_blocks
+from payload.system.ext_layout import check_descriptor
+from payload.system.unknown_layout import ContradictionError
 
 BLOCK = 1024
 

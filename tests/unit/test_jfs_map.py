@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from payload.model.disk import MIB
 from payload.replicate.jfs_map import BLOCKS, read_jfs_map
 from payload.replicate.runs import Run
-from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
 from payload.system.jfs import BLOCK, SUPERBLOCK
 from payload.system.map_doubts import doubt_of
+from payload.system.unknown_layout import ContradictionError, UnknownLayoutError
 
 COUNT = 2 * BLOCKS + 1000
 SIZE = COUNT * BLOCK

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from payload.model.disk import MIB
 from payload.replicate.reiserfs_map import read_reiserfs_map
 from payload.replicate.runs import Run
-from payload.replicate.unknown_layout import ContradictionError, UnknownLayoutError
 from payload.system.map_doubts import doubt_of
 from payload.system.reiserfs import SUPERBLOCK
+from payload.system.unknown_layout import ContradictionError, UnknownLayoutError
 
 UNIT = 1024  # bytes of a block
 BITS = UNIT * 8  # blocks that a bitmap tells of

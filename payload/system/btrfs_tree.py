@@ -8,15 +8,15 @@ can go round in circles. Layout: Linux, include/uapi/linux/btrfs_tree.h.
 import hashlib
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from crc32c import crc32c
 
-from payload.replicate.unknown_layout import UnknownLayoutError
+from payload.system.filesystems import ReadAt
+from payload.system.unknown_layout import UnknownLayoutError
 
-ReadAt = Callable[[int, int], bytes]  # offset, length -> the bytes there, fewer at the end
 Key = tuple[int, int, int]  # object, type, offset: in this order items are sorted
 
 SUPERBLOCK, SUPERBLOCK_SIZE = 65536, 4096  # bytes
