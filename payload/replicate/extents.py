@@ -18,15 +18,14 @@ from payload.replicate.ext_map import read_ext_map
 from payload.replicate.jfs_map import read_jfs_map
 from payload.replicate.reiserfs_map import read_reiserfs_map
 from payload.replicate.runs import Run, behind, cut, ends
-from payload.system.filesystems import ReadAt, look_with, read_needs_recovery
+from payload.system.filesystems import EXT_KINDS, ReadAt, look_with
 from payload.system.host import Host
+from payload.system.map_doubts import read_doubt
 from payload.system.unknown_layout import ContradictionError, UnknownLayoutError
 
 KIB = 1024
 HEADER = 64 * KIB  # bytes: the largest page, at whose end the signature of a swap area stands
 MAPPING_TIMEOUT = 3600.0  # seconds; a map of many TB is read from all over a rotating disk
-_NO_JOURNAL = frozenset({"vfat", "ntfs"})  # partclone itself refuses an NTFS that is dirty
-_EXT = frozenset({"ext2", "ext3", "ext4"})
 Reader = Callable[[ReadAt, int], Iterator[Run]]
 _READERS: Mapping[str, Reader] = {
     "btrfs": read_btrfs_map,
@@ -66,8 +65,8 @@ def map_device(host: Host, device: str, kind: str, size: int, sector: int) -> Ch
     bytes among it. Raises ToolError, OSError."""
     if kind in _READERS:
         return _map_with(_READERS[kind], device, size, sector)
-    _check_trust(host, device, kind)
-    if kind in _EXT:
+    _check_trust(host, device, kind, size)
+    if kind in EXT_KINDS:
         try:
             runs = heapq.merge(read_ext_map(device, size), ends(size, CHUNK_SIZE))
             return ChunkList(cut(runs, sector))
@@ -140,15 +139,8 @@ def _total(line: str) -> int:
 # --- can the map be trusted?
 
 
-def _check_trust(host: Host, device: str, kind: str) -> None:
+def _check_trust(host: Host, device: str, kind: str, size: int) -> None:
     """Raise ToolError unless every used block is known to the map as it lies on the disk."""
-    if kind in _NO_JOURNAL:
-        return
-    if kind == "xfs":
-        clean = "state: <CLEAN>" in host.run(["xfs_logprint", "-t", device]).stdout
-    else:
-        clean = read_needs_recovery(device, kind) is False
-    if not clean:
-        raise ToolError(
-            "It was not unmounted cleanly, and its journal may know of blocks its map does not."
-        )
+    doubt = read_doubt(host, device, size, kind)
+    if doubt:
+        raise ToolError(f"{doubt[0].upper()}{doubt[1:]}.")

@@ -32,6 +32,10 @@ ENCRYPTED = (
 )
 
 
+MAPS_LATER = (
+    "Maps of used blocks are read when the copy begins: where one does not hold, every block is"
+    " copied."
+)
 UNPROVEN = (
     "What is written to the target is not read back (failover.verify=off), but for the boot areas "
     "and the first MiB of each partition."
@@ -101,6 +105,7 @@ def describe(plan: Plan) -> tuple[str, ...]:
         f"{source} is copied onto {target}.",
         *(line for index in range(len(plan.disks)) for line in _describe_pair(plan, index)),
         *(_describe_volume(volume, plan.mode) for volume in plan.volumes),
+        *((MAPS_LATER,) if any(one.method is Method.USED for one in plan.regions) else ()),
         *(f"Note: {warning}" for warning in plan.warnings),
     )
 

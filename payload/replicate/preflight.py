@@ -314,21 +314,34 @@ def _check_clocks(survey: Survey) -> Check:
 def _estimate(
     plan: Plan, source: Inventory, target: Inventory, survey: Survey, wire: tuple[str, str]
 ) -> str:
-    """Written as fast as wire and disk allow, then read back."""
-    size = _bytes_to_copy(plan, survey)
+    """Written as fast as wire and disk allow, then read back. It grows where a map of used blocks
+    does not hold."""
+    size, everything = _bytes_to_copy(plan, survey), _bytes_of_regions(plan)
     speed = _wire_speed(source, target, wire)
     rotating = any(target.disk(pair.target.id).hardware.rotational for pair in plan.disks)
     disk = ROTATING if rotating else SOLID
-    seconds = size / min(disk, (speed or GIGABIT) * 1e6 / 8 * 0.9) + size / disk
+    through = min(disk, (speed or GIGABIT) * 1e6 / 8 * 0.9)
+
+    def time_for(amount: int) -> str:
+        seconds = round(amount / through + amount / disk)
+        return f"about {_duration(seconds)} for {amount / 1e9:.1f} GB"
+
     way = f"{speed} Mbit/s" if speed else "a wire of unknown speed"
+    line = f"  estimate: {time_for(size)} over {way}, less if the target holds some of it"
+    if size == everything or all(region.method is not Method.USED for region in plan.regions):
+        return line
     return (
-        f"  estimate: about {_duration(round(seconds))} for {size / 1e9:.1f} GB over {way}, less "
-        "if the target holds some of it"
+        f"{line}; maps of used blocks are read when the copy begins: if none holds, "
+        f"{time_for(everything)}"
     )
 
 
+def _bytes_of_regions(plan: Plan) -> int:
+    return sum(region.size for region in plan.regions if region.method is not Method.HEADER)
+
+
 def _bytes_to_copy(plan: Plan, survey: Survey) -> int:
-    everything = sum(region.size for region in plan.regions if region.method is not Method.HEADER)
+    everything = _bytes_of_regions(plan)
     if plan.mode is CopyMode.EXACT or not survey.used:
         return everything
     opaque = sum(

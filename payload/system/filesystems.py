@@ -24,6 +24,8 @@ EXT_KINDS = frozenset({"ext2", "ext3", "ext4"})
 _EXT_SUPERBLOCK = 1024
 _EXT_MAGIC = 0xEF53
 _EXT_VALID = 0x1  # s_state: unmounted cleanly (file systems without a journal)
+_EXT_ERRORS = 0x2  # s_state: the kernel met what cannot be
+_EXT_BIGALLOC = 0x200  # s_feature_ro_compat
 _EXT_RECOVER = 0x4  # s_feature_incompat: the journal holds what is not yet in place
 
 _BTRFS_SUPERBLOCK = 65536
@@ -157,6 +159,18 @@ def has_pending_journal(read_at: ReadAt, kind: str) -> bool:
     if kind == "btrfs" and (block := _btrfs_superblock(read_at)):
         return bool(struct.unpack_from("<Q", block, 0x60)[0])  # log_root
     return False
+
+
+def has_ext_clusters(read_at: ReadAt) -> bool:
+    """Whether the bitmaps of an ext4 tell of clusters of blocks (bigalloc)."""
+    block = _ext_superblock(read_at)
+    return bool(block and struct.unpack_from("<I", block, 0x64)[0] & _EXT_BIGALLOC)
+
+
+def has_ext_errors(read_at: ReadAt) -> bool:
+    """Whether an ext2/3/4 noted errors in itself that e2fsck has not looked at yet."""
+    block = _ext_superblock(read_at)
+    return bool(block and struct.unpack_from("<H", block, 0x3A)[0] & _EXT_ERRORS)
 
 
 def read_usage(node: str, kind: str) -> Usage:

@@ -159,6 +159,9 @@ def test_what_is_not_known_is_refused(options: list[str], tmp_path: Path) -> Non
     image = make(tmp_path, options)
     with pytest.raises(UnknownLayoutError):
         look_with(str(image), lambda read_at: list(read_btrfs_map(read_at, SIZE)))
+    copy, there = copy_of(tmp_path, image, filled=True)
+    assert "because its map is not read: its checksums" in "\n".join(describe(copy.plan))
+    assert notes(copy) == [] and read(image, 0, SIZE) == read(there, 0, SIZE)
 
 
 def test_a_damaged_block_is_read_from_its_other_copy(tmp_path: Path) -> None:

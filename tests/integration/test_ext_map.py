@@ -150,7 +150,7 @@ def test_the_map_that_is_used_is_that_of_partclone(
     use(image, "ext4")
     host = make_host([image], "S").host
     ours = list(map_device(host, str(image), "ext4", 300 * MIB, 512))
-    monkeypatch.setattr("payload.replicate.extents._EXT", frozenset())
+    monkeypatch.setattr("payload.replicate.extents.EXT_KINDS", frozenset())
     assert ours == list(map_device(host, str(image), "ext4", 300 * MIB, 512))
     assert sum(length for _, length in ours) < 60 * MIB
 

@@ -84,7 +84,7 @@ class JfsImage:
 
     @property
     def doubt(self) -> str:
-        return doubt_of(self.read_at, SIZE, "jfs")
+        return doubt_of(self.read_at, "jfs", SIZE)
 
 
 def blocks_of(runs: list[Run]) -> set[int]:

@@ -129,6 +129,17 @@ def test_the_plan_says_why_every_block_is_copied() -> None:
     assert "f2fs, 314.6 MB, every block, because the map of a f2fs is not read\n" in lines
 
 
+def test_the_plan_says_that_maps_are_read_later() -> None:
+    target = machine("7a", sized_disk("X", 8 * GB, None))
+    used, exact = (
+        plan_copy(sized_server(), target, allow(target), mode)
+        for mode in (CopyMode.USED, CopyMode.EXACT)
+    )
+    words = "Maps of used blocks are read when the copy begins"
+    assert any(line.startswith(words) for line in describe(used))
+    assert not any(line.startswith(words) for line in describe(exact))
+
+
 def test_a_file_system_on_the_whole_disk_is_one_region() -> None:
     whole = Disk(hardware("B", 2 * GB, 2), Content(False, "seen", None, FileSystem("ext4")))
     made = plan(

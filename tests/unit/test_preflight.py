@@ -200,6 +200,16 @@ def test_the_estimate_follows_what_is_in_use_and_how_fast_it_goes() -> None:
     assert "a wire of unknown speed" in unknown
 
 
+def test_the_estimate_says_how_much_it_grows_when_no_map_holds() -> None:
+    some = replace(KNOWN, used=10**9)
+    words = (
+        "maps of used blocks are read when the copy begins: if none holds, about 2 min for 8.0 GB"
+    )
+    assert words in check(some).estimate
+    assert "maps" not in check(some, mode=CopyMode.EXACT).estimate, "none is read"
+    assert "maps" not in check(replace(KNOWN, used=0)).estimate, "all is counted already"
+
+
 def check_without_speeds() -> Preflight:
     source, made = server(), target(replace(CARDS[1], speed=0))
     plan = plan_copy(source, made, decide_role(made, Settings()), CopyMode.USED)

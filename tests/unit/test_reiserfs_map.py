@@ -72,7 +72,7 @@ class ReiserfsImage:
 
     @property
     def doubt(self) -> str:
-        return doubt_of(self.read_at, SIZE, "reiserfs")
+        return doubt_of(self.read_at, "reiserfs", SIZE)
 
 
 def test_what_is_in_use_is_found_in_every_stretch() -> None:
