@@ -224,7 +224,7 @@ def _used_on(host: Host, location: Location) -> int:
         location.file_system, location.size
     ):
         return location.size
-    return location.size - _mounted(host, location, _bytes_free, 0)
+    return max(location.size - _mounted(host, location, _bytes_free, 0), 0)
 
 
 def _bytes_free(root: Path) -> int:

@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -117,10 +118,10 @@ class Rooms:
     mounts = blocks
 
 
-def source_of(kind: str = "ext4") -> Any:
+def source_of(doubt: str = "") -> Any:
     parts = (
         Partition(1, 1 << 20, 8 << 30, "83", file_system=FileSystem("ext4", "r")),
-        Partition(2, 9 << 30, 1 << 30, "82", file_system=FileSystem("swap", "s")),
+        Partition(2, 9 << 30, 1 << 30, "82", file_system=FileSystem("swap", "s", doubt=doubt)),
         Partition(3, 10 << 30, 5 << 30, "83", file_system=FileSystem("ntfs", "n")),
     )
     content = Content(False, "seen", PartitionTable("dos", "0x1", parts))
@@ -139,7 +140,18 @@ def test_a_survey_of_a_source(tmp_path: Path) -> None:
     assert (found.kernels, found.clock_ahead) == (("6.1",), 7)
     assert [one.modules for one in found.drivers] == [("ahci",), ("e1000",)]
     assert found.of(AHCI) is found.drivers[0] and found.of("pci:x") is None
-    assert found.used > 5 << 30, "what is not looked into counts whole"
+
+
+@pytest.mark.parametrize(("doubt", "swap"), [("", 0), ("it is larger than that", 1)])
+def test_all_but_what_is_free_counts_as_used(
+    doubt: str, swap: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 8 GiB of ext4 all but 3, of NTFS, which is not looked into, 5, of swap what is no swap."""
+    free = SimpleNamespace(f_bfree=3 << 18, f_frsize=4096)
+    monkeypatch.setattr("payload.identify.survey.os.statvfs", lambda _root: free)
+    install(tmp_path, "6.1", ALIASES)
+    found = take_survey(Rooms(tmp_path), source_of(doubt=doubt), target_with(AHCI), 7)  # type: ignore[arg-type]
+    assert found.used == 8 - 3 + 5 + swap << 30
 
 
 DEPENDENCIES = b"""\
