@@ -29,6 +29,7 @@ from payload.model.gap import GAP_LIMIT, find_gaps
 from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.system.host import Host
 from payload.system.map_doubts import find_doubt
+from payload.system.room_behind import find_room_behind
 
 SAMPLES = 64  # places between the ends, one MiB each
 _ALIGNED = 4096  # bytes; O_DIRECT takes multiples of the sector size, at most this
@@ -161,7 +162,8 @@ def probe(host: Host, node: str, start: int, size: int) -> tuple[FileSystem | No
         return None, ""
     uuid, label = (_unescape(told.get(key, "")) for key in ("UUID", "LABEL"))
     doubt = find_doubt(host, node, start, size, kind)
-    return FileSystem(_clean(kind), uuid, label, doubt), CONTAINERS.get(kind, "")
+    behind = find_room_behind(node, start, size, kind)
+    return FileSystem(_clean(kind), uuid, label, doubt, behind), CONTAINERS.get(kind, "")
 
 
 def _signatures(host: Host, node: str) -> tuple[str, ...]:

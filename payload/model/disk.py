@@ -21,6 +21,9 @@ class FileSystem:
     # Why its own map of used blocks cannot be relied on; "" when nothing is known against it. No
     # part of what it is: a copy that was finished has replayed the journal of its original.
     doubt: str = field(default="", compare=False)
+    # Bytes of its partition or volume behind its own end; 0 where they are so few that they are
+    # copied anyway.
+    behind: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class Region:
     method: Method
     file_system: str = ""
     why: str = ""  # every block of that file system is copied although it has a map
+    behind: int = 0  # bytes at its end of which the map does not tell: the file system ends before
 
     @property
     def name(self) -> str:

@@ -59,7 +59,10 @@ def _inside(pair: DiskPair, region: Region) -> Iterator[Stretch]:
     """The stretches of a region, in its order."""
     start, end = region.start, region.start + region.size
     if region.method is Method.USED:
-        yield Stretch(start, region.size, Treatment.MAPPED, region.index, region.file_system)
+        told = region.size - region.behind
+        yield Stretch(start, told, Treatment.MAPPED, region.index, region.file_system)
+        if region.behind:
+            yield Stretch(start + told, region.behind, Treatment.COPIED, region.index)
     elif region.method is Method.HEADER and region.size > 2 * SWAP_HEADER:
         yield Stretch(start, SWAP_HEADER, Treatment.COPIED, region.index)
         yield Stretch(start + SWAP_HEADER, region.size - 2 * SWAP_HEADER, Treatment.SWAP)

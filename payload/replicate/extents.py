@@ -48,7 +48,9 @@ def find_chunks(host: Host, node: str, region: Region, sector: int) -> tuple[Ite
     if region.method is not Method.USED:
         return cut([(0, region.size)], sector), ""
     try:
-        return _used_chunks(host, node, region, sector), ""
+        used = _used_chunks(host, node, region, sector)
+        room = behind(region.size - region.behind, region.size)
+        return cut(heapq.merge(used, room), sector), ""
     except (ToolError, OSError) as error:  # OSError: no room for the map in the live system
         note = f"{region.name} ({region.file_system}) is copied whole: {error}"
         return cut([(0, region.size)], sector), note

@@ -90,8 +90,10 @@ def cut_regions(
     return tuple(regions)
 
 
-# Number, start, size, method, file system, and why every block of that.
-Cut = tuple[int, int, int, Method, str, str]
+# Method, file system, why every block of that, and how much of the room is behind it.
+Way = tuple[Method, str, str, int]
+Cut = tuple[int, int, int, *Way]  # number, start and size, then the way
+_PLAIN = ("", "", 0)
 
 
 def _cut_whole(disk: Disk, mode: CopyMode) -> Iterator[Cut]:
@@ -99,10 +101,11 @@ def _cut_whole(disk: Disk, mode: CopyMode) -> Iterator[Cut]:
     yield 0, 0, disk.hardware.size, *_treat(system, disk.hardware.size, mode)
 
 
-def _treat(system: FileSystem | None, size: int, mode: CopyMode) -> tuple[Method, str, str]:
+def _treat(system: FileSystem | None, size: int, mode: CopyMode) -> Way:
     method = choose_method(system, size, mode)
     why = why_whole(system, size) if mode is CopyMode.USED else ""
-    return method, system.kind if system else "", why
+    behind = system.behind if system and method is Method.USED else 0
+    return method, system.kind if system else "", why, behind
 
 
 def _cut(pair: DiskPair, disk: Disk, mode: CopyMode) -> list[Cut]:
@@ -110,13 +113,13 @@ def _cut(pair: DiskPair, disk: Disk, mode: CopyMode) -> list[Cut]:
     assert pair.table is not None
     if contradictions(disk):
         mode = CopyMode.EXACT
-    pieces: list[Cut] = [(0, 0, boot_area_end(pair.table), Method.BOOT, "", "")]
+    pieces: list[Cut] = [(0, 0, boot_area_end(pair.table), Method.BOOT, *_PLAIN)]
     for part in pair.table.partitions:
         if not part.is_extended:
             treatment = _treat(part.file_system, part.size, mode)
             pieces.append((part.number, part.start, part.size, *treatment))
     gaps = enumerate(_cut_gaps(pair, disk, mode), 1)
-    pieces += [(number, gap.start, gap.size, Method.GAP, "", "") for number, gap in gaps]
+    pieces += [(number, gap.start, gap.size, Method.GAP, *_PLAIN) for number, gap in gaps]
     return sorted(pieces, key=lambda piece: piece[1])
 
 

@@ -105,7 +105,7 @@ class Ledger:
             raise PeerError(self._broken("it does not begin at the begin of the region"))
         if self.region.method is Method.BOOT and self._chunks[0][1] != self.region.size:
             raise PeerError(self._broken("a boot area is one chunk"))
-        if not self._covers_all() and self.region.method is not Method.USED:
+        if not self._covers_all():
             raise PeerError(self._broken("it leaves out what is to be copied"))
         self._digests = bytearray(DIGEST_SIZE * len(self._chunks))
         self._states = bytearray(len(self._chunks))
@@ -114,13 +114,19 @@ class Ledger:
     def _covers_all(self) -> bool:
         """Whether the chunks are all that the plan promises. Only a file system's map may leave
         out what it calls free."""
-        size, header = self.region.size, min(SWAP_HEADER, self.region.size)
-        if self.region.method is not Method.HEADER:
-            return self.size == size
-        tail = sum(
-            max(0, start + length - max(start, size - header)) for start, length in self._chunks
+        if self.region.method is Method.USED:
+            return not self.region.behind or self._covers_last(self.region.behind)
+        if self.region.method is Method.HEADER:
+            header = min(SWAP_HEADER, self.region.size)
+            return self._chunks[0][1] >= header and self._covers_last(header)
+        return self.size == self.region.size
+
+    def _covers_last(self, size: int) -> bool:
+        """Whether the chunks hold all of that many bytes at the region's end."""
+        first = self.region.size - size
+        return size == sum(
+            max(0, start + length - max(start, first)) for start, length in self._chunks
         )
-        return self._chunks[0][1] >= header == tail
 
     def _broken(self, why: str) -> str:
         return (

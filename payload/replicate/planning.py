@@ -16,7 +16,7 @@ from payload.model.role import Decision, Permission
 from payload.model.volume import Layer, Volume
 from payload.replicate.account import make_accounts
 from payload.replicate.disks import amount, content_of, label_of, place, table_of
-from payload.replicate.layout import check_layout, contradictions, cut_regions
+from payload.replicate.layout import check_layout, choose_method, contradictions, cut_regions
 from payload.replicate.matching import match_disks, permitted_disks
 
 LAYERS = {
@@ -123,10 +123,14 @@ def _describe_pair(plan: Plan, index: int) -> Iterator[str]:
             what = region.file_system or "unknown content"
             name = f"partition {region.number}" if region.number else "whole disk"
             because = f", because {region.why}" if region.why else ""
-            way = f"{_WORDS[region.method]}{because}"
+            way = f"{_WORDS[region.method]}{because}{_behind(region.behind)}"
             yield f"  {name}: {what}, {amount(region.size)}, {way}"
     if plan.accounts:
         yield f"  all {amount(pair.source.size)}: {', '.join(_sums(plan.accounts[index]))}"
+
+
+def _behind(size: int) -> str:
+    return f", and all {amount(size)} behind its end" if size else ""
 
 
 def _sums(account: Account) -> Iterator[str]:
@@ -140,11 +144,14 @@ def _sums(account: Account) -> Iterator[str]:
 
 
 def _describe_volume(volume: Volume, mode: CopyMode) -> str:
-    kind = volume.file_system.kind if volume.file_system else "unknown content"
+    system = volume.file_system
+    kind = system.kind if system else "unknown content"
     mirrored = f", on {len(volume.legs)} disks alike" if len(volume.legs) > 1 else ""
-    why = why_whole(volume.file_system, volume.size) if mode is CopyMode.USED else ""
-    because = f", every block, because {why}" if why else ""
-    return f"Volume {volume.name}: {kind}, {amount(volume.size)}{mirrored}{because}"
+    why = why_whole(system, volume.size) if mode is CopyMode.USED else ""
+    way = f", every block, because {why}" if why else ""
+    if system and choose_method(system, volume.size, mode) is Method.USED:
+        way = _behind(system.behind)
+    return f"Volume {volume.name}: {kind}, {amount(volume.size)}{mirrored}{way}"
 
 
 TREATMENTS = {

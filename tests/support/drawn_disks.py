@@ -3,7 +3,7 @@
 Partitions have some MiB; gaps are small, or too large to be looked at.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
@@ -40,8 +40,8 @@ def tables(draw: st.DrawFn) -> tuple[PartitionTable, int]:
     for number in draw(st.permutations(range(1, 5)))[: draw(st.integers(1, 3))]:
         position += draw(gaps)
         size = draw(st.integers(1, 9000))
-        kind = draw(st.sampled_from(KINDS))
-        parts.append(_partition(number, position, size, kind, is_gpt=is_gpt))
+        part = _partition(number, position, size, draw(st.sampled_from(KINDS)), is_gpt=is_gpt)
+        parts.append(replace(part, file_system=draw(shortened(part.file_system, part.size))))
         position += size
     if not is_gpt and draw(st.booleans()):
         box, inside = draw(logical_partitions(position + draw(gaps)))
@@ -74,6 +74,14 @@ def logical_partitions(
     return (start, position + draw(gaps)), tuple(inside)
 
 
+@st.composite
+def shortened(draw: st.DrawFn, system: FileSystem | None, size: int) -> FileSystem | None:
+    """A file system that may end before its place does."""
+    if system is None or system.kind not in ("ext4", "xfs"):
+        return system
+    return replace(system, behind=draw(st.integers(0, size // 2)))
+
+
 def _partition(number: int, start: int, size: int, kind: str, *, is_gpt: bool) -> Partition:
     return partition(number, start * SECTOR, size * SECTOR, kind, "0fc6" if is_gpt else "83")
 
@@ -99,11 +107,6 @@ def whole_disks(draw: st.DrawFn) -> DrawnDisk:
     kind = draw(st.sampled_from(KINDS))
     table = PartitionTable(draw(st.sampled_from(["dos", "gpt", "sun"])), "id", ())
     signatures = tuple(draw(st.lists(st.sampled_from(SIGNATURES), max_size=2, unique=True)))
-    content = Content(
-        False,
-        "seen",
-        draw(st.sampled_from([None, table])),
-        FileSystem(kind) if kind else None,
-        signatures,
-    )
+    system = draw(shortened(FileSystem(kind) if kind else None, size))
+    content = Content(False, "seen", draw(st.sampled_from([None, table])), system, signatures)
     return DrawnDisk(Disk(hardware("B", size, 2), content), size + draw(st.sampled_from([0, MIB])))

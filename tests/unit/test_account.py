@@ -17,7 +17,7 @@ from payload.replicate.account import make_accounts, settle_accounts
 from payload.replicate.layout import TABLES, contradictions
 from payload.replicate.ledger import Ledger, State
 from payload.replicate.planning import describe
-from payload.replicate.runs import Run, cut, ends
+from payload.replicate.runs import Run, behind, cut, ends
 from tests.support.drawn_disks import DrawnDisk, divided_disks, whole_disks
 from tests.support.machines import machine
 from tests.support.sized_machines import GB, SECTOR, plan, server_table, sized_disk, sized_server
@@ -38,7 +38,8 @@ def promised_chunks(region: Region) -> list[Run]:
     if region.method is Method.HEADER:
         return list(cut(ends(region.size, SWAP_HEADER), SECTOR))
     if region.method is Method.USED:
-        return list(cut(ends(region.size, CHUNK_SIZE), SECTOR))
+        room = behind(region.size - region.behind, region.size)
+        return list(cut(sorted([*ends(region.size, CHUNK_SIZE), *room]), SECTOR))
     return list(cut([(0, region.size)], SECTOR))
 
 
@@ -103,9 +104,10 @@ def allowed_to_differ(drawn: DrawnDisk, mode: CopyMode) -> list[Run]:
     table = content.table
     if table is None or not table.partitions:
         kind = content.file_system.kind if content.file_system else ""
+        room = content.file_system.behind if content.file_system else 0
         lies = {*content.signatures} - {*TABLES, kind}
         return list(
-            _within(0, size, kind, mode if not lies or _is_member(kind) else CopyMode.EXACT)
+            _within(0, size, kind, room, mode if not lies or _is_member(kind) else CopyMode.EXACT)
         )
     runs: list[Run] = []
     backup = backup_size(table, SECTOR)
@@ -118,7 +120,8 @@ def allowed_to_differ(drawn: DrawnDisk, mode: CopyMode) -> list[Run]:
     for part in table.partitions:
         if not part.is_extended:
             kind = part.file_system.kind if part.file_system else ""
-            runs += _within(part.start, part.size, kind, mode)
+            room = part.file_system.behind if part.file_system else 0
+            runs += _within(part.start, part.size, kind, room, mode)
     remnants = {remnant.start for remnant in content.remnants}
     for gap in find_gaps(table, size, SECTOR):
         if gap.size > GAP_LIMIT and mode is CopyMode.USED and gap.start not in remnants:
@@ -130,14 +133,14 @@ def _is_member(kind: str) -> bool:
     return kind in ("LVM2_member", "linux_raid_member")
 
 
-def _within(start: int, size: int, kind: str, mode: CopyMode) -> Iterator[Run]:
-    """What need not be equal of content of that kind."""
+def _within(start: int, size: int, kind: str, room: int, mode: CopyMode) -> Iterator[Run]:
+    """What need not be equal of content of that kind that ends `room` bytes before its place."""
     if mode is CopyMode.EXACT:
         return
     if kind == "swap":
         yield start + SWAP_HEADER, size - 2 * SWAP_HEADER
     elif kind in ("ext4", "xfs") or _is_member(kind):
-        yield start + CHUNK_SIZE, size - 2 * CHUNK_SIZE  # its map may call it free
+        yield start + CHUNK_SIZE, size - CHUNK_SIZE - max(CHUNK_SIZE, room)  # by its map free
 
 
 def is_covered(run: Run, others: Sequence[Run]) -> bool:
@@ -168,6 +171,16 @@ def test_nothing_is_proven_while_what_was_to_be_copied_differs(
         assert is_equal, differing
     else:
         assert lie.region in range(len(made.regions)), "an honest copy is proven"
+
+
+def test_a_map_that_leaves_out_room_behind_its_file_system_is_refused() -> None:
+    region = Region(0, 0, 1, MIB, 9 * MIB, Method.USED, "ext4", behind=3 * MIB)
+    chunks = promised_chunks(region)
+    assert [start for start, _ in chunks] == [0, 6 * MIB, 7 * MIB, 8 * MIB]
+    fetch(region, Lie())
+    for chunk in (1, 2, 3):
+        with pytest.raises(PeerError, match="leaves out what is to be copied"):
+            fetch(region, Lie(0, chunk, unmapped=True))
 
 
 @given(disks, st.sampled_from(CopyMode))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from payload.model.account import Treatment
 from payload.model.codec import from_json, to_json
 from payload.model.disk import MIB, Content, Disk, FileSystem, Partition, PartitionTable
 from payload.model.errors import PlanError
@@ -138,6 +139,23 @@ def test_the_plan_says_that_maps_are_read_later() -> None:
     words = "Maps of used blocks are read when the copy begins"
     assert any(line.startswith(words) for line in describe(used))
     assert not any(line.startswith(words) for line in describe(exact))
+
+
+def test_the_plan_tells_of_room_behind_a_file_system() -> None:
+    third = replace(
+        partition(3, 5300 * MIB, 300 * MIB, "ext4"), file_system=FileSystem("ext4", behind=9 * MIB)
+    )
+    table = replace(server_table(), partitions=(*server_table().partitions, third))
+    source = replace(sized_server(), disks=(sized_disk("A", 7 * GB, table),))
+    target = machine("7a", sized_disk("X", 8 * GB, None))
+    made = plan(source, target)
+    region = region_of(made, 3)
+    assert region.behind == 9 * MIB
+    lines = "\n".join(describe(made))
+    assert "ext4, 314.6 MB, blocks in use, and all 9.4 MB behind its end\n" in lines
+    last = [one for one in made.accounts[0].stretches if one.region == region.index][-1]
+    assert (last.size, last.treatment) == (9 * MIB, Treatment.COPIED)
+    assert region_of(plan(source, target, CopyMode.EXACT), 3).behind == 0
 
 
 def test_a_file_system_on_the_whole_disk_is_one_region() -> None:
