@@ -101,6 +101,18 @@ def test_a_group_costs_what_its_file_systems_use(tmp_path: Path) -> None:
     assert_same(images, copies_of(images, maps), "vg/root")
 
 
+def test_what_lies_behind_the_file_system_of_a_volume_is_copied(tmp_path: Path) -> None:
+    """As the metadata of DRBD does, or what was there before the volume was enlarged."""
+    images = [disk(tmp_path / "S1")]
+    make_volume_group("vg", [ImageRange(images[0], START, PART)], {"root": [Extents(0, 0, 40)]})
+    ext4(images[0], tree(tmp_path, FILES), FIRST, 20 * EXTENT)
+    put(images[0], FIRST + 30 * EXTENT, pattern := os.urandom(EXTENT))
+    (copied,) = copies_of(images, maps := maps_of(images, "LVM2_member"))
+    start = FIRST + 30 * EXTENT
+    assert copied.read_bytes()[start : start + EXTENT] == pattern
+    assert used(maps[0]) < PART - 40 * EXTENT, "what no volume occupies is free"
+
+
 def test_a_volume_in_pieces_on_two_disks(tmp_path: Path) -> None:
     images = [disk(tmp_path / "S1"), disk(tmp_path / "S2")]
     pieces = [Extents(1, 3, 20), Extents(0, 50, 20), Extents(1, 60, 20)]
