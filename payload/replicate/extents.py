@@ -18,7 +18,7 @@ from payload.replicate.ext_map import read_ext_map
 from payload.replicate.jfs_map import read_jfs_map
 from payload.replicate.reiserfs_map import read_reiserfs_map
 from payload.replicate.runs import Run, behind, cut, ends
-from payload.system.filesystems import EXT_KINDS, ReadAt, look_with
+from payload.system.filesystems import EXT_KINDS, ReadAt, look_with, xfs_sizes
 from payload.system.host import Host
 from payload.system.map_doubts import read_doubt
 from payload.system.unknown_layout import ContradictionError, UnknownLayoutError
@@ -79,6 +79,8 @@ def map_device(host: Host, device: str, kind: str, size: int, sector: int) -> Ch
     with TemporaryDirectory(prefix="ugs-failover-") as directory:
         map_file = Path(directory, "map")
         _write_map(host, device, kind, map_file)
+        if kind == "xfs":
+            check_total(device, map_file, size)
         runs = heapq.merge(read_map(map_file, size), ends(size, CHUNK_SIZE))
         return ChunkList(cut(runs, sector))
 
@@ -102,6 +104,19 @@ def _write_map(host: Host, device: str, kind: str, map_file: Path) -> None:
     tool = [f"partclone.{kind}", "--quiet", "--UI-fresh=0", "--domain", "--logfile", str(log)]
     places = ["--source", device, "--output", str(map_file)]
     host.run([*tool, *places], timeout=MAPPING_TIMEOUT)
+
+
+def check_total(device: str, map_file: Path, size: int) -> None:
+    """Raise ToolError when the map of an xfs has less in use than its superblock says. partclone
+    reads the trees of free space without looking at their checksums."""
+    end, in_use = look_with(device, xfs_sizes)
+    runs = read_map(map_file, size)  # the room behind the file system is no part of what it says
+    missing = in_use - sum(max(0, min(start + length, end) - start) for start, length in runs)
+    if missing > 0:
+        raise ToolError(
+            f"Its map has {missing} bytes less in use than its superblock says: xfs_repair on the"
+            " source finds out why."
+        )
 
 
 def read_map(map_file: Path, size: int) -> Iterator[Run]:

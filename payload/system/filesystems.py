@@ -119,6 +119,17 @@ def _xfs_round(read_at: ReadAt, log: _XfsLog, block: int) -> int:
     return int(second if first == _XFS_RECORD else first)
 
 
+def xfs_sizes(read_at: ReadAt) -> tuple[int, int]:
+    """The size of an xfs that was unmounted cleanly, and how much it says it has in use, bytes;
+    both 0 for what is no xfs."""
+    block = read_at(0, 512)
+    if len(block) < 512 or block[:4] != _XFS_MAGIC:
+        return 0, 0
+    (block_size, blocks) = struct.unpack_from(">IQ", block, 4)
+    (free,) = struct.unpack_from(">Q", block, 144)  # sb_fdblocks, xfs_format.h
+    return blocks * block_size, (blocks - free) * block_size
+
+
 def parse_usage(read_at: ReadAt, kind: str) -> Usage:
     """What a file system of that kind says of its last use.
 

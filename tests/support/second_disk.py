@@ -5,10 +5,18 @@ from pathlib import Path
 from payload.model.message import MapRequest
 from payload.model.plan import CopyMode
 from tests.support.server_image import MIB, make_image, tool
-from tests.support.stream_disks import make_host, place_ext
+from tests.support.stream_disks import BusyBlocks, make_host, place_ext
 from tests.support.streamed_copy import Copy, fill
 
 SERVER = "label: dos\n\n1 : start=2048, size=40960, type=83, bootable\n"
+
+
+class KeepingBlocks(BusyBlocks):
+    """Disks that know no discard: what is not written stays what it was."""
+
+    def discard_step(self, node: str) -> int:
+        del node
+        return 0
 
 
 def make_server(directory: Path) -> Path:
@@ -23,7 +31,7 @@ def copy_of(
     directory: Path, data: Path, mode: CopyMode = CopyMode.USED, *, filled: bool = False
 ) -> tuple[Copy, Path]:
     """A whole copy of a server with that second disk, and where the copy of that disk is; with
-    `filled` onto disks full of something else."""
+    `filled` onto disks full of something else, which stays wherever nothing is written."""
     mine = [make_server(directory), data]
     its = [
         make_image(directory / f"target{number}.img", path.stat().st_size + MIB)
@@ -31,7 +39,8 @@ def copy_of(
     ]
     for path in its if filled else ():
         fill(path)
-    copy = Copy(make_host(mine, "S"), make_host(its, "T"), mode)
+    target = make_host(its, "T", blocks=KeepingBlocks if filled else BusyBlocks)
+    copy = Copy(make_host(mine, "S"), target, mode)
     copy.run()
     return copy, copy.places(copy.plan.regions[-1].index)[1]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.model.marker import Usage
-from payload.system.filesystems import ReadAt, needs_recovery, parse_usage
+from payload.system.filesystems import ReadAt, needs_recovery, parse_usage, xfs_sizes
 
 
 def reader(content: bytes) -> ReadAt:
@@ -104,3 +104,13 @@ def test_any_bytes_give_an_answer(kind: str, noise: bytes) -> None:
     ):
         assert parse_usage(reader(content), kind).counter >= -1
         assert needs_recovery(reader(content), kind) in (True, False, None)
+
+
+def test_what_an_xfs_has_in_use_is_what_it_does_not_call_free() -> None:
+    block = bytearray(512)
+    block[:4] = b"XFSB"
+    struct.pack_into(">IQ", block, 4, 4096, 1000)
+    struct.pack_into(">Q", block, 144, 400)
+    assert xfs_sizes(lambda _offset, _length: bytes(block)) == (1000 * 4096, 600 * 4096)
+    assert xfs_sizes(lambda _offset, _length: bytes(512)) == (0, 0)
+    assert xfs_sizes(lambda _offset, _length: b"XFSB") == (0, 0)
