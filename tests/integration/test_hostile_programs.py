@@ -7,29 +7,27 @@ harm it can, by the call that a finish makes.
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from payload.finish.initramfs import Rebuild, plan_rebuild, rebuild_initramfs
+from payload.finish.initramfs import Rebuild, rebuild_initramfs
 from payload.model.errors import AdaptError, ToolError
 from payload.system import control_groups, sandbox
-from payload.system.command import Completed, run
+from payload.system.command import run
 from payload.system.mounts import LinuxMounts
 from payload.system.sandbox import Sandbox
-from payload.system.startup import read_startup
 from payload.system.system_calls import DENIED, number_of
 from tests.support.chroot_system import add_programs, install, make_small_system
 from tests.support.cpio_archives import archive
+from tests.support.initramfs_without_ahci import IMAGE, add_initramfs_without_ahci
+from tests.support.recorded_run import RecordedRun
 
 pytestmark = pytest.mark.root
 
 MIB = 1 << 20
-VERSION = "6.1.0-18-amd64"
-IMAGE = f"boot/initrd.img-{VERSION}"
-AHCI = "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01"
 BEFORE = archive({"conf/initramfs.conf": b"MODULES=dep\n"})
 AFTER = archive({"conf/initramfs.conf": b"MODULES=most\n", "k/ahci.ko": b"x"})
 TOOLS = (
@@ -39,29 +37,11 @@ TOOLS = (
 HONEST = 'while [ "$1" != -o ]; do shift; done\nmade=$2\n'
 
 
-@dataclass
-class Recorded:
-    """Runs programs, and keeps what they said and the control groups they were in."""
-
-    said: list[str] = field(default_factory=list)
-    groups: list[Path] = field(default_factory=list)
-
-    def __call__(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str = "",
-        timeout: float = 60.0,
-        ok: tuple[int, ...] = (0,),
-    ) -> Completed:
-        words = " ".join(argv).split()
-        self.groups += [Path(word) for word in words if word.startswith(f"{control_groups.ROOT}/")]
-        done = run(argv, stdin=stdin, timeout=timeout, ok=ok)
-        self.said += done.stdout.splitlines()
-        return done
-
-    def left_nothing(self) -> bool:
-        return bool(self.groups) and not any(group.exists() for group in self.groups)
+def left_nothing(recorded: RecordedRun) -> bool:
+    """The control groups that programs were run in are gone."""
+    words = " ".join(" ".join(call) for call in recorded.calls).split()
+    groups = [Path(word) for word in words if word.startswith(f"{control_groups.ROOT}/")]
+    return bool(groups) and not any(group.exists() for group in groups)
 
 
 @dataclass(frozen=True)
@@ -111,24 +91,14 @@ def victim(tmp_path: Path) -> Iterator[Victim]:
 def _fill(root: Path) -> Rebuild:
     make_small_system(root)
     add_programs(root, *TOOLS)
-    modules = root / "lib/modules" / VERSION
-    modules.mkdir(parents=True)
-    (modules / "modules.alias").write_text("alias pci:v*d*sv*sd*bc01sc06i01* ahci\n")
-    (modules / "modules.dep").write_text("kernel/drivers/ata/ahci.ko:\n")
-    (root / IMAGE).write_bytes(BEFORE)
-    (root / "etc/initramfs-tools").mkdir()
     (root / "etc/shadow").write_text("root:*\n")
-    (root / "next").write_bytes(AFTER)
-    install(root, "usr/sbin/mkinitramfs", f'{HONEST}cp /next "$made"\n')
-    rebuild = plan_rebuild(read_startup(run, [root]), [AHCI], [[AHCI]], stale=False)
-    assert rebuild is not None
-    return rebuild
+    return add_initramfs_without_ahci(root, BEFORE, AFTER, f'{HONEST}cp /next "$made"\n')
 
 
 def test_an_honest_one_is_taken(victim: Victim) -> None:
-    rebuild_initramfs(recorded := Recorded(), victim.root, victim.rebuild)
+    rebuild_initramfs(recorded := RecordedRun(), victim.root, victim.rebuild)
     assert (victim.root / IMAGE).read_bytes() == AFTER
-    assert recorded.left_nothing()
+    assert left_nothing(recorded)
 
 
 def test_no_disk_process_namespace_or_file_of_this_machine_is_reached(victim: Victim) -> None:
@@ -191,7 +161,7 @@ cp /next "$made"
 echo done
 """)
     add_programs(victim.root, "grep")
-    rebuild_initramfs(recorded := Recorded(), victim.root, victim.rebuild)
+    rebuild_initramfs(recorded := RecordedRun(), victim.root, victim.rebuild)
     assert [line for line in recorded.said if line.startswith("REACHED")] == []
     assert recorded.said[-1] == "done"
     assert run(["blockdev", "--getro", victim.disk]).stdout == "1\n"
@@ -237,11 +207,11 @@ def test_what_it_leaves_and_takes_is_bounded(
     monkeypatch.setattr(sandbox, "_memory", lambda: 256 * MIB)
     victim.plant(script.replace("{key}", str(victim.key)))
     with pytest.raises(AdaptError, match=why):
-        rebuild_initramfs(recorded := Recorded(), victim.root, victim.rebuild)
+        rebuild_initramfs(recorded := RecordedRun(), victim.root, victim.rebuild)
     assert victim.is_as_before()
     assert (victim.root / "etc/shadow").read_text() == "root:*\n"
     assert victim.key.read_text() == "the site's key\n"
-    assert recorded.left_nothing()
+    assert left_nothing(recorded)
 
 
 def test_what_it_fills_the_disk_with_is_gone_afterwards(victim: Victim) -> None:
@@ -259,5 +229,5 @@ def test_what_it_says_without_end_is_not_kept(victim: Victim, tmp_path: Path) ->
     assert len(said) <= sandbox.OUTPUT
     assert said.endswith("last\n")
     with pytest.raises(ToolError, match="did not end within 5 seconds"):
-        Sandbox(recorded := Recorded(), victim.root, work)(["yes"], timeout=5)
-    assert recorded.left_nothing()
+        Sandbox(recorded := RecordedRun(), victim.root, work)(["yes"], timeout=5)
+    assert left_nothing(recorded)

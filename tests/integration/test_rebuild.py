@@ -2,48 +2,32 @@
 
 import os
 import select
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from payload.finish.initramfs import OLD, Rebuild, plan_rebuild, rebuild_initramfs
 from payload.model.errors import AdaptError, ToolError
-from payload.system.command import Completed, run
+from payload.system.command import run
 from payload.system.sandbox import Sandbox
 from payload.system.startup import read_startup
 from tests.support.chroot_system import install, make_small_system
 from tests.support.cpio_archives import archive
+from tests.support.initramfs_without_ahci import (
+    AHCI,
+    IMAGE,
+    VERSION,
+    add_initramfs_without_ahci,
+)
+from tests.support.recorded_run import RecordedRun
 
 pytestmark = pytest.mark.root
 
-VERSION = "6.1.0-18-amd64"
-IMAGE = f"boot/initrd.img-{VERSION}"
-AHCI = "pci:v00008086d00002922sv00001AF4sd00001100bc01sc06i01"
 BEFORE = archive({"conf/initramfs.conf": b"MODULES=dep\n", "sbin/lvm": b"x"})
 AFTER = archive({"conf/initramfs.conf": b"MODULES=most\n", "sbin/lvm": b"x", "k/ahci.ko": b"x"})
 WORSE = archive({"conf/initramfs.conf": b"MODULES=most\n", "k/ahci.ko": b"x"})
 MAKE = 'echo "$@"; cat "$2/x" "$2/conf.d/zz-failover" "$2/modules"\n'
-
-
-@dataclass
-class Heard:
-    """Runs programs, and keeps what they said."""
-
-    said: list[str] = field(default_factory=list)
-
-    def __call__(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str = "",
-        timeout: float = 60.0,
-        ok: tuple[int, ...] = (0,),
-    ) -> Completed:
-        done = run(argv, stdin=stdin, timeout=timeout, ok=ok)
-        self.said += done.stdout.splitlines()
-        return done
 
 
 @pytest.fixture
@@ -112,28 +96,18 @@ def test_a_system_that_is_only_looked_at_runs_its_programs(system: Path, sandbox
 @pytest.fixture
 def rebuild(system: Path) -> Rebuild:
     """A system with an initramfs that knows no AHCI, and a kernel that does."""
-    modules = system / "lib/modules" / VERSION
-    modules.mkdir(parents=True)
-    (modules / "modules.alias").write_text("alias pci:v*d*sv*sd*bc01sc06i01* ahci\n")
-    (modules / "modules.dep").write_text("kernel/drivers/ata/ahci.ko:\n")
-    (system / IMAGE).write_bytes(BEFORE)
+    made = add_initramfs_without_ahci(system, BEFORE, AFTER, f'{MAKE}cp /next "$4"\n')
     (system / IMAGE).chmod(0o600)
-    (system / "etc/initramfs-tools").mkdir()
     (system / "etc/initramfs-tools/x").write_text("own\n")
     (system / "etc/initramfs-tools/modules").write_text("loop")
-    (system / "next").write_bytes(AFTER)
-    install(system, "usr/sbin/mkinitramfs", f'{MAKE}cp /next "$4"\n')
-    startup = read_startup(run, [system])
-    found = plan_rebuild(startup, [AHCI], [[AHCI]], stale=False)
-    assert found is not None
-    return found
+    return made
 
 
 def test_the_copy_makes_its_initramfs_for_all_machines(system: Path, rebuild: Rebuild) -> None:
     states = system / "var/lib/initramfs-tools"
     states.mkdir(parents=True)
     (states / VERSION).write_text("0123  /boot/x\n")
-    changes = rebuild_initramfs(heard := Heard(), system, rebuild)
+    changes = rebuild_initramfs(heard := RecordedRun(), system, rebuild)
     assert (rebuild.modules, rebuild.vital, rebuild.why) == (("ahci",), True, "it lacked ahci")
     assert (system / IMAGE).read_bytes() == AFTER
     assert (system / IMAGE).stat().st_mode & 0o777 == 0o600
@@ -177,7 +151,7 @@ def test_links_in_its_configuration_lead_nowhere_else(
     (system / str(outside)[1:]).mkdir(parents=True)
     (system / str(outside)[1:] / "own").write_text("own\n")
     install(system, "usr/sbin/mkinitramfs", f'{MAKE}cat "$2/conf.d/own"\ncp /next "$4"\n')
-    rebuild_initramfs(heard := Heard(), system, rebuild)
+    rebuild_initramfs(heard := RecordedRun(), system, rebuild)
     assert heard.said[1:] == ["own", "MODULES=most", "loop", "ahci", "own"]
     assert (system / "etc/modules").read_text() == "loop"
     assert list(outside.iterdir()) == []
@@ -217,6 +191,6 @@ def test_dracut_of_any_age(system: Path, rebuild: Rebuild, words: list[str]) -> 
     script = f'# {" ".join(words)}\necho "$@"\n'
     copy = 'for place; do last=$before; before=$place; done; cp /next "$last"\n'
     install(system, "usr/bin/dracut", script + copy)
-    rebuild_initramfs(heard := Heard(), system, replace(rebuild, maker="dracut"))
+    rebuild_initramfs(heard := RecordedRun(), system, replace(rebuild, maker="dracut"))
     wanted = ["--force", *words, "--add-drivers ahci", f"/tmp/made {VERSION}"]
     assert heard.said == [" ".join(wanted)]
