@@ -18,16 +18,6 @@ PATIENCE = 5.0  # seconds all cards together have to find a link; gigabit copper
 PERIOD = 2.0  # seconds between two looks at the cards
 
 
-def bring_up(links: Links, settings: Settings, monitor: Monitor) -> "Addressing":
-    """Switch the cards on and wait a few seconds for links. Caring goes on until closed.
-
-    Raises ToolError only when the kernel does not even tell which cards there are.
-    """
-    addressing = Addressing(links, settings, monitor)
-    addressing.begin()
-    return addressing
-
-
 def chosen_cards(links: Links, settings: Settings) -> tuple[Card, ...]:
     """The cards to use: all, or the one that `failover.interface=` names by name or MAC."""
     wanted = settings.interface.lower()
@@ -44,7 +34,7 @@ def card_for_address(cards: tuple[Card, ...]) -> Card | None:
 
 
 class Addressing:
-    """Cares for the cards in a thread of its own, until closed."""
+    """Cares for the cards in a thread of its own, from `begin` until closed."""
 
     def __init__(self, links: Links, settings: Settings, monitor: Monitor) -> None:
         self._links = links
@@ -58,8 +48,13 @@ class Addressing:
         self._said: set[str] = set()
         self._thread = threading.Thread(target=self._care, name="addressing", daemon=True)
 
+    def switch_on(self) -> None:
+        """Let the cards look for their links, without waiting for any. Raises ToolError only when
+        the kernel does not even tell which cards there are."""
+        self._switch_on(chosen_cards(self._links, self._settings))
+
     def begin(self) -> None:
-        """The first round, with time for the cards to find their links."""
+        """The first round, with time for the cards to find their links. Raises as `switch_on`."""
         cards = chosen_cards(self._links, self._settings)
         self._switch_on(cards)
         self._links.wait_carrier([card.name for card in cards], PATIENCE)

@@ -9,14 +9,16 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from payload.console.keys import KeyWatch, quiet_terminal
 from payload.console.lines import Throttle, render_banner, render_line
 from payload.console.outlet import Outlet, open_log, open_serial
-from payload.console.painter import Painter
 from payload.console.view import View, observe
 from payload.model.event import Countdown, Ended, Event, Note, Progress, Stage, Waiting
+
+if TYPE_CHECKING:
+    from payload.console.painter import Painter
 
 FAREWELL = 15.0  # seconds that slow lines have to take the report before the machine goes off
 
@@ -68,8 +70,7 @@ class Console:
         if self._screen is not None:
             with contextlib.suppress(OSError):  # a picture can be painted into a file, too
                 self._terminal.enter_context(quiet_terminal(self._screen))
-            self._painter = Painter(self._screen, lambda: self._view)
-            self._painter.start()
+            self._painter = self._paint(self._screen)
         return self
 
     def __exit__(
@@ -95,6 +96,14 @@ class Console:
                 if text is not None:
                     self._put(text, droppable=isinstance(event, Progress))
             self._attend(event)
+
+    def _paint(self, screen: int) -> "Painter":
+        """The picture, which needs rich: imported when the lines have said the first of theirs."""
+        from payload.console.painter import Painter  # noqa: PLC0415
+
+        painter = Painter(screen, lambda: self._view)
+        painter.start()
+        return painter
 
     def _open(self, paths: Sequence[Path], opener: Callable[[Path], int]) -> list[Outlet]:
         outlets = []

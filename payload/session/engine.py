@@ -6,23 +6,17 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Protocol
 
-from payload.connect.addressing import bring_up
-from payload.connect.discovery import Discovery
-from payload.connect.pairing import Listener
+from payload.connect.addressing import Addressing
 from payload.identify.inventory import take_inventory
 from payload.identify.role import decide_role
-from payload.model.announcement import Announcement
 from payload.model.errors import DiskState, FailoverError, UndecidedError, UnforeseenError
 from payload.model.event import Decided, Ended, Monitor
-from payload.model.message import PROTOCOL_VERSION
 from payload.model.report import Report, Result
 from payload.model.role import Role
 from payload.model.settings import Settings
 from payload.session.closing import failure_report
 from payload.session.context import Context
-from payload.session.source import SourceSession
 from payload.session.states import Outcome, State, next_state
-from payload.session.target import TargetSession
 from payload.system.host import Host
 from payload.wire.tls import Site
 
@@ -133,30 +127,14 @@ class Engine:
 
     def _open_network(self) -> RoleSession:
         """Cards up, our name on the wire, and the door open (source) or eyes open (target)."""
-        context = self._context
-        links, settings = context.host.links, context.settings
-        addressing = bring_up(links, settings, context.monitor)
+        context, links = self._context, self._context.host.links
+        addressing = Addressing(links, context.settings, context.monitor)
+        addressing.switch_on()
+        open_session = load_roles()
+        addressing.begin()
         self._resources.callback(addressing.close)
         context.inventory = replace(context.own, cards=links.cards())  # carriers are known now
-        credentials = context.site.credentials(context.own.machine.id)
-        session: RoleSession
-        listener = None
-        if context.own_decision.role is Role.SOURCE:
-            listener = Listener(credentials, settings.port, context.monitor)
-        discovery = Discovery(
-            links,
-            context.host.mdns,
-            announcement(context),
-            context.site.announcement_key,
-            settings,
-            context.monitor,
-        )
-        self._resources.callback(discovery.close)
-        if listener is not None:
-            session = SourceSession(context, discovery, listener)
-        else:
-            session = TargetSession(context, discovery, credentials)
-        return session
+        return open_session(context, self._resources)
 
     def _report(self) -> Outcome:
         """Give the run its report, tell the peer if it went wrong, and everybody who watches."""
@@ -173,16 +151,13 @@ class Engine:
         return Outcome.REPORTED
 
 
-def announcement(context: Context) -> Announcement:
-    """What everybody on the wire may know."""
-    reference = context.own.reference
-    return Announcement(
-        machine_id=reference.id,
-        role=context.own_decision.role.value,
-        name=reference.host_name or reference.label,
-        port=context.settings.port,
-        protocol=PROTOCOL_VERSION,
-    )
+def load_roles() -> Callable[[Context, ExitStack], RoleSession]:
+    """Import what a machine with a role needs, all the rest of the program, while its cards look
+    for their links. Nothing of ours is imported later: what cannot be imported ends the run before
+    a peer is met."""
+    from payload.session.opening import open_session  # noqa: PLC0415
+
+    return open_session
 
 
 def dry_run_report(context: Context) -> Report:

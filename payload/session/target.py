@@ -27,8 +27,8 @@ from payload.session.agreement import agree, exchange_go, exchange_plans, expect
 from payload.session.boot_proof import prove_boot, warning_of
 from payload.session.calling import RETRY, Answer, Calling
 from payload.session.card_names import check_names
-from payload.session.closing import make_report
 from payload.session.context import Context
+from payload.session.copy_report import make_report
 from payload.session.last_look import check_role, look_again
 from payload.session.meeting import (
     GREETING,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from payload.connect.addressing import bring_up
+from payload.connect.addressing import Addressing
 from payload.connect.discovery import Discovery
 from payload.model.announcement import Announcement
 from payload.model.event import Event, Note
@@ -42,7 +42,8 @@ def cared_for(machine: Machine, settings: Settings) -> Iterator[list[str]]:
         notes.append(event.text)
 
     with machine.inside():
-        care = bring_up(namespace_links(machine.run), settings, monitor)
+        care = Addressing(namespace_links(machine.run), settings, monitor)
+        care.begin()
     try:
         yield notes
     finally:

@@ -16,7 +16,7 @@ from pathlib import Path
 from payload import __version__
 from payload.console.lines import render_line
 from payload.model.codec import to_pretty_json
-from payload.model.event import Countdown, Event
+from payload.model.event import Agreement, Countdown, Event
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.settings import Settings, read_kernel_line
 from payload.session import meeting
@@ -120,15 +120,22 @@ class HeldStop(threading.Event):
         return super().wait(timeout)
 
 
+def own_modules() -> set[str]:
+    return {name for name in sys.modules if name.split(".")[0] == "payload"}
+
+
 def main(document: str) -> int:
     machine = json.loads(Path(document).read_text())
     stop = HeldStop(Path(machine["release"])) if machine["release"] else threading.Event()
+    loaded: set[str] = set()  # when the plan was shown: nothing is written before
     meeting.SETTLE, channel.SILENCE = machine["settle"], machine["silence"]
 
     def monitor(event: Event) -> None:
         line = render_line(event)
         if line is not None:
             print(line, flush=True)
+        if isinstance(event, Agreement) and not loaded:
+            loaded.update(own_modules())
         if isinstance(event, Countdown) and machine.get("press_key"):
             stop.set()
 
@@ -147,6 +154,8 @@ def main(document: str) -> int:
     settings = read_kernel_line(Settings(), machine["kernel_line"])
     site = load_site(Path(machine["site"]))
     report = run(host, site, settings, monitor, stop, __version__)
+    late = own_modules() - loaded if loaded else set()
+    assert not late, f"imported after the plan was shown: {late}"
     Path(machine["report"]).write_bytes(to_pretty_json(report))
     return report.exit_code
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from payload.connect import addressing
-from payload.connect.addressing import Addressing, bring_up, card_for_address, chosen_cards
+from payload.connect.addressing import Addressing, card_for_address, chosen_cards
 from payload.model.errors import ToolError
 from payload.model.event import Event, Level, Note
 from payload.model.machine import Card
@@ -62,7 +62,9 @@ def begin(links: PaperLinks, settings: Settings = Settings()) -> tuple[Addressin
         assert isinstance(event, Note)
         notes.append(f"{'! ' if event.level is Level.WARNING else ''}{event.text}")
 
-    return bring_up(links, settings, monitor), notes  # type: ignore[arg-type]
+    care = Addressing(links, settings, monitor)  # type: ignore[arg-type]
+    care.begin()
+    return care, notes
 
 
 def test_all_cards_go_up_and_get_a_lease_and_give_it_back() -> None:

@@ -1,7 +1,11 @@
-"""What the tests import of each other: support code, and never another test."""
+"""What the tests import of each other: support code, and never another test. And where the program
+imports late: the fewer places, the more certain is what is loaded when a disk is written to."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
+
+import payload
 
 TESTS = Path(__file__).resolve().parents[1]
 # Unit tests judge these too: what is tested of them needs neither root nor a machine.
@@ -40,3 +44,27 @@ def test_unit_tests_import_no_integration_test() -> None:
     for path in (TESTS / "unit").rglob("*.py"):
         others = {name for name in imported(path) if not name.startswith(BELOW_UNIT)}
         assert not others - {"tests"}, path
+
+
+def late_imports(path: Path) -> Iterator[str]:
+    """The functions of a module that import something, by name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(
+            isinstance(inner, ast.Import | ast.ImportFrom) for inner in ast.walk(node)
+        ):
+            yield node.name
+
+
+def test_a_run_imports_late_in_three_places_only() -> None:
+    root = Path(payload.__file__).parent
+    late = {
+        (path.relative_to(root).as_posix(), name)
+        for path in root.rglob("*.py")
+        for name in late_imports(path)
+        if path.name != "cli.py"  # each command imports what it needs
+    }
+    assert late == {
+        ("live.py", "load_run"),
+        ("console/console.py", "_paint"),
+        ("session/engine.py", "load_roles"),
+    }

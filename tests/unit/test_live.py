@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,17 @@ from typing import cast
 
 import pytest
 
-from payload.live import PICTURE, LiveRun, Places, read_settings, what_follows
+from payload.live import LiveRun
 from payload.model.errors import DiskState, SettingsError, ToolError, UndecidedError
 from payload.model.event import Ended, Monitor
+from payload.model.live_system import Places
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.report import BootProof, BootVerdict, Report, Result
 from payload.model.settings import After, Settings
 from payload.session.closing import AFTERMATH
 from payload.system.host import Host
+from payload.system.links import Links
+from payload.whole_run import PICTURE, WholeRun, read_settings, what_follows
 from payload.wire.tls import Site, make_site_key
 from tests.support.console_samples import REPORT
 
@@ -62,19 +66,27 @@ class Machine:
         self.places.kernel_line.write_text("boot=live quiet\n")
         self.power = RecordingPower()
         self.held = 0
+        self.said_when_loaded: list[str] = []
         self._monkeypatch = monkeypatch
-        monkeypatch.setattr(LiveRun, "_hold", lambda _: self._hold())
-        monkeypatch.setattr("payload.live.LAST_LOOK", 0.0)
+        monkeypatch.setattr(WholeRun, "_hold", lambda _: self._hold())
+        monkeypatch.setattr("payload.whole_run.LAST_LOOK", 0.0)
 
     def _hold(self) -> None:
         self.held += 1
 
     def run(self, engine: Engine) -> int:
-        self._monkeypatch.setattr("payload.live.engine.run", engine)
-        host = SimpleNamespace(
-            power=self.power, board=PaperBoard(), links=SimpleNamespace(cards=lambda: ())
-        )
-        return LiveRun("0.1.0", cast(Host, host), self.places).run()
+        self._monkeypatch.setattr("payload.whole_run.engine.run", engine)
+        links = cast(Links, SimpleNamespace(cards=lambda: ()))
+        run = LiveRun("0.1.0", PaperBoard(), links, self.places)
+        return run.run(self._load)
+
+    def _load(self) -> tuple[type[WholeRun], Host]:
+        end = time.monotonic() + 60
+        while not self.log:  # by a thread of its own
+            assert time.monotonic() < end, "nothing was said before the program is loaded"
+            time.sleep(0.005)
+        self.said_when_loaded = self.log
+        return WholeRun, cast(Host, SimpleNamespace(power=self.power))
 
     @property
     def report(self) -> dict[str, object]:
@@ -83,7 +95,8 @@ class Machine:
 
     @property
     def log(self) -> list[str]:
-        return (self.places.state / "console.log").read_text().splitlines()
+        path = self.places.state / "console.log"
+        return path.read_text().splitlines() if path.exists() else []
 
 
 @pytest.fixture
@@ -117,6 +130,11 @@ def test_a_good_end_switches_off_with_the_report_kept(machine: Machine) -> None:
     assert machine.log[0] == "UGS-Failover 0.1.0 on HP DL bbbbbbbb"
     assert sum(line.startswith("report.json: ") for line in machine.log) == 1
     assert machine.log[-1] == "[note] In 0 seconds this machine switches itself off."
+
+
+def test_the_name_of_the_machine_is_said_before_the_program_is_loaded(machine: Machine) -> None:
+    machine.run(ending_with(REPORT))
+    assert machine.said_when_loaded == ["UGS-Failover 0.1.0 on HP DL bbbbbbbb"]
 
 
 def test_the_picture_of_the_boot_proof_lies_beside_the_report(machine: Machine) -> None:
