@@ -223,8 +223,9 @@ def _replacements(
     if isinstance(parent, ast.Call) and name == "args" and _called(parent) in VARIADIC:
         yield f"without the argument `{text}`", None
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        yield f"`{_short(node.left)}` for `{text}`", node.left
-        yield f"`{_short(node.right)}` for `{text}`", node.right
+        for kept, left_out in ((node.left, node.right), (node.right, node.left)):
+            if ast.unparse(left_out) != "os.O_RDONLY":  # which is 0
+                yield f"`{_short(kept)}` for `{text}`", kept
     yield from _other_values(parent, name, node)
     yield from _without_effect(parent, node)
 

@@ -32,12 +32,68 @@ TARGETS = (
         ("test_agreement",),
         but=((("survey_target",), "what the source finds out for the preflight"),),
     ),
+    # What becomes of each byte, and when a copy is called proven.
+    Target("payload.model.account", ("test_account_examples", "test_account")),
+    Target("payload.replicate.account", ("test_account_examples", "test_account")),
+    # Who may open which disk, and how.
+    Target(
+        "payload.system.device",
+        ("test_block", "test_device"),
+        only=("open_to_read", "open_to_write", "_open", "set_read_only", "view"),
+    ),
+    Target(
+        "payload.system.mapper",
+        ("test_mapper",),
+        only=("assemble", "_mapped"),
+    ),
+    Target("payload.system.mounts", ("test_mounts",), only=("mount_options",)),
+    # The way to the first write, and to each write after a break.
+    Target(
+        "payload.session.engine",
+        ("test_engine",),
+        only=("Engine._identify", "Engine._open_network"),
+    ),
+    Target(
+        "payload.session.source",
+        ("test_source_session",),
+        only=("SourceSession.reconnect", "SourceSession._resume"),
+    ),
+    Target(
+        "payload.session.target",
+        ("test_target_session",),
+        only=(
+            "TargetSession._open_disks",
+            "TargetSession._beside_control",
+            "TargetSession._keep_control",
+            "TargetSession._resume",
+            "TargetSession._check_receiver",
+            "TargetSession._make_it_boot",
+        ),
+    ),
+    Target(
+        "payload.replicate.receiver",
+        ("test_receiver", "test_first_and_last_writes"),
+        only=(
+            *("Receiver.begin", "Receiver.recheck", "Receiver.abandon", "Receiver._restore"),
+            *("Receiver.left", "Receiver.seal", "Receiver._check_whole", "_target_disk"),
+        ),
+    ),
+    Target(
+        "payload.replicate.target_disk",
+        ("test_first_and_last_writes", "test_target_disk"),
+        only=(
+            *("TargetDisk.put_mark", "TargetDisk.zero_first_sector", "TargetDisk.restore"),
+            *("TargetDisk.close", "TargetDisk._write_before_mark", "TargetDisk.write_head"),
+            *("TargetDisk.write_boot_code", "TargetDisk.read_head", "TargetDisk._keep_mark"),
+        ),
+    ),
 )
 
 # Why nobody could tell these from the code as it is, or why they overwrite nothing: by the name
 # that `make mutate` prints.
 _VERDICT, _ROLE = "payload.identify.verdict", "payload.identify.role"
 _AGREEMENT = "payload.session.agreement"
+_TARGET_DISK = "payload.replicate.target_disk.TargetDisk"
 _REASONS: dict[str, tuple[str, ...]] = {
     WORDS: (
         f"{_VERDICT}._judge_data: without `or 'data of unknown use'`",
@@ -74,6 +130,11 @@ _REASONS: dict[str, tuple[str, ...]] = {
     "what the source surveyed is for the preflight, that this machine makes before": (
         f"{_AGREEMENT}.agree: without `or survey`",
         f"{_AGREEMENT}.agree: without `or Survey()`",
+    ),
+    "an area that ends in front of the mark has no bytes to be written there": (
+        f"{_TARGET_DISK}._write_before_mark: `has_mark` always holds",
+        f"{_TARGET_DISK}._keep_mark: `self._mark_sector.stop > len(area)` never holds",
+        f"{_TARGET_DISK}._keep_mark: `False` is always True",
     ),
 }
 EQUIVALENT = {name: reason for reason, names in _REASONS.items() for name in names}

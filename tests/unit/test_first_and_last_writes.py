@@ -25,6 +25,8 @@ FEW = 4  # sectors of which each may have arrived or not; of more, one alone, an
 BEFORE = b"the copy that was there ".ljust(64, b".") * (SIZE // 64)
 AFTER = b"the copy that comes now ".ljust(64, b"+") * (AREA // 64)
 
+SUPERBLOCKS = 4096  # bytes, by which file systems, LVM and RAID know what is theirs
+
 Sector = tuple[int, int]  # disk, byte offset
 
 
@@ -46,6 +48,11 @@ class Recorder:
 
     def _index(self, descriptor: int) -> int:
         return next(n for n, disk in enumerate(self.disks) if disk._descriptor == descriptor)
+
+    @property
+    def is_on_medium(self) -> bool:
+        """Whether each disk was flushed after the last write to it."""
+        return all(written is None for written in dict(self.steps).values())
 
     def after_power_cuts(self, before: bytes) -> Iterator[list[bytes]]:
         """Every content of the disks' begins that a cut may leave."""
@@ -146,6 +153,11 @@ def is_marked(begin_of_disk: bytes) -> bool:
     return decode_mark(begin_of_disk[MARK_OFFSET : MARK_OFFSET + MARK_SIZE]) is not None
 
 
+def without_mark(begin_of_disk: bytes, recorder: Recorder) -> bytes:
+    start = MARK_OFFSET // recorder.sector_size * recorder.sector_size
+    return begin_of_disk[:start] + begin_of_disk[start + recorder.sector_size :]
+
+
 def starts(begin_of_disk: bytes, recorder: Recorder, content: bytes) -> bool:
     return begin_of_disk[: recorder.sector_size] == content[: recorder.sector_size]
 
@@ -154,6 +166,7 @@ def test_whatever_is_cut_short_at_the_begin_every_disk_is_marked_or_none_was_cha
     recorder: Recorder,
 ) -> None:
     begin(recorder)
+    assert recorder.is_on_medium
     states = list(recorder.after_power_cuts(BEFORE))
     assert any(not starts(one, recorder, BEFORE) for one in states[-1])
     for state in states:
@@ -172,7 +185,7 @@ def test_whatever_is_cut_short_while_it_is_undone_is_marked_or_as_it_was(
     done = len(recorder.steps)
     for disk in recorder.disks:
         disk.restore()
-    assert len(recorder.steps) > done
+    assert len(recorder.steps) > done and recorder.is_on_medium
     states = list(recorder.after_power_cuts(BEFORE))
     assert all(is_marked(one) or one == BEFORE[:AREA] for state in states for one in state)
     assert all(Path(disk.hardware.node).read_bytes() == BEFORE for disk in recorder.disks)
@@ -183,7 +196,10 @@ def test_whatever_is_cut_short_at_the_end_is_marked_or_whole(recorder: Recorder)
     begin(recorder)
     for disk in recorder.disks:
         disk.write_gap_and_table(AFTER)
+        done = len(recorder.steps)
         disk.write_boot_code(AFTER)
+        assert recorder.steps[done][1] is None, "all else is on the medium before it starts"
+        assert recorder.is_on_medium
     states = list(recorder.after_power_cuts(BEFORE))
     assert all(one == AFTER for one in states[-1])
     for one in chain.from_iterable(states):
@@ -194,15 +210,18 @@ def test_whatever_is_cut_short_at_the_end_is_marked_or_whole(recorder: Recorder)
 def test_whatever_is_cut_short_on_a_disk_without_a_table_is_marked_or_whole(
     recorder: Recorder,
 ) -> None:
-    """Its content begins where our mark is."""
+    """Its content begins where our mark is, and is somebody's only when all behind is there."""
     begin(recorder)
     for disk in recorder.disks:
         assert disk.read_head(AREA)[MARK_OFFSET:] == BEFORE[MARK_OFFSET:AREA]
         disk.write_head(AFTER)
+        assert recorder.is_on_medium
     states = list(recorder.after_power_cuts(BEFORE))
     assert all(one == AFTER for one in states[-1])
     for one in chain.from_iterable(states):
         assert is_marked(one) or one in (BEFORE[:AREA], AFTER)
+        if one[:SUPERBLOCKS] == AFTER[:SUPERBLOCKS]:
+            assert without_mark(one, recorder) == without_mark(AFTER, recorder)
 
 
 def test_a_begin_that_was_not_kept_is_no_copy(

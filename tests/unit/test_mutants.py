@@ -102,6 +102,10 @@ def test_roles_flags_and_switches_are_others() -> None:
         "`os.O_RDWR` for `os.O_RDWR | os.O_EXCL`",
         "`os.O_EXCL` for `os.O_RDWR | os.O_EXCL`",
     }
+    assert set(body("return os.O_RDONLY | os.O_CLOEXEC")) == {
+        "`os.O_RDONLY` for `os.O_RDONLY | os.O_CLOEXEC`",
+        "`os.O_RDWR` for `os.O_RDONLY`",
+    }
     assert body("return g(os.O_RDONLY)")["`os.O_RDWR` for `os.O_RDONLY`"] == "return g(os.O_RDWR)"
     assert body("return g(blank=False)") == {"`blank` is True": "return g(blank=True)"}
 

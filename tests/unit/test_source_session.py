@@ -1,6 +1,7 @@
 """What the source does when a conversation breaks, or says what it must not."""
 
 from dataclasses import replace
+from queue import Empty
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -69,19 +70,57 @@ def test_a_source_serves_nobody_again_before_all_was_asked_again(
         assert session._resume(cast(Any, wire), HELLO)
         assert asked == list(ASKED)
     assert any(isinstance(message, Welcome) for message in wire.sent) is not bool(refused)
+    assert (HELLO in wire.sent) is (refused != "check_peer")
     session._context.link.close()
     session.close()
 
 
 def test_only_the_target_of_the_copy_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     session, asked = a_source(monkeypatch)
+    lost = cast(Wire, session._context.link)
     stranger, ours = Wire(OTHER), Wire(OURS)
     resuming = SimpleNamespace(resume="the plan")
     for caller in (stranger, ours):
         session._reception.visitors.put((cast(Any, caller), cast(Any, resuming)))
     assert session.reconnect() is Outcome.LINK_BACK
-    assert stranger.closed and not ours.closed and asked == list(ASKED)
+    assert lost.closed and stranger.closed and not ours.closed and asked == list(ASKED)
     session._context.link.close()
+    session.close()
+
+
+def test_a_link_that_breaks_again_is_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, _ = a_source(monkeypatch)
+    first, second = Wire(OURS), Wire(OURS)
+    callers: list[Wire | None] = [None, first, None, second]
+
+    def get(timeout: float) -> Any:
+        caller = callers.pop(0)
+        if caller is None:
+            raise Empty
+        return caller, SimpleNamespace(resume="the plan")
+
+    def break_once(*_: object) -> None:
+        if not first.closed:
+            raise LinkError("It broke.")
+
+    monkeypatch.setattr(session._reception, "visitors", SimpleNamespace(get=get))
+    monkeypatch.setattr(source_module, "exchange_go", break_once)
+    assert session.reconnect() is Outcome.LINK_BACK
+    assert callers == [] and first.closed and not second.closed
+    assert [any(isinstance(one, Welcome) for one in wire.sent) for wire in (first, second)] == [
+        False,
+        True,
+    ]
+    session._context.link.close()
+
+
+def test_a_target_that_stays_away_is_not_waited_for_longer_than_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, _ = a_source(monkeypatch)
+    cast(Any, session._context).settings.reconnect = 0
+    with pytest.raises(LinkError, match="did not come back within 0 seconds"):
+        session.reconnect()
     session.close()
 
 

@@ -2,12 +2,16 @@
 
 import contextlib
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from payload.finish.sequence import FinishResult
 from payload.model.errors import LinkError, PeerError, StoppedError, TargetDiskError, VerifyError
+from payload.model.marker import Change
+from payload.model.survey import Survey
 from payload.session import target as target_module
 from payload.session.states import Outcome
 from payload.session.target import TargetSession
@@ -28,12 +32,19 @@ def test_the_conversation_is_taken_up_again_while_the_target_works_alone(
 ) -> None:
     """Reading back may take longer than a source waits for a target that left."""
     session, looks = a_target(monkeypatch), threading.Semaphore(0)
-    monkeypatch.setattr(session, "_keep_control", looks.release)
+    over, late = threading.Event(), list[None]()
+
+    def look() -> None:
+        looks.release()
+        late.extend([None] * over.is_set())
+        assert len(late) < 100, "the work is over"
 
     def work() -> None:
         for _ in range(3):
             assert looks.acquire(timeout=PATIENCE), "nobody keeps the conversation"
+        over.set()
 
+    monkeypatch.setattr(session, "_keep_control", look)
     session._beside_control(work)
 
 
@@ -94,7 +105,7 @@ def a_resuming_target(monkeypatch: pytest.MonkeyPatch, run: str) -> tuple[Target
     answer = SimpleNamespace(run=run, inventory=None)
     wire = SimpleNamespace(close=lambda: did.append("close"))
     monkeypatch.setattr(session._calling, "greet_again", lambda: (wire, answer))
-    monkeypatch.setattr(session, "_listen_for_beacons", lambda: None)
+    monkeypatch.setattr(session, "_listen_for_beacons", lambda: did.append("listen"))
     monkeypatch.setattr(session, "_copying", lambda _: [lambda: None])
     facts = {"own": None, "own_decision": None, "agreed": SimpleNamespace(digest="")}
     other = SimpleNamespace(run="1", inventory=None)
@@ -110,14 +121,14 @@ def a_resuming_target(monkeypatch: pytest.MonkeyPatch, run: str) -> tuple[Target
 
 
 @pytest.mark.parametrize(
-    ("run", "expected"), [("1", ["recheck"]), ("2", ["recheck", "start over"])]
+    ("run", "expected"), [("1", ["recheck"]), ("2", ["listen", "recheck", "start over"])]
 )
 def test_all_is_compared_again_with_a_source_that_was_started_anew(
     run: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, did = a_resuming_target(monkeypatch, run)
     session._resume()
-    assert (did, len(session._steps)) == (expected, len(expected) - 1)
+    assert (did, len(session._steps)) == (expected, int(run == "2"))
 
 
 def test_a_source_that_was_started_anew_is_not_taken_up_in_the_middle_of_a_step(
@@ -127,6 +138,69 @@ def test_a_source_that_was_started_anew_is_not_taken_up_in_the_middle_of_a_step(
     with pytest.raises(LinkError, match="started anew"):
         session._resume(during_copy=True)
     assert did == ["close"]
+
+
+def test_a_link_that_breaks_while_all_is_asked_again_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, did = a_resuming_target(monkeypatch, "1")
+
+    def lose(*_: object) -> None:
+        raise LinkError("It broke again.")
+
+    monkeypatch.setattr(target_module, "exchange_go", lose)
+    with pytest.raises(LinkError, match="again"):
+        session._resume()
+    assert did == ["close"]
+
+
+def test_a_conversation_that_goes_on_is_not_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, did = a_resuming_target(monkeypatch, "1")
+    context = cast(Any, session._context)
+    context.link, context.note = SimpleNamespace(ended=False), did.append
+    session._keep_control()
+    assert did == []
+
+
+@pytest.mark.parametrize("receiver", [None, SimpleNamespace(opened=False)])
+def test_disks_that_were_not_opened_yet_are_left_alone(
+    receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are looked at right before that, by everything that is asked then."""
+    session, _ = a_resuming_target(monkeypatch, "1")
+    session._receiver = receiver
+    session._resume()
+
+
+def test_the_disks_start_only_when_the_copy_was_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, did = a_target(monkeypatch), list[str]()
+    facts = dict.fromkeys(("host", "own", "agreed", "monitor", "version"))
+    ends = {name: SimpleNamespace(card="", inventory=None) for name in ("other", "link")}
+    session._context = cast(Any, SimpleNamespace(**facts, **ends, clock=lambda: 0.0))
+    session._receiver = cast(
+        Any,
+        SimpleNamespace(
+            recheck=lambda: did.append("recheck"),
+            finishing=contextlib.nullcontext,
+            seal=lambda: did.append("seal"),
+        ),
+    )
+
+    def finish(*_: object) -> FinishResult:
+        did.append("finish")
+        return finished
+
+    def start(*_: object) -> tuple[None, tuple[Change, ...]]:
+        did.append("start")
+        return None, (second,)
+
+    first, second = (Change(name, "it was adapted") for name in ("first", "second"))
+    finished = FinishResult((), (first,), (), cast(Any, None))
+    monkeypatch.setattr(target_module, "finish_copy", finish)
+    monkeypatch.setattr(target_module, "make_it_start", start)
+    session._make_it_boot()
+    assert did == ["recheck", "finish", "seal", "start"]
+    assert session._finish == replace(finished, changes=(first, second))
 
 
 def test_a_disk_that_is_another_one_ends_the_copying_at_once(
@@ -170,40 +244,46 @@ def test_the_disks_are_asked_when_only_the_conversation_broke(
 
 def test_a_lost_conversation_is_closed_before_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its heartbeat would else go on for as long as the copy does."""
-    session, did = a_resuming_target(monkeypatch, "1")
+    session, did = a_target(monkeypatch), list[Any]()
+    monkeypatch.setattr(session, "_resume", lambda **how: did.append(how))
 
     def poll(_: float) -> None:
         raise LinkError("It broke.")
 
-    context = cast(Any, session._context)
-    context.link = SimpleNamespace(ended=True, poll=poll, close=lambda: did.append("closed"))
-    context.warn = context.note = did.append
+    link = SimpleNamespace(ended=True, poll=poll, close=lambda: did.append("closed"))
+    session._context = cast(Any, SimpleNamespace(link=link, warn=did.append, note=did.append))
     session._keep_control()
     lost = "It broke. The copy goes on meanwhile; calling the source again."
-    assert did == [lost, "closed", "The source answers again."]
+    assert did == [lost, "closed", {"during_copy": True}, "The source answers again."]
 
 
+@pytest.mark.parametrize("survey", [None, Survey(kernels=("6.1",))])
 @pytest.mark.parametrize("refused", ["look_again", "check_names", "check_alone", ""])
 def test_the_last_look_comes_before_the_first_write(
-    refused: str, monkeypatch: pytest.MonkeyPatch
+    refused: str, survey: Survey | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And the search for others ends in between, with what was found by it."""
     session, did = a_target(monkeypatch), list[str]()
 
-    def look(name: str) -> None:
+    def look(name: str, *given: object) -> None:
         did.append(name)
+        if name == "check_names":
+            assert given[1] == (survey or Survey())
         if name == refused:
             raise PeerError(name)
 
     for name in ("look_again", "check_names"):
-        monkeypatch.setattr(target_module, name, lambda *_, name=name: look(name))
+        monkeypatch.setattr(target_module, name, lambda *given, name=name: look(name, *given))
     session._context = cast(
-        Any, SimpleNamespace(stage=lambda *_: contextlib.nullcontext(), survey=None)
+        Any, SimpleNamespace(stage=lambda *_: contextlib.nullcontext(), survey=survey)
     )
     monkeypatch.setattr(session._meeting, "check_alone", lambda: look("check_alone"))
+    monkeypatch.setattr(session._meeting, "let_go", lambda: did.append("let_go"))
+    monkeypatch.setattr(session._calling, "look_no_further", lambda: did.append("look_no_further"))
     session._receiver = cast(Any, SimpleNamespace(begin=lambda: did.append("begin")))
     with contextlib.suppress(PeerError):
         session._open_disks()
-    whole = ["look_again", "check_names", "check_alone", "begin"]
+    whole = ["look_again", "check_names", "check_alone", "let_go", "look_no_further", "begin"]
     assert did == (whole[: whole.index(refused) + 1] if refused else whole)
 
 
