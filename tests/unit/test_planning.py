@@ -228,6 +228,33 @@ def test_the_disk_of_the_root_is_first_in_the_plan() -> None:
     }
 
 
+def test_the_disks_of_a_root_on_a_volume_are_in_the_order_of_their_places() -> None:
+    """Any of them may be the one that starts the machine. The root is the region that holds the
+    volume's first byte."""
+    other = data_disk("B", 2 * GB, place=0)
+    leg = (Segment("serial:A", 800 * MIB + SECTOR, GB), Segment("serial:B", MIB, GB))
+    root = Volume("vg/root", Layer.LVM, "u", 2 * GB, (leg,))
+    source = replace(
+        sized_server(other),
+        volumes=(root,),
+        systems=(InstalledSystem("serial:A", 0, "ext4", volume="vg/root"),),
+    )
+    made = plan(
+        source, machine("7a", sized_disk("X", 8 * GB, None, 1), sized_disk("Y", 8 * GB, None, 2))
+    )
+    assert [pair.source.id for pair in made.disks] == ["serial:B", "serial:A"]
+    assert made.regions[made.root].name == "disk 2 partition 6"
+
+
+def test_an_encrypted_root_is_named_in_the_plan() -> None:
+    (system,) = sized_server().systems
+    for encrypted in (False, True):
+        source = replace(sized_server(), systems=(replace(system, encrypted=encrypted),))
+        made = plan(source, machine("7a", sized_disk("X", 8 * GB, None)))
+        assert made.encrypted is encrypted
+        assert any("asks for the passphrase" in one for one in made.warnings) is encrypted
+
+
 def refreshed(source_id: str, *mappings: DiskMapping) -> Inventory:
     marker = CopyMarker(
         "c", MachineReference(source_id), MachineReference("7a"), mappings, 1, Usage("ext4")
@@ -315,9 +342,9 @@ def test_an_array_of_whole_disks_with_its_superblock_at_the_end_needs_disks_of_i
         hardware("B", 2 * GB, 2),
         Content(False, "seen", file_system=FileSystem("linux_raid_member")),
     )
-    for start, fits in ((0, False), (MIB, True)):
+    for start, layer, fits in ((0, Layer.MD, False), (MIB, Layer.MD, True), (0, Layer.LVM, True)):
         leg = (Segment("serial:B", start, GB),)
-        array = Volume("md0", Layer.MD, "0" * 32, GB, (leg,))
+        array = Volume("md0", layer, "0" * 32, GB, (leg,))
         source = replace(sized_server(member), volumes=(array,))
         alike = machine("7a", sized_disk("X", 8 * GB, None), sized_disk("Y", 2 * GB, None, 2))
         assert plan(source, alike)
