@@ -14,7 +14,7 @@ PACKAGES := $(shell sed 's/\#.*//' .ci/packages)
 
 LINTERS := lint-code lint-format lint-types lint-layers lint-shell lint-spelling
 
-.PHONY: help setup iso rehearsal lint $(LINTERS) check test test-integration \
+.PHONY: help setup iso rehearsal lint $(LINTERS) check quick-unit-tests test test-integration \
 	test-vm test-boot soak mutate release-check docs bench clean
 
 help:
@@ -70,9 +70,11 @@ rehearsal: setup iso
 		$(if $(SOURCE),--source $(SOURCE)) $(if $(FIRMWARE),--firmware $(FIRMWARE)) \
 		$(if $(filter 1 yes on,$(PROOF)),--proof)
 
-# Side by side; each tool's output is printed in one piece when it ended.
+# Each tool's output is printed in one piece when it ended.
+SIDE_BY_SIDE = @$(MAKE) --no-print-directory --jobs --keep-going --output-sync=target
+
 lint: setup
-	@$(MAKE) --no-print-directory --jobs=$(words $(LINTERS)) --keep-going --output-sync=target $(LINTERS)
+	$(SIDE_BY_SIDE) $(LINTERS)
 
 lint-code:
 	.venv/bin/ruff check
@@ -100,7 +102,11 @@ lint-spelling:
 ORDINARY := $(if $(filter 0,$(shell id -u)),unshare --user --map-user=1000 --map-group=1000 --)
 PYTEST := $(PYTHON) -m pytest --durations=10
 
-check: lint
+# mypy keeps one processor busy for long: the tests do not wait for it.
+check: setup
+	$(SIDE_BY_SIDE) $(LINTERS) quick-unit-tests
+
+quick-unit-tests:
 	$(ORDINARY) $(PYTEST) -q -n auto --hypothesis-profile=quick tests/unit
 
 test: lint iso

@@ -51,8 +51,9 @@ TARGETS = (
     Target(
         "payload.session.engine",
         ("test_engine",),
-        only=("Engine._identify", "Engine._open_network"),
+        only=("Engine._identify",),
     ),
+    Target("payload.session.opening", ("test_engine",), only=("open_session",)),
     Target(
         "payload.session.source",
         ("test_source_session",),

@@ -3,6 +3,7 @@ imports late: the fewer places, the more certain is what is loaded when a disk i
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import payload
@@ -12,7 +13,8 @@ TESTS = Path(__file__).resolve().parents[1]
 BELOW_UNIT = ("tests.support", "tests.vm", "tests.bench", "tests.mutate", "tests.release")
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Every `tests.…` that a module imports, anywhere in it; members of a package included."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -22,7 +24,7 @@ def imported(path: Path) -> set[str]:
             assert not node.level, f"{path} imports by a relative name"
             names.add(node.module or "")
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {name for name in names if name.split(".")[0] == "tests"}
+    return frozenset(name for name in names if name.split(".")[0] == "tests")
 
 
 def test_no_test_is_imported() -> None:
