@@ -131,7 +131,8 @@ def chunks_of(read_at: ReadAt) -> Chunks:
 
 def test_a_log_to_be_replayed_is_copied_with_all_it_may_know(tmp_path: Path) -> None:
     image, crashed = make(tmp_path, []), tmp_path / "crashed.img"
-    with mounted(image, writable=True) as root:
+    # A slow machine may take longer than the half minute after which the log is done with.
+    with mounted(image, "commit=3600", writable=True) as root:
         (root / "before").write_bytes(b"before")
         os.sync()
         with (root / "synced").open("wb") as file:
