@@ -19,7 +19,7 @@ from payload.finish.naming import (
 )
 
 _SECTION = re.compile(r"\s*\[([^\]]+)\]\s*$")
-_KEY = re.compile(r"\s*([\w.-]+)\s*=\s*(.*?)\s*$")
+_KEY = re.compile(r"\s*([\w.-]+)\s*=(.*)")
 _WIRED = ("ethernet", "802-3-ethernet")
 _MASTER_KEYS = ("controller", "master")
 
@@ -31,7 +31,7 @@ def _values(lines: Sequence[str]) -> dict[tuple[str, str], str]:
         if found := _SECTION.match(line):
             section = found[1]
         elif (found := _KEY.match(line)) and not line.lstrip().startswith("#"):
-            values[section, found[1]] = found[2]
+            values[section, found[1]] = found[2].strip()
     return values
 
 

@@ -21,7 +21,7 @@ from payload.finish.naming import (
     with_colons,
 )
 
-_KEY = re.compile(r"\s*([A-Za-z0-9]+)\s*=\s*(.*?)\s*$")
+_KEY = re.compile(r"\s*([A-Za-z0-9]+)\s*=(.*)")
 _SECTION = re.compile(r"\s*\[([^\]]+)\]\s*$")
 _MAC_KEYS = ("MACAddress", "PermanentMACAddress")
 _SLOT = re.compile(r"(?:virtio-)?pci-([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\S*")
@@ -42,7 +42,7 @@ def _entries(lines: Sequence[str]) -> Iterator[_Entry]:
         if found := _SECTION.match(line):
             section = found[1]
         elif (found := _KEY.match(line)) and not line.lstrip().startswith(("#", ";")):
-            yield _Entry(section, found[1], found[2], number)
+            yield _Entry(section, found[1], found[2].strip(), number)
 
 
 def _all(entries: Sequence[_Entry], section: str, *keys: str) -> list[str]:

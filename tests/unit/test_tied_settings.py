@@ -2,12 +2,14 @@
 card of the server where nothing is adapted."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from payload.finish.adapt import adapt_tree
-from payload.finish.naming import Assignment
+from payload.finish.keyfiles import read_keyfile
+from payload.finish.naming import Assignment, Interface
 from payload.finish.networkd import read_link, read_network, rewrite_match
 from payload.finish.udev_rules import retie_rules
 from payload.model.machine import Card
@@ -280,3 +282,11 @@ def test_a_rule_longer_than_udev_reads_is_left_and_told(root: Path) -> None:
         "/etc/udev/rules.d/90-own.rules, line 1,"
     ]
     assert wake(OLD) in rules_of(root, "90-own.rules").read_text()
+
+
+@pytest.mark.parametrize("read", [read_link, read_keyfile])
+def test_a_long_line_of_settings_is_read_in_its_length(
+    read: Callable[[bytes], list[Interface]],
+) -> None:
+    text = b"[connection]\ninterface-name=y" + b" " * 1_000_000 + b"x\n[Link]\nName=eth0\n"
+    assert len(read(text)) == 1
