@@ -47,6 +47,19 @@ TARGETS = (
         only=("assemble", "_mapped"),
     ),
     Target("payload.system.mounts", ("test_mounts",), only=("mount_options",)),
+    Target(
+        "payload.system.block",
+        ("test_block",),
+        but=(
+            (
+                (
+                    *("HARDWARE_RO", "_PROPERTIES", "_DRIVEN", "Listing", "Properties"),
+                    *("_model", "_aliases", "_controllers", "LinuxBlocks.discard_step"),
+                ),
+                "what a disk says of itself, or can do",
+            ),
+        ),
+    ),
     # The way to the first write, and to each write after a break.
     Target(
         "payload.session.engine",
@@ -88,6 +101,20 @@ TARGETS = (
             *("TargetDisk.write_boot_code", "TargetDisk.read_head", "TargetDisk._keep_mark"),
         ),
     ),
+    # Which disk is written to.
+    Target(
+        "payload.replicate.planning",
+        ("test_planning",),
+        only=(
+            *("plan_copy", "_comes_first", "_check_firmware", "_source_disks", "_pair"),
+            *("_check_arrays", "_root_system", "_root_region", "_holds"),
+        ),
+    ),
+    Target(
+        "payload.replicate.matching",
+        ("test_matching", "test_planning"),
+        but=((("_why_not",), WORDS),),
+    ),
 )
 
 # Why nobody could tell these from the code as it is, or why they overwrite nothing: by the name
@@ -95,6 +122,7 @@ TARGETS = (
 _VERDICT, _ROLE = "payload.identify.verdict", "payload.identify.role"
 _AGREEMENT = "payload.session.agreement"
 _TARGET_DISK = "payload.replicate.target_disk.TargetDisk"
+_BLOCKS, _MATCHING = "payload.system.block.LinuxBlocks", "payload.replicate.matching"
 _REASONS: dict[str, tuple[str, ...]] = {
     WORDS: (
         f"{_VERDICT}._judge_data: without `or 'data of unknown use'`",
@@ -136,6 +164,21 @@ _REASONS: dict[str, tuple[str, ...]] = {
         f"{_TARGET_DISK}._write_before_mark: `has_mark` always holds",
         f"{_TARGET_DISK}._keep_mark: `self._mark_sector.stop > len(area)` never holds",
         f"{_TARGET_DISK}._keep_mark: `False` is always True",
+    ),
+    "whatever is a bystander is not eligible either": (
+        f"{_BLOCKS}._look_at: without `and bool(reason)`",
+    ),
+    "no block device has the name of a source that is not in /dev": (
+        f"{_BLOCKS}._entry: `not source.startswith('/dev/')` never holds",
+    ),
+    "what uses a device that is not there uses no disk": (
+        f"{_BLOCKS}._entry: `by_name.exists()` always holds",
+    ),
+    "a property without a value is left out, however it is empty": (
+        "payload.system.block._property: `except UnicodeDecodeError` passes in silence",
+    ),
+    "without an earlier copy the same is computed twice": (
+        f"{_MATCHING}.match_disks: without `and earlier`",
     ),
 }
 EQUIVALENT = {name: reason for reason, names in _REASONS.items() for name in names}

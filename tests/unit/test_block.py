@@ -105,6 +105,27 @@ def test_a_disk_with_all_it_says_of_itself(machine: Machine) -> None:
     )
 
 
+def test_what_only_one_of_several_tells_of_a_disk(machine: Machine) -> None:
+    """Other tools, other words; and where nobody tells anything, nothing is made up."""
+    listed = {"model": "", "tran": "", "serial": "LISTED"}
+    at = machine.device(
+        *("sda", "8:1"), size="", queue__rotational="0", queue__logical_block_size="4096"
+    )
+    machine.listed.append({"kname": "sda", **listed})
+    machine.known["sda"] = {"ID_WWN": "0x5002538D", "ID_BUS": "ata"}
+    disk = machine.find()["sda"]
+    assert (disk.size, disk.sector_size, disk.sequence) == (0, 4096, 0)
+    assert (disk.wwn, disk.transport, disk.rotational) == ("0x5002538d", "ata", False)
+    assert (disk.serial, disk.write_protected) == ("LISTED", False)
+    machine.known["sda"]["ID_SERIAL_SHORT"] = "SHORT"
+    assert machine.find()["sda"].serial == "SHORT"
+    machine.known["sda"]["ID_SCSI_SERIAL"] = "PRINTED"
+    assert machine.find()["sda"].serial == "PRINTED"
+    machine.known["sda"], machine.listed[0]["serial"] = {}, " "
+    at.joinpath("serial").write_text("KERNEL\n")
+    assert machine.find()["sda"].serial == "KERNEL"
+
+
 def test_whether_a_disk_can_discard(machine: Machine) -> None:
     machine.disk("sda", "8:1")
     queue = machine.root / "sys/block/sda/queue"
@@ -143,11 +164,17 @@ def test_our_own_write_blocker_makes_no_disk_write_protected(machine: Machine) -
     assert "hardware protects" in found["sdb"].ineligible
 
 
-def test_a_live_usb_stick_enumerated_as_sda_is_the_live_medium(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    "point",
+    ["/run/live/medium", "/usr/lib/live/mount/medium", "/lib/live/mount/persistence/sda1"],
+)
+def test_a_live_usb_stick_enumerated_as_sda_is_the_live_medium(
+    machine: Machine, point: str
+) -> None:
     machine.disk("sda", "8:0", tran="usb")
     machine.device("sda/sda1", "8:1", USB, partition="1")
     machine.disk("sdb", "8:2")
-    machine.mount("8:1", "/run/live/medium", "/dev/sda1")
+    machine.mount("8:1", point, "/dev/sda1")
     found = machine.find()
     assert "live medium" in found["sda"].ineligible
     assert found["sda"].bystander
@@ -169,8 +196,54 @@ def test_the_live_medium_is_found_below_a_loop_device(machine: Machine) -> None:
     assert found["loop0"].ineligible and found["loop0"].bystander
 
 
+def test_the_disk_below_the_medium_s_file_is_found_by_where_the_file_lies(
+    machine: Machine,
+) -> None:
+    """Of the mount points above it the longest, which hides what is below it."""
+    for number, name in enumerate(("sda", "sdb", "sdc")):
+        machine.disk(name, f"8:{number}")
+    machine.mount("8:0", "/", "/dev/sda")
+    machine.mount("8:1", "/media", "/dev/sdb")
+    machine.mount("8:2", "/media-of-another", "/dev/sdc")
+    machine.device("loop0", "7:0", "devices/virtual/block", loop__backing_file="/media/u.iso")
+    machine.mount("7:0", "/run/live/medium", "/dev/loop0")
+    found = machine.find()
+    assert "live medium" in found["sdb"].ineligible
+    assert [found[name].ineligible.rpartition(": ")[2] for name in ("sda", "sdc")] == [
+        "mounted on /",
+        "mounted on /media-of-another",
+    ]
+
+
+def test_mounts_that_lead_to_no_disk_or_in_a_circle_hold_nothing_up(machine: Machine) -> None:
+    machine.disk("sda", "8:0")
+    machine.mount("0:21", "/tmp", "tmpfs")
+    machine.mount("0:22", "/gone", "/dev/sdz")
+    machine.device("loop0", "7:0", "devices/virtual/block", loop__backing_file="/lost (deleted)")
+    machine.mount("7:0", "/a", "/dev/loop0")
+    machine.device("loop1", "7:1", "devices/virtual/block", loop__backing_file="/b/itself")
+    machine.mount("7:1", "/b", "/dev/loop1")
+    found = machine.find()
+    assert found["sda"].ineligible == ""
+    assert all(found[name].ineligible for name in ("loop0", "loop1"))
+
+
+def test_a_use_is_told_once(machine: Machine) -> None:
+    machine.disk("sda", "8:0")
+    for _ in range(2):
+        machine.mount("8:0", "/mnt", "/dev/sda")
+    machine.mount("8:0", "/srv", "/dev/sda")
+    assert machine.find()["sda"].ineligible.endswith(": mounted on /mnt, mounted on /srv")
+
+
 @pytest.mark.parametrize(
-    ("number", "source"), [("8:1", "/dev/sda1"), ("0:41", "/dev/sda1"), ("253:0", "/dev/dm-0")]
+    ("number", "source"),
+    [
+        ("8:1", "/dev/sda1"),
+        ("8:1", "/dev/root"),  # what the kernel calls a root it mounted itself
+        ("0:41", "/dev/sda1"),
+        ("253:0", "/dev/dm-0"),
+    ],
 )
 def test_a_mounted_disk_is_in_use(machine: Machine, number: str, source: str) -> None:
     machine.disk("sda", "8:0")
@@ -244,8 +317,10 @@ def test_what_blkinfo_leaves_out_is_listed_and_empty_slots_are_not(machine: Mach
     machine.disk("sda", "8:0")
     machine.device("md0", "9:0", "devices/virtual/block")
     machine.device("loop7", "7:7", "devices/virtual/block", size="0")
+    machine.device("loop8", "7:8", "devices/virtual/block", size="8")
+    machine.device("sr0", "11:0", size="0")
     machine.device("nvme0c0n1", "259:0", "devices/virtual/block", hidden="1")
-    assert sorted(machine.find()) == ["md0", "sda"]
+    assert sorted(machine.find()) == ["loop8", "md0", "sda", "sr0"]
 
 
 def test_an_old_smart_array_keeps_its_slash(machine: Machine) -> None:
@@ -264,6 +339,57 @@ def test_a_failed_lsblk_is_no_machine_without_disks(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("payload.system.block.blkinfo.BlkDiskInfo", Silent)
     with pytest.raises(ToolError, match="lsblk told of none"):
         block.list_disks()
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("lsblk"), KeyError("blockdevices")])
+def test_an_lsblk_that_cannot_be_asked_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    class Broken:
+        def get_disks(self) -> list[dict[str, str]]:
+            raise error
+
+    monkeypatch.setattr("payload.system.block.blkinfo.BlkDiskInfo", Broken)
+    with pytest.raises(ToolError, match="could not be listed by lsblk"):
+        block.list_disks()
+
+
+def test_udev_is_waited_for_before_the_disks_are_listed(machine: Machine) -> None:
+    machine.disk("sda", "8:0")
+    asked: list[tuple[str, ...]] = []
+
+    def run(argv: Any, **_: Any) -> Completed:
+        asked.append(tuple(argv))
+        return no_tools(argv)
+
+    assert replace(machine.blocks(), run=run).find()
+    assert asked == [("udevadm", "settle", "--timeout=30")]
+
+
+def test_the_write_block_is_lifted_and_put_back(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.disk("sda", "8:0")
+    did: list[tuple[object, ...]] = []
+
+    def noted(name: str) -> Any:
+        return lambda *given: did.append((name, *given))
+
+    for name in ("set_read_only", "drop_cache", "discard", "zero"):
+        monkeypatch.setattr(device, name, noted(name))
+    blocks = machine.blocks()
+    blocks.set_writable("/dev/sda")
+    blocks.set_read_only("/dev/sda")
+    blocks.drop_cache("/dev/sda")
+    blocks.discard(3, 512, 1024)
+    blocks.zero(3, 512, 1024)
+    assert did == [
+        ("set_read_only", "/dev/sda", False),
+        ("set_read_only", "/dev/sda", True),
+        ("drop_cache", "/dev/sda"),
+        ("discard", 3, 512, 1024),
+        ("zero", 3, 512, 1024),
+    ]
 
 
 def test_one_odd_property_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,11 +417,12 @@ def test_a_disk_udev_never_saw_has_no_properties(monkeypatch: pytest.MonkeyPatch
 
 
 def test_recheck_passes_what_is_still_the_same(machine: Machine) -> None:
-    machine.disk("sda", "8:0", ID_SERIAL_SHORT="S1")
+    machine.disk("sda", "8:1", ID_SERIAL_SHORT="S1")
     blocks = machine.blocks()
     (disk,) = blocks.find()
     blocks.recheck(disk)
     blocks.recheck(replace(disk, serial=""))  # cleared by the inventory: shared with another
+    blocks.recheck(replace(disk, sequence=0))  # a kernel that counts none (before Linux 5.15)
 
 
 @pytest.mark.parametrize(
@@ -318,6 +445,14 @@ def test_recheck_refuses_another_disk(
     (disk,) = blocks.find()
     with pytest.raises(TargetDiskError, match=words):
         blocks.recheck(replace(disk, **changed))
+
+
+def test_recheck_refuses_a_disk_that_tells_more_than_before(machine: Machine) -> None:
+    machine.disk("sda", "8:1", ID_SERIAL_SHORT="S1")
+    (before,) = machine.find().values()
+    machine.known["sda"]["ID_WWN"] = "0x5"
+    with pytest.raises(TargetDiskError, match="its wwn was empty and is 0x5"):
+        machine.blocks().recheck(before)
 
 
 def test_two_disks_whose_names_swapped_are_noticed(machine: Machine) -> None:

@@ -303,6 +303,29 @@ def test_only_permitted_disks_are_used() -> None:
     assert any("old things" in line for line in describe(made))
 
 
+def test_each_target_disk_is_shown_with_what_is_on_it() -> None:
+    target = machine("7a", sized_disk("X", 8 * GB, None, 1), sized_disk("Y", 8 * GB, None, 2))
+    both = tuple(
+        Permission(f"serial:{name}", Ground.NAMED, f"things of {name}") for name in ("Y", "X")
+    )
+    source = sized_server(data_disk("B", 2 * GB))
+    made = plan_copy(source, target, Decision(Role.TARGET, "", (), both), CopyMode.USED)
+    assert [(pair.target.id, pair.content) for pair in made.disks] == [
+        ("serial:X", "things of X"),
+        ("serial:Y", "things of Y"),
+    ]
+
+
+def test_a_gap_is_no_root_though_it_has_the_number_of_its_partition() -> None:
+    table = PartitionTable("dos", "0x1", (partition(1, 500 * MIB, 4 * GB),))
+    source = machine(
+        *("5ce", sized_disk("A", 6 * GB, table)), systems=(InstalledSystem("serial:A", 1, "ext4"),)
+    )
+    made = plan(source, BLANK)
+    assert [region.name for region in made.regions][:2] == ["disk 1 boot area", "disk 1 gap 1"]
+    assert made.regions[made.root].name == "disk 1 partition 1"
+
+
 def test_a_permission_makes_no_disk_eligible() -> None:
     stick = Disk(hardware("X", 8 * GB, ineligible="it holds the live medium"))
     target = machine("7a", stick)
