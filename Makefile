@@ -32,7 +32,7 @@ help:
 	@echo "                                the matrix of docs/compatibility.md (CASE=n for one of them)"
 	@echo "make soak           RUNS=60     each release: machines killed in the middle of many copies"
 	@echo "                                (SEED=1)"
-	@echo "make mutate         3 minutes   each release: each condition of the rule about overwriting"
+	@echo "make mutate         5 minutes   each release: each condition of the rule about overwriting"
 	@echo "                                removed, one at a time; a unit test has to fail (ONLY=module)"
 	@echo "make release-check  5 hours     all of these that did not pass yet for exactly these inputs;"
 	@echo "                                verdicts in build/release.json"
