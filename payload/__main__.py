@@ -1,7 +1,7 @@
-"""`python3 -m payload`: see `payload.cli`."""
+"""`python3 -m payload`: see `payload.cli.main`."""
 
 import sys
 
-from payload.cli import main
+from payload.cli.main import main
 
 sys.exit(main())

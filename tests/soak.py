@@ -25,8 +25,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from payload.decide.disk_verdict import Finding, judge
 from payload.identify.inventory import take_inventory
-from payload.identify.verdict import Finding, judge
 from payload.model.errors import FailoverError
 from payload.model.inventory import Inventory
 from payload.model.report import Report, Result

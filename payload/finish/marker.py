@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from payload.formats.disk.superblocks import read_usage
 from payload.model.codec import to_pretty_json
 from payload.model.errors import AdaptError
 from payload.model.marker import MARKER_PATH, Change, CopyMarker, Usage, decode_marker
 from payload.system.edits import make_directories, replace_file
 from payload.system.files import read_inside
-from payload.system.filesystems import read_usage
 from payload.system.host import Mounts
 
 _TRIES = 5

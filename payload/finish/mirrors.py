@@ -8,13 +8,13 @@ machine would that has no other.
 from collections.abc import Iterable, Sequence
 
 from payload.finish.volumes import MOUNTABLE, Volume, extents_of, root_options
+from payload.formats.disk.superblocks import read_usage
 from payload.model.errors import TargetDiskError, ToolError
 from payload.model.inventory import Inventory
 from payload.model.marker import Change, Usage
 from payload.model.plan import Plan
 from payload.model.volume import Extent
 from payload.system.files import digest_inside
-from payload.system.filesystems import read_usage
 from payload.system.host import Host
 
 _MOUNT_POINTS = ("/boot/efi", "/boot", "/var", "/usr")  # where a changed file's file system may be

@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from payload.finish.adapt import adapt_tree, refuse_lost_ways
-from payload.finish.boot_record import plant_record
-from payload.finish.bootloader import BootDisk, check_boot
-from payload.finish.disk_order import order_at_source
-from payload.finish.efi_chain import Program
-from payload.finish.hardware import CopiedSystem, adapt_to_disks
+from payload.finish.boot.check import BootDisk, check_boot
+from payload.finish.boot.efi_chain import Program
+from payload.finish.first_start import plant_record
 from payload.finish.marker import record_marker, write_marker
 from payload.finish.mirrors import check_legs
-from payload.finish.netnames import assign, plan_names, warnings_of, warnings_of_tags
-from payload.finish.uefi import ESP_TYPES, add_fallback
+from payload.finish.network.adapt import adapt_tree, refuse_lost_ways
+from payload.finish.network.assignment import assign, plan_names, warnings_of, warnings_of_tags
+from payload.finish.network.destinations import read_names
+from payload.finish.storage.disk_order import order_at_source
+from payload.finish.storage.hardware import CopiedSystem, adapt_to_disks
 from payload.finish.volumes import (
     Mount,
     Volume,
@@ -35,7 +35,8 @@ from payload.finish.volumes import (
     root_options,
     target_node,
 )
-from payload.finish.ways import read_names
+from payload.formats.boot.efi_programs import ESP_TYPES, add_fallback
+from payload.formats.disk.superblocks import read_needs_recovery
 from payload.model.errors import AdaptError, ToolError
 from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
@@ -52,7 +53,6 @@ from payload.model.network import Arrival
 from payload.model.plan import DiskPair, Plan
 from payload.model.report import BootLoaderReport, CardName
 from payload.system.files import read_inside
-from payload.system.filesystems import read_needs_recovery
 from payload.system.host import Host
 
 

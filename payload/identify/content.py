@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from payload.formats.disk.room_behind import find_room_behind
+from payload.formats.disk.unfinished_mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.disk import (
     MIB,
     Content,
@@ -26,10 +28,8 @@ from payload.model.disk import (
 )
 from payload.model.errors import ToolError
 from payload.model.gap import GAP_LIMIT, find_gaps
-from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.system.host import Host
 from payload.system.map_doubts import find_doubt
-from payload.system.room_behind import find_room_behind
 
 SAMPLES = 64  # places between the ends, one MiB each
 _ALIGNED = 4096  # bytes; O_DIRECT takes multiples of the sector size, at most this

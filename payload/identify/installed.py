@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from payload.formats.disk.superblocks import read_needs_recovery, read_usage
 from payload.identify.content import CONTAINERS
 from payload.model.codec import DocumentError, from_json
 from payload.model.disk import Disk, FileSystem
@@ -33,7 +34,6 @@ from payload.system.files import (
     status_inside,
     subtree,
 )
-from payload.system.filesystems import read_needs_recovery, read_usage
 from payload.system.host import Host
 
 ROOT_KINDS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs"})

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from payload.identify.content import CONTAINERS, probe, read_table
-from payload.identify.lvm import (
+from payload.formats.disk.lvm import (
     BadMetadataError,
     Group,
     LogicalVolume,
@@ -23,11 +22,12 @@ from payload.identify.lvm import (
     parse_group,
     read_physical_volume,
 )
-from payload.identify.raid import Superblock, plan_array, read_superblocks
+from payload.formats.disk.md import Superblock, plan_array, read_superblocks
+from payload.formats.disk.superblocks import ReadAt, look_with
+from payload.identify.content import CONTAINERS, probe, read_table
 from payload.model.disk import Disk
 from payload.model.errors import ToolError
 from payload.model.volume import Layer, Leg, Segment, Volume, cut_leg, join_legs, merge_leg
-from payload.system.filesystems import ReadAt, look_with
 from payload.system.host import Host
 
 T = TypeVar("T")

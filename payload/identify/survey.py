@@ -12,18 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from payload.formats.kernel.disk_names import driver_of, missing_modules, name_family
+from payload.formats.kernel.kernel_modules import Kernel
+from payload.formats.kernel.startup import Startup, read_startup
+from payload.formats.kernel.virtual_devices import find_offers, option_of
 from payload.identify.installed import ROOT_KINDS, Location, locations_of, volume_locations
 from payload.identify.layers import LVM_KIND, MD_KIND
-from payload.identify.offers import find_offers, option_of
 from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
 from payload.model.map_kinds import why_whole
 from payload.model.survey import Drivers, FixedRoot, Initramfs, LateDisk, Offer, Survey
-from payload.system.disk_names import driver_of, missing_modules, name_family
 from payload.system.files import is_directory_inside, names_inside, status_inside, subtree
 from payload.system.host import Host
-from payload.system.kernel_modules import Kernel
-from payload.system.startup import Startup, read_startup
 
 T = TypeVar("T")
 _LISTED = 5  # modules named for one device

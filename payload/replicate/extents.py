@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from payload.formats.disk.btrfs_map import read_btrfs_map
+from payload.formats.disk.ext_map import read_ext_map
+from payload.formats.disk.jfs_map import read_jfs_map
+from payload.formats.disk.reiserfs_map import read_reiserfs_map
+from payload.formats.disk.superblocks import EXT_KINDS, ReadAt, look_with, xfs_sizes
+from payload.formats.disk.unknown_layout import ContradictionError, UnknownLayoutError
+from payload.model.chunk_list import ChunkList
 from payload.model.errors import ToolError
 from payload.model.plan import CHUNK_SIZE, Method, Region
-from payload.replicate.btrfs_map import read_btrfs_map
-from payload.replicate.chunk_list import ChunkList
-from payload.replicate.ext_map import read_ext_map
-from payload.replicate.jfs_map import read_jfs_map
-from payload.replicate.reiserfs_map import read_reiserfs_map
-from payload.replicate.runs import Run, behind, cut, ends
-from payload.system.filesystems import EXT_KINDS, ReadAt, look_with, xfs_sizes
+from payload.model.runs import Run, behind, cut, ends
 from payload.system.host import Host
 from payload.system.map_doubts import read_doubt
-from payload.system.unknown_layout import ContradictionError, UnknownLayoutError
 
 KIB = 1024
 HEADER = 64 * KIB  # bytes: the largest page, at whose end the signature of a swap area stands

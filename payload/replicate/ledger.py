@@ -12,12 +12,12 @@ from time import monotonic
 
 from blake3 import blake3
 
+from payload.model.chunk_list import ChunkList
 from payload.model.errors import PeerError
 from payload.model.message import Chunk, Encoding, MapAnswer
 from payload.model.plan import CHUNK_SIZE, SWAP_HEADER, Method, Region
 from payload.model.report import Hole, RegionReport
-from payload.replicate.chunk_list import ChunkList
-from payload.replicate.runs import Run
+from payload.model.runs import Run
 
 DIGEST_SIZE = 32
 

@@ -20,6 +20,7 @@ from functools import partial
 from time import time
 from typing import Protocol, cast
 
+from payload.decide.account import settle_accounts
 from payload.model.disk import Unfinished
 from payload.model.errors import DiskState, PeerError, VerifyError
 from payload.model.event import Level, Monitor, Note
@@ -27,7 +28,6 @@ from payload.model.inventory import Inventory
 from payload.model.message import Chunk, Encoding, MapAnswer, MapRequest, Message
 from payload.model.plan import CHUNK_SIZE, Method, Plan
 from payload.model.report import RegionReport
-from payload.replicate.account import settle_accounts
 from payload.replicate.backlog import Backlog
 from payload.replicate.chunks import aligned_buffer, digest_of
 from payload.replicate.crew import work_together

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from time import perf_counter
 from typing import Protocol
 
+from payload.formats.disk.boot_area import without_table
 from payload.model.disk import Hardware
 from payload.model.errors import FailoverError, LinkError, PeerError, SourceDiskError
 from payload.model.inventory import Inventory
@@ -26,11 +27,10 @@ from payload.model.message import (
 )
 from payload.model.plan import CHUNK_SIZE, Method, Plan, Region
 from payload.model.report import Hole
-from payload.replicate.boot_area import without_table
+from payload.model.runs import Run
 from payload.replicate.chunks import aligned_buffer, digest_of, zero_digest
 from payload.replicate.compression import Compression
 from payload.replicate.extents import find_chunks
-from payload.replicate.runs import Run
 from payload.replicate.sick_disk import Patience, read_around, read_at_once
 from payload.replicate.spindle import Spindle
 from payload.replicate.volume_map import VolumeMaps

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from time import sleep
 
+from payload.formats.disk.boot_area import CODE_END, with_table_of
+from payload.formats.disk.unfinished_mark import MARK_OFFSET, MARK_SIZE, encode_mark
 from payload.model.disk import MIB, Hardware, PartitionTable, Unfinished
 from payload.model.errors import TargetDiskError, VerifyError
-from payload.model.mark import MARK_OFFSET, MARK_SIZE, encode_mark
 from payload.model.plan import DiskPair
-from payload.replicate.boot_area import CODE_END, with_table_of
 from payload.replicate.chunks import aligned_buffer, read_exactly, write_exactly
 from payload.replicate.spindle import Spindle
 from payload.replicate.tables import check_table, write_table

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from heapq import merge
 from itertools import pairwise
 
+from payload.decide.layout import choose_method
+from payload.model.chunk_list import ChunkList
 from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
 from payload.model.map_kinds import MEMBERS
 from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Region
+from payload.model.runs import Run, cut, ends
 from payload.model.volume import Segment, Volume
-from payload.replicate.chunk_list import ChunkList
 from payload.replicate.extents import HEADER, map_device
-from payload.replicate.layout import choose_method
-from payload.replicate.runs import Run, cut, ends
 from payload.system.host import Host
 
 SNAPSHOT = "DM_snapshot_cow"

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from payload.finish.ways import read_names
+from payload.decide.planning import describe, plan_copy
+from payload.decide.preflight import Preflight, check_copy
+from payload.finish.network.destinations import read_names
 from payload.identify.survey import look_into_root, take_survey
 from payload.model.errors import LinkError, PeerError, PlanError, StoppedError, UndecidedError
 from payload.model.event import Agreement, Countdown
@@ -18,8 +20,6 @@ from payload.model.message import Go, PlanOffer
 from payload.model.plan import Plan
 from payload.model.role import Role
 from payload.model.survey import Survey
-from payload.replicate.planning import describe, plan_copy
-from payload.replicate.preflight import Preflight, check_copy
 from payload.session.card_names import check_names
 from payload.session.context import Context
 from payload.session.meeting import agreed_mode, agreed_verify, own_hello

@@ -14,8 +14,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from payload.connect.discovery import Candidate, Discovery
+from payload.connect.links import Pair, Ways, own_reach
 from payload.connect.pairing import call, local_card
-from payload.connect.ways import Pair, Ways, own_reach
 from payload.model.errors import LinkError, PeerError
 from payload.model.message import Attach, Hello, Reach
 from payload.session.context import Context

@@ -7,7 +7,7 @@ of its names and from what the beacons said of the wires.
 
 from collections.abc import Sequence
 
-from payload.finish.netnames import lost_ways, plan_names, source_names, warnings_of
+from payload.finish.network.assignment import lost_ways, plan_names, source_names, warnings_of
 from payload.model.errors import PlanError
 from payload.model.machine import Card
 from payload.model.network import Arrival

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from payload.decide.account import settle_accounts
+from payload.decide.planning import UNPROVEN
 from payload.finish.sequence import FinishResult
 from payload.model.errors import DiskState, HoleError
 from payload.model.report import BootLoaderReport, BootProof, RegionReport, Report, Result
-from payload.replicate.account import settle_accounts
-from payload.replicate.planning import UNPROVEN
 from payload.session.context import Context
 
 

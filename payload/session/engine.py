@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from payload.connect.addressing import Addressing
+from payload.decide.role import decide_role
 from payload.identify.inventory import take_inventory
-from payload.identify.role import decide_role
 from payload.model.errors import DiskState, FailoverError, UndecidedError, UnforeseenError
 from payload.model.event import Decided, Ended, Monitor
 from payload.model.report import Report, Result

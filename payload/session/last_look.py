@@ -5,8 +5,8 @@ mounted or written to. So the very look that the permissions came from is taken 
 fact they rest on has to be what it was when both machines agreed.
 """
 
+from payload.decide.role import decide_pair, decide_role
 from payload.identify.inventory import take_inventory
-from payload.identify.role import decide_pair, decide_role
 from payload.model.errors import TargetDiskError, UndecidedError
 from payload.model.inventory import Inventory
 from payload.model.plan import DiskPair

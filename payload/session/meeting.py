@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from payload.connect.discovery import Discovery
-from payload.identify.role import decide_pair
+from payload.decide.role import decide_pair
 from payload.model.errors import LinkError, PeerError, StoppedError
 from payload.model.event import Waiting
 from payload.model.message import PROTOCOL_VERSION, Hello

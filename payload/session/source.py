@@ -7,8 +7,8 @@ from queue import Empty
 
 from payload.connect.beacons import Beaconing
 from payload.connect.discovery import Discovery
+from payload.connect.links import own_reach
 from payload.connect.pairing import Listener, local_card
-from payload.connect.ways import own_reach
 from payload.model.errors import DiskState, LinkError, PeerError
 from payload.model.message import (
     Doing,

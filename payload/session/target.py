@@ -12,7 +12,8 @@ from functools import partial
 
 from payload.connect.beacons import Listening
 from payload.connect.discovery import Discovery
-from payload.finish.reinstall import make_it_start
+from payload.finish.boot.proof import prove_boot, warning_of
+from payload.finish.boot.reinstall import make_it_start
 from payload.finish.sequence import FinishResult, finish_copy
 from payload.model.errors import DiskState, FailoverError, LinkError, PeerError, StoppedError
 from payload.model.event import Event, Progress, Stage
@@ -24,7 +25,6 @@ from payload.model.survey import Survey
 from payload.replicate.crew import work_together
 from payload.replicate.receiver import Receiver
 from payload.session.agreement import agree, exchange_go, exchange_plans, expect
-from payload.session.boot_proof import prove_boot, warning_of
 from payload.session.calling import RETRY, Answer, Calling
 from payload.session.card_names import check_names
 from payload.session.context import Context

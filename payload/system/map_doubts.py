@@ -7,13 +7,16 @@ read. What only the map itself can contradict (bitmaps, a tree of extents) is fo
 import struct
 from collections.abc import Callable, Mapping
 
-from payload.model.errors import ToolError
-from payload.model.map_kinds import MAPPED, UNCLEAN
-from payload.model.plan import SWAP_HEADER
-from payload.system import jfs, reiserfs
-from payload.system.btrfs_tree import SUPERBLOCK, SUPERBLOCK_SIZE, parse_superblock, read_chunks
-from payload.system.ext_layout import read_layout
-from payload.system.filesystems import (
+from payload.formats.disk import jfs, reiserfs
+from payload.formats.disk.btrfs_tree import (
+    SUPERBLOCK,
+    SUPERBLOCK_SIZE,
+    parse_superblock,
+    read_chunks,
+)
+from payload.formats.disk.ext_layout import read_layout
+from payload.formats.disk.ntfs_state import has_open_log, is_dirty
+from payload.formats.disk.superblocks import (
     EXT_KINDS,
     ReadAt,
     has_ext_clusters,
@@ -21,9 +24,11 @@ from payload.system.filesystems import (
     look_with,
     needs_recovery,
 )
+from payload.formats.disk.unknown_layout import ContradictionError, UnknownLayoutError
+from payload.model.errors import ToolError
+from payload.model.map_kinds import MAPPED, UNCLEAN
+from payload.model.plan import SWAP_HEADER
 from payload.system.host import Host
-from payload.system.ntfs_state import has_open_log, is_dirty
-from payload.system.unknown_layout import ContradictionError, UnknownLayoutError
 
 UNREADABLE = "what it says of its last use cannot be read"
 ERRORS = "it noted errors in itself, and was not checked since"

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from payload.formats.disk.superblocks import read_has_pending_journal
 from payload.model.errors import ToolError
 from payload.system.command import Run, run
-from payload.system.filesystems import read_has_pending_journal
 
 _NO_REPLAY = {
     "ext3": ("noload",),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from payload.connect.beacons import Beaconing, Listening
-from payload.finish.netnames import plan_names
+from payload.finish.network.assignment import plan_names
 from payload.model.errors import ToolError
 from payload.model.machine import Card
 from payload.model.network import Arrival, NamesInUse

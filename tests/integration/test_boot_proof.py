@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from payload.identify.verdict import Finding
-from payload.identify.verdict import judge as find_verdicts
+from payload.decide.disk_verdict import Finding
+from payload.decide.disk_verdict import judge as find_verdicts
+from payload.finish.boot.proof import Patience, prove_boot, warning_of
 from payload.model.disk import Disk
 from payload.model.inventory import Inventory
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.marker import MachineReference
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.model.report import BootProof, BootVerdict, Result
-from payload.session.boot_proof import Patience, prove_boot, warning_of
 from payload.system.command import run
 from payload.system.emulator import USER, Controller, LinuxEmulator, VirtualDisk, VirtualMachine
 from payload.system.host import Host

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from payload.finish.boot_record import (
+from payload.finish.first_start import (
     PROOF_PRODUCT,
     PROOF_WORD,
     render_proof_unit,

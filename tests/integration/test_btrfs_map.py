@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from payload.decide.planning import describe
+from payload.formats.disk.btrfs_map import read_btrfs_map
+from payload.formats.disk.btrfs_tree import SUPERBLOCK, Chunks, parse_superblock, read_chunks
+from payload.formats.disk.superblocks import ReadAt, look_with
+from payload.formats.disk.unknown_layout import UnknownLayoutError
 from payload.model.disk import MIB
-from payload.replicate.btrfs_map import read_btrfs_map
-from payload.replicate.planning import describe
 from payload.system import device
-from payload.system.btrfs_tree import SUPERBLOCK, Chunks, parse_superblock, read_chunks
 from payload.system.command import run
-from payload.system.filesystems import ReadAt, look_with
 from payload.system.mounts import LinuxMounts
-from payload.system.unknown_layout import UnknownLayoutError
 from tests.support.second_disk import copy_of, notes, used
 from tests.support.server_image import make_image, tool
 from tests.support.streamed_copy import overwrite, read

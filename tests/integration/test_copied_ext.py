@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from payload.replicate.planning import MAPS_LATER, describe
+from payload.decide.planning import MAPS_LATER, describe
 from payload.system import device
 from payload.system.command import run
 from tests.support.server_image import MIB, make_image, tool

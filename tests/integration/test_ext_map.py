@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from payload.formats.disk.ext_map import read_ext_map
+from payload.formats.disk.unknown_layout import ContradictionError, UnknownLayoutError
 from payload.model.disk import MIB
 from payload.model.errors import ToolError
 from payload.model.plan import CHUNK_SIZE
-from payload.replicate.ext_map import read_ext_map
 from payload.replicate.extents import map_device, read_map
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
-from payload.system.unknown_layout import ContradictionError, UnknownLayoutError
 from tests.support.server_image import make_image, tool, write_tree
 from tests.support.stream_disks import make_host
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
+from payload.formats.disk.unfinished_mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.errors import DiskState, FailoverError, TargetDiskError, VerifyError
-from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.report import Report
 from payload.model.settings import Settings
 from payload.replicate.target_disk import TargetDisk

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from payload.replicate.planning import describe
+from payload.decide.planning import describe
 from tests.support.server_image import MIB, make_image, tool
 from tests.support.used_file_systems import filled_copy, findings, is_equal
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from payload.finish.marker import read_marker, record_marker
+from payload.formats.disk.superblocks import read_usage
 from payload.identify.content import look_at
 from payload.identify.installed import find_systems, locations_of
 from payload.identify.survey import look_into_root
@@ -22,7 +23,6 @@ from payload.model.machine import Firmware, MachineIdentity
 from payload.model.marker import CopyMarker, DiskMapping, MachineReference, Usage
 from payload.system import device
 from payload.system.command import run
-from payload.system.filesystems import read_usage
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from tests.support.copy_before_finish import HERE, ROOT_START, SECTOR, SPARE, UNUSED, Copy

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from payload.finish.initramfs import OLD
+from payload.finish.storage.initramfs import OLD
 from payload.identify.content import look_at
 from payload.identify.installed import find_systems, locations_of
 from payload.identify.survey import take_survey

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from payload.decide.account import settle_accounts
 from payload.model.account import Treatment
 from payload.model.gap import GAP_END, GAP_LIMIT
 from payload.model.plan import CopyMode, Method
-from payload.replicate.account import settle_accounts
 from tests.support.server_image import MIB, make_image, tool
 from tests.support.stream_disks import SECTOR, make_host, place_ext
 from tests.support.streamed_copy import Copy, assert_equal_content, overwrite, read

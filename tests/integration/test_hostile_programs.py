@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from payload.finish.initramfs import Rebuild, rebuild_initramfs
+from payload.finish.storage.initramfs import Rebuild, rebuild_initramfs
 from payload.model.errors import AdaptError, ToolError
 from payload.system import control_groups, sandbox
 from payload.system.command import run

@@ -15,9 +15,9 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from payload.formats.disk.unfinished_mark import MARK_OFFSET, MARK_SIZE
 from payload.model.errors import LinkError, PeerError
 from payload.model.inventory import Inventory
-from payload.model.mark import MARK_OFFSET, MARK_SIZE
 from payload.model.message import Chunk, ChunkRequest, Encoding, MapAnswer, MapRequest, Message
 from payload.model.plan import CHUNK_SIZE, Method, Plan
 from payload.replicate.chunks import aligned_buffer, digest_of, unpack

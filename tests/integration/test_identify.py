@@ -17,23 +17,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from payload.decide.role import decide_role
+from payload.formats.disk.superblocks import read_usage
+from payload.formats.disk.unfinished_mark import MARK_OFFSET, encode_mark
 from payload.identify.content import SAMPLES, look_at, sample_offsets
 from payload.identify.installed import find_systems, locations_of
 from payload.identify.inventory import take_inventory
-from payload.identify.role import decide_role
 from payload.model.codec import from_json, to_json, to_pretty_json
 from payload.model.disk import MIB, Content, Disk, FileSystem, Unfinished
 from payload.model.errors import ToolError
 from payload.model.inventory import Inventory
 from payload.model.machine import Card
-from payload.model.mark import MARK_OFFSET, encode_mark
 from payload.model.marker import MARKER_PATH, CopyMarker, DiskMapping, MachineReference, Usage
 from payload.model.role import Ground, Role
 from payload.model.settings import Settings
 from payload.system.board import LinuxBoard
 from payload.system.command import run
 from payload.system.device import view
-from payload.system.filesystems import read_usage
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from payload.system.power import LinuxPower

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from payload.formats.kernel import initramfs
+from payload.formats.kernel.initramfs import InitramfsError, read_initramfs
 from payload.model.errors import ToolError
-from payload.system import initramfs
 from payload.system.command import Completed, run
 from payload.system.files import Place
-from payload.system.initramfs import InitramfsError, read_initramfs
 from tests.support.cpio_archives import INITRAMFS, MICROCODE, archive
 
 

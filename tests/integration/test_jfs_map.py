@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from payload.decide.planning import describe
 from payload.model.disk import MIB
-from payload.replicate.planning import describe
 from payload.system.command import run
 from tests.support.foreign_kernel import USE, digests, run_in_kernel, use
 from tests.support.second_disk import copy_of, notes, used

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from payload.identify.lvm import checksum
-from payload.identify.role import decide_role
+from payload.decide.role import decide_role
+from payload.formats.disk.lvm import checksum
 from payload.identify.survey import take_survey
 from payload.model.disk import MIB
 from payload.model.role import Role

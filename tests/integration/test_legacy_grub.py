@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from payload.finish import reinstall
-from payload.finish.candidates import Medium
-from payload.finish.grub_layout import Room
-from payload.finish.legacy_shell import LIVE_SHELL, Stages, install_stages
+from payload.finish.boot import reinstall
+from payload.finish.boot.candidates import Medium
+from payload.finish.boot.grub_layout import Room
+from payload.finish.boot.grub_legacy_shell import LIVE_SHELL, Stages, install_stages
 from payload.model.errors import AdaptError, LoaderError
 from payload.system.command import run
 from tests.support.copy_before_finish import BOOT_START, Sealed

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from payload.connect import ways as connect_ways
+from payload.connect import links as connect_ways
 from payload.connect.discovery import Address
+from payload.connect.links import Pair, Ways, own_reach
 from payload.connect.pairing import Listener, call
-from payload.connect.ways import Pair, Ways, own_reach
 from payload.model.errors import ToolError
 from payload.model.report import Result
 from payload.model.settings import Settings

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from payload.formats.disk.superblocks import read_needs_recovery
 from payload.model.disk import MIB
 from payload.model.errors import ToolError
 from payload.system import device, mounts
 from payload.system.command import Completed, run
-from payload.system.filesystems import read_needs_recovery
 from payload.system.mounts import LinuxMounts
 from tests.support.mount_namespace import other_mounts
 

@@ -19,7 +19,7 @@ def python(script: str) -> str:
 
 def test_version_is_quick_and_loads_nothing_else() -> None:
     script = (
-        "import sys; from payload.cli import main\n"
+        "import sys; from payload.cli.main import main\n"
         "try: main(['--version'])\n"
         "except SystemExit as end: print(end.code)\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} "
@@ -49,7 +49,7 @@ def test_a_machine_that_has_a_role_has_the_whole_program_loaded() -> None:
         "names = {one.name for one in pkgutil.walk_packages(payload.__path__, 'payload.')}\n"
         "print(*sorted(names - set(sys.modules)))"
     )
-    of_other_commands = "payload.console.inventory_text payload.console.reference"
+    of_other_commands = "payload.cli.inventory_text payload.cli.reference"
     assert python(script) == f"payload.__main__ payload.cli {of_other_commands}\n"
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from payload.finish.initramfs import OLD, Rebuild, plan_rebuild, rebuild_initramfs
+from payload.finish.storage.initramfs import OLD, Rebuild, plan_rebuild, rebuild_initramfs
+from payload.formats.kernel.startup import read_startup
 from payload.model.errors import AdaptError, ToolError
 from payload.system.command import run
 from payload.system.sandbox import Sandbox
-from payload.system.startup import read_startup
 from tests.support.chroot_system import install, make_small_system
 from tests.support.cpio_archives import archive
 from tests.support.initramfs_without_ahci import (

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from payload.finish import reinstall
-from payload.finish.candidates import Medium
-from payload.finish.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
+from payload.finish.boot import reinstall
+from payload.finish.boot.candidates import Medium
+from payload.finish.boot.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
 from payload.model.disk import Hardware, PartitionTable
 from payload.model.errors import AdaptError, TargetDiskError
 from payload.model.event import Level, Note

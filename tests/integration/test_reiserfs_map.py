@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from payload.decide.planning import describe
+from payload.formats.disk.reiserfs_map import read_reiserfs_map
+from payload.formats.disk.superblocks import look_with
+from payload.formats.disk.unknown_layout import ContradictionError
 from payload.model.disk import MIB
-from payload.replicate.planning import describe
-from payload.replicate.reiserfs_map import read_reiserfs_map
 from payload.system.command import run
-from payload.system.filesystems import look_with
-from payload.system.unknown_layout import ContradictionError
 from tests.support.foreign_kernel import USE, digests, run_in_kernel, use
 from tests.support.second_disk import copy_of, notes, used
 from tests.support.server_image import make_image, tool

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from payload.decide.planning import describe
+from payload.formats.disk.unfinished_mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.errors import LinkError, PeerError, TargetDiskError, VerifyError
 from payload.model.event import Limiter, Note, Progress
 from payload.model.map_kinds import FAT12_LIMIT
-from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.message import ChunkRequest, MapRequest, Message, Stop
 from payload.model.plan import CHUNK_SIZE, CopyMode, Method, Region
 from payload.replicate import backlog, meter
 from payload.replicate.extents import find_chunks
 from payload.replicate.ledger import State
-from payload.replicate.planning import describe
 from payload.system.command import run
 from tests.support.memory_line import MemoryLine, serve_in_thread
 from tests.support.server_image import MIB, make_image, tool

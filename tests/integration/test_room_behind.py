@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from payload.decide.planning import describe
 from payload.model.plan import Method
-from payload.replicate.planning import describe
 from tests.support.second_disk import copy_of
 from tests.support.server_image import MIB, make_image, tool
 from tests.support.streamed_copy import assert_equal_content, overwrite, read

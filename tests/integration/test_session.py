@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from payload.formats.disk.unfinished_mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.codec import from_json
-from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.marker import CopyMarker
 from payload.model.report import Result
 from payload.system import device

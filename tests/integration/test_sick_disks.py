@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from payload.formats.disk.unfinished_mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.errors import SourceDiskError, TargetDiskError, VerifyError
-from payload.model.mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.plan import CHUNK_SIZE, CopyMode
 from payload.replicate import backlog
 from tests.support.server_image import MIB

@@ -13,7 +13,7 @@ import pytest
 from payload.model.disk import MIB
 from payload.model.inventory import Inventory
 from payload.model.plan import Method, Region
-from payload.replicate.runs import Run
+from payload.model.runs import Run
 from payload.replicate.volume_map import VolumeMaps
 from payload.system.command import run
 from payload.system.host import Host

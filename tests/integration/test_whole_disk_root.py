@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from payload.decide.role import decide_role
 from payload.identify.inventory import take_inventory
-from payload.identify.role import decide_role
 from payload.model.inventory import Inventory
 from payload.model.role import Decision, Role
 from payload.model.settings import Settings

@@ -43,7 +43,7 @@ def find_mutants(targets: Sequence[Target]) -> dict[Mutant, tuple[str, ...]]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutate")
     parser.add_argument("--only", nargs="+", default=[], metavar="MODULE",
-                        help="as payload.identify.role")  # fmt: skip
+                        help="as payload.decide.role")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="only say what would be tried")
     given = parser.parse_args(arguments)
     begun = time.monotonic()

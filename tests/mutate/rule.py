@@ -9,47 +9,56 @@ from tests.mutate.mutants import Target
 WORDS = "words for people"
 TARGETS = (
     Target(
-        "payload.identify.verdict",
-        ("test_role", "test_role_pair", "test_content", "test_rule"),
+        "payload.decide.disk_verdict",
+        (
+            "decide/test_role",
+            "decide/test_role_pair",
+            "identify/test_content",
+            "decide/test_overwriting",
+        ),
         but=((("describe_copy", "describe_system", "when"), WORDS),),
     ),
     Target(
-        "payload.identify.role",
-        ("test_role", "test_role_pair", "test_rule"),
+        "payload.decide.role",
+        ("decide/test_role", "decide/test_role_pair", "decide/test_overwriting"),
         but=((("_reasons", "_pair_details", "_fit", "_ready_since"), WORDS),),
     ),
-    Target("payload.identify.shared", ("test_role_pair",)),
-    Target("payload.system.eligibility", ("test_eligibility",)),
-    Target("payload.model.mark", ("test_mark",), only=("decode_mark",)),
+    Target("payload.decide.shared", ("decide/test_role_pair",)),
+    Target("payload.system.eligibility", ("system/test_eligibility",)),
+    Target(
+        "payload.formats.disk.unfinished_mark",
+        ("formats/disk/test_unfinished_mark",),
+        only=("decode_mark",),
+    ),
     Target(
         "payload.model.disk",
-        ("test_role", "test_content"),
+        ("decide/test_role", "identify/test_content"),
         only=("Content.fingerprint", "Hardware.unseen"),
     ),
-    Target("payload.session.last_look", ("test_last_look", "test_rule")),
+    Target("payload.session.last_look", ("session/test_last_look", "decide/test_overwriting")),
     Target(
         "payload.session.agreement",
-        ("test_agreement",),
+        ("session/test_agreement",),
         but=((("survey_target",), "what the source finds out for the preflight"),),
     ),
     # What becomes of each byte, and when a copy is called proven.
-    Target("payload.model.account", ("test_account_examples", "test_account")),
-    Target("payload.replicate.account", ("test_account_examples", "test_account")),
+    Target("payload.model.account", ("decide/test_account_examples", "decide/test_account")),
+    Target("payload.decide.account", ("decide/test_account_examples", "decide/test_account")),
     # Who may open which disk, and how.
     Target(
         "payload.system.device",
-        ("test_block", "test_device"),
+        ("system/test_block", "system/test_device"),
         only=("open_to_read", "open_to_write", "_open", "set_read_only", "view"),
     ),
     Target(
         "payload.system.mapper",
-        ("test_mapper",),
+        ("system/test_mapper",),
         only=("assemble", "_mapped"),
     ),
-    Target("payload.system.mounts", ("test_mounts",), only=("mount_options",)),
+    Target("payload.system.mounts", ("system/test_mounts",), only=("mount_options",)),
     Target(
         "payload.system.block",
-        ("test_block",),
+        ("system/test_block",),
         but=(
             (
                 (
@@ -63,18 +72,18 @@ TARGETS = (
     # The way to the first write, and to each write after a break.
     Target(
         "payload.session.engine",
-        ("test_engine",),
+        ("session/test_engine",),
         only=("Engine._identify",),
     ),
-    Target("payload.session.opening", ("test_engine",), only=("open_session",)),
+    Target("payload.session.opening", ("session/test_engine",), only=("open_session",)),
     Target(
         "payload.session.source",
-        ("test_source_session",),
+        ("session/test_source",),
         only=("SourceSession.reconnect", "SourceSession._resume"),
     ),
     Target(
         "payload.session.target",
-        ("test_target_session",),
+        ("session/test_target",),
         only=(
             "TargetSession._open_disks",
             "TargetSession._beside_control",
@@ -86,7 +95,7 @@ TARGETS = (
     ),
     Target(
         "payload.replicate.receiver",
-        ("test_receiver", "test_first_and_last_writes"),
+        ("replicate/test_receiver", "replicate/test_first_and_last_writes"),
         only=(
             *("Receiver.begin", "Receiver.recheck", "Receiver.abandon", "Receiver._restore"),
             *("Receiver.left", "Receiver.seal", "Receiver._check_whole", "_target_disk"),
@@ -94,7 +103,7 @@ TARGETS = (
     ),
     Target(
         "payload.replicate.target_disk",
-        ("test_first_and_last_writes", "test_target_disk"),
+        ("replicate/test_first_and_last_writes", "replicate/test_target_disk"),
         only=(
             *("TargetDisk.put_mark", "TargetDisk.zero_first_sector", "TargetDisk.restore"),
             *("TargetDisk.close", "TargetDisk._write_before_mark", "TargetDisk.write_head"),
@@ -103,26 +112,26 @@ TARGETS = (
     ),
     # Which disk is written to.
     Target(
-        "payload.replicate.planning",
-        ("test_planning",),
+        "payload.decide.planning",
+        ("decide/test_planning",),
         only=(
             *("plan_copy", "_comes_first", "_check_firmware", "_source_disks", "_pair"),
             *("_check_arrays", "_root_system", "_root_region", "_holds"),
         ),
     ),
     Target(
-        "payload.replicate.matching",
-        ("test_matching", "test_planning"),
+        "payload.decide.matching",
+        ("decide/test_matching", "decide/test_planning"),
         but=((("_why_not",), WORDS),),
     ),
 )
 
 # Why nobody could tell these from the code as it is, or why they overwrite nothing: by the name
 # that `make mutate` prints.
-_VERDICT, _ROLE = "payload.identify.verdict", "payload.identify.role"
+_VERDICT, _ROLE = "payload.decide.disk_verdict", "payload.decide.role"
 _AGREEMENT = "payload.session.agreement"
 _TARGET_DISK = "payload.replicate.target_disk.TargetDisk"
-_BLOCKS, _MATCHING = "payload.system.block.LinuxBlocks", "payload.replicate.matching"
+_BLOCKS, _MATCHING = "payload.system.block.LinuxBlocks", "payload.decide.matching"
 _REASONS: dict[str, tuple[str, ...]] = {
     WORDS: (
         f"{_VERDICT}._judge_data: without `or 'data of unknown use'`",
@@ -154,7 +163,7 @@ _REASONS: dict[str, tuple[str, ...]] = {
         f"{_ROLE}._permission: `ground is Ground.OUR_COPY` always holds",
     ),
     "the digest is compared with all that is behind the body, so another length differs": (
-        "payload.model.mark.decode_mark: without `or len(sector) != MARK_SIZE`",
+        "payload.formats.disk.unfinished_mark.decode_mark: without `or len(sector) != MARK_SIZE`",
     ),
     "what the source surveyed is for the preflight, that this machine makes before": (
         f"{_AGREEMENT}.agree: without `or survey`",

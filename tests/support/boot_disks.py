@@ -1,6 +1,6 @@
 """Disks in memory that a firmware could start from, by the bytes of their loader."""
 
-from payload.finish.boot_sector import ReadDisk
+from payload.formats.boot.boot_sector import ReadDisk
 from payload.model.disk import MIB, Partition, PartitionTable
 
 ONE_PARTITION = PartitionTable("dos", "0x1", (Partition(1, 63 * 512, 8 * MIB, "83"),))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from payload.finish.boot_record import render_proof_unit
+from payload.finish.first_start import render_proof_unit
 from payload.model.disk import FileSystem, Partition, PartitionTable
 from payload.model.machine import Firmware
 from tests.support.cpio_archives import member

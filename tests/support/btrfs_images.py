@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from crc32c import crc32c
 
-from payload.system.btrfs_tree import (
+from payload.formats.disk.btrfs_tree import (
     CHUNK_ITEM,
     EXTENT_TREE,
     ROOT_ITEM,

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from payload.finish.boot_sector import BIOS_BOOT
-from payload.finish.grub_parts import LIVE_MODULES
-from payload.finish.reinstall import make_it_start
+from payload.finish.boot.grub_parts import LIVE_MODULES
+from payload.finish.boot.reinstall import make_it_start
 from payload.finish.sequence import FinishResult, check_finished, finish_copy
+from payload.formats.boot.boot_sector import BIOS_BOOT
+from payload.formats.disk.superblocks import read_usage
 from payload.model.disk import Disk, FileSystem, Hardware, Partition, PartitionTable
 from payload.model.event import Event
 from payload.model.inventory import Inventory
@@ -21,7 +22,6 @@ from payload.model.marker import Change, MachineReference, Usage
 from payload.model.plan import CopyMode, DiskPair, Method, Plan, PlannedDisk, Region
 from payload.model.report import BootLoaderReport
 from payload.system.command import Completed, run
-from payload.system.filesystems import read_usage
 from payload.system.host import Host
 from payload.system.mounts import LinuxMounts
 from tests.support.image_blocks import ImageBlocks, ImageDisk

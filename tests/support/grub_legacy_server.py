@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from payload.finish.legacy_shell import is_there
+from payload.finish.boot.grub_legacy_shell import is_there
 from tests.support.copy_before_finish import Sealed
 from tests.support.server_image import ROOT_UUID
 

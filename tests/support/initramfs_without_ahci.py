@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from payload.finish.initramfs import Rebuild, plan_rebuild
+from payload.finish.storage.initramfs import Rebuild, plan_rebuild
+from payload.formats.kernel.startup import read_startup
 from payload.system.command import run
-from payload.system.startup import read_startup
 from tests.support.chroot_system import install
 
 VERSION = "6.1.0-18-amd64"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from payload.identify.role import decide_pair, decide_role
+from payload.decide.role import decide_pair, decide_role
 from payload.model.event import Event
 from payload.model.message import PROTOCOL_VERSION, Hello, Message
 from payload.model.plan import CopyMode

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from payload.formats.disk.unfinished_mark import MARK_OFFSET, encode_mark
 from payload.model.codec import from_json, to_pretty_json
 from payload.model.disk import Unfinished
-from payload.model.mark import MARK_OFFSET, encode_mark
 from payload.model.marker import USED_PATH
 from payload.model.report import Report, Result
 from payload.system import device

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+from payload.decide.planning import plan_copy
 from payload.model.disk import MIB, Content, Disk, FileSystem, Hardware, Partition, PartitionTable
 from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.plan import CopyMode, Plan
 from payload.model.role import Decision, Ground, Permission, Role
-from payload.replicate.planning import plan_copy
 from tests.support.machines import machine
 
 GB = 10**9 // 4096 * 4096

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from payload.decide.planning import plan_copy
 from payload.identify.content import look_at as look_at_disk
 from payload.model.disk import Disk, Hardware
 from payload.model.errors import TargetDiskError
@@ -17,7 +18,6 @@ from payload.model.inventory import InstalledSystem, Inventory
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.plan import CopyMode, Plan
 from payload.model.role import Decision, Ground, Permission, Role
-from payload.replicate.planning import plan_copy
 from payload.system.block import LinuxBlocks
 from payload.system.command import run
 from payload.system.host import Host

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from payload.decide.planning import describe
 from payload.model.message import MapRequest
-from payload.replicate.planning import describe
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts

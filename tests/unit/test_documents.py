@@ -31,7 +31,10 @@ def test_all_that_a_page_names_exists(page: Path) -> None:
         ("see `finish/nowhere.py`", "there is no file finish/nowhere.py"),
         ("see `nowhere.py`", "there is no file nowhere.py"),
         ("see `tests/nowhere/`", "there is no file tests/nowhere/"),
-        ("- `finish/ifcfg.py`: `plan_copy`", "payload/finish/ifcfg.py defines no plan_copy"),
+        (
+            "- `formats/network/ifcfg.py`: `plan_copy`",
+            "payload/formats/network/ifcfg.py defines no plan_copy",
+        ),
         ("| `wire/frames.py` | `decode()` |", "payload/wire/frames.py defines no decode"),
         ("`replicate/receiver.py`: `Receiver.fly`", "payload/replicate/receiver.py defines no fly"),
         ("neither `plan_copy` nor `plan_nothing`", "no module defines plan_nothing"),
@@ -49,11 +52,12 @@ def test_what_does_not_exist_is_found(text: str, fault: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "`payload/finish/ifcfg.py`: `rewrite_ifcfg`; `replicate/receiver.py`: `Receiver.verify`",
+        "`payload/formats/network/ifcfg.py`: `rewrite_ifcfg`",
+        "`replicate/receiver.py`: `Receiver.verify`",
         "`model.event.Progress`, `system/`, `tests/unit/test_*.py`, `CHUNK_SIZE` and `states.py`",
         "[here](docs/safety.md#the-rule), [there](#page), [elsewhere](https://example.org/x)",
         "`make check`, `partclone`, `failover.role=source`, `/etc/fstab`, `HWADDR`, `eth0`",
-        "- `finish/ifcfg.py` ends with its item\n- and `plan_copy` is another's",
+        "- `formats/network/ifcfg.py` ends with its item\n- and `plan_copy` is another's",
         "```\n[here](nowhere.md) `nowhere.py`\n```",
     ],
 )

@@ -10,7 +10,7 @@ from tests.mutate.processes import Result, Verdict
 from tests.mutate.report import failures, summary
 from tests.mutate.rule import EQUIVALENT, TARGETS
 
-MODULE = "payload.identify.role"
+MODULE = "payload.decide.role"
 
 
 def made(source: str, **target: tuple[str, ...]) -> list[Mutant]:
@@ -141,7 +141,7 @@ def test_changes_of_the_same_words_have_names_of_their_own() -> None:
 
 
 def test_a_name_that_is_not_in_the_module_is_an_error() -> None:
-    with pytest.raises(TargetError, match=r"payload\.identify\.role has no h"):
+    with pytest.raises(TargetError, match=r"payload\.decide\.role has no h"):
         made("def f(): pass", only=("h",))
 
 
@@ -155,10 +155,10 @@ def test_a_survivor_and_a_change_that_is_gone_are_failures() -> None:
     names = {first.name, second.name}
     survived, gone = failures(results, tests, names, {f"{MODULE}.f: `c`": "why"}, {MODULE})
     assert survived == (
-        "SURVIVED: payload.identify.role.f, line 3: `b` never holds. No test of test_a.py fails:"
+        "SURVIVED: payload.decide.role.f, line 3: `b` never holds. No test of test_a.py fails:"
         " write one."
     )
-    assert gone.startswith("GONE: payload.identify.role.f: `c` is listed as no difference (why)")
+    assert gone.startswith("GONE: payload.decide.role.f: `c` is listed as no difference (why)")
     assert failures(results[:1], tests, names, {first.name: "why"}, {MODULE}) == []
     assert failures([], tests, names, {"payload.other.f: `c`": "why"}, {MODULE}) == []
 

@@ -8,9 +8,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from payload.formats.disk.superblocks import read_needs_recovery
 from payload.system import device
 from payload.system.command import run
-from payload.system.filesystems import read_needs_recovery
 from payload.system.mounts import LinuxMounts
 from tests.support.image_ranges import ImageRange
 from tests.support.md_arrays import MIB, SECTOR, Array, add_to_array

@@ -34,8 +34,8 @@ export PYTHONPATH=/usr/lib/ugs-failover:/usr/lib/ugs-failover/site-packages
 python3 - >/dev/ttyS0 2>&1 <<'END'
 from pathlib import Path
 from types import SimpleNamespace as Paper
-from payload.finish.boot_entry import register
-from payload.finish.uefi import ESP_TYPES
+from payload.finish.boot.efi_entry import register
+from payload.formats.boot.efi_programs import ESP_TYPES
 from payload.finish.volumes import Volume
 from payload.system.boot_entries import read_boot_table
 from payload.system.linux import linux_host

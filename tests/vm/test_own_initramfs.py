@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from payload.finish.initramfs import OLD, plan_rebuild, rebuild_initramfs
+from payload.finish.storage.initramfs import OLD, plan_rebuild, rebuild_initramfs
+from payload.formats.kernel.disk_names import name_disks
+from payload.formats.kernel.initramfs import read_initramfs
+from payload.formats.kernel.startup import Startup, read_startup
 from payload.system.command import run
-from payload.system.disk_names import name_disks
 from payload.system.files import Place
-from payload.system.initramfs import read_initramfs
-from payload.system.startup import Startup, read_startup
 from tests.vm.conftest import PROJECT
 from tests.vm.debian import base_system
 from tests.vm.images import call

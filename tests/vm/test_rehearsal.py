@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from payload.decide.role import decide_role
 from payload.identify.inventory import take_inventory
-from payload.identify.role import decide_role
 from payload.model.inventory import Inventory
 from payload.model.machine import Firmware, MachineIdentity
 from payload.model.role import Role

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from payload.finish import reinstall
-from payload.finish.candidates import Medium
-from payload.finish.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
-from payload.finish.legacy_shell import LIVE_SHELL
+from payload.finish.boot import reinstall
+from payload.finish.boot.candidates import Medium
+from payload.finish.boot.grub_legacy_shell import LIVE_SHELL
+from payload.finish.boot.grub_parts import LIVE_GRUB, LIVE_MODULES, OWN_MODULES, OWN_PAIR
 from tests.support.copy_before_finish import Sealed
 from tests.support.grub_legacy_server import make_legacy, unpacked_shell
 from tests.support.server_image import ServerImages, make_server

@@ -1,0 +1,1 @@
+"""What is decided: roles, what may be overwritten, the plan, the account. Values in, values out."""

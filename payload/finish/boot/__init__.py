@@ -1,0 +1,1 @@
+"""Boot loaders of a copy: checked, installed anew, registered, and started once as a proof."""

@@ -1,0 +1,1 @@
+"""Boot sectors, the cores and menus of boot loaders, EFI programs."""

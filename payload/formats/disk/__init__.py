@@ -1,0 +1,1 @@
+"""Superblocks, LVM, MD, boot areas, maps of used blocks, our own mark."""

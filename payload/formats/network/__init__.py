@@ -1,0 +1,1 @@
+"""How systems configure their network cards: rules, .link, netplan, ifcfg, ifupdown and others."""

@@ -1,0 +1,185 @@
+"""Images of all makers and compressors, as they were made, and as they never should be."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payload.formats.kernel import initramfs
+from payload.formats.kernel.cpio import CpioError, Member, read_members
+from payload.formats.kernel.initramfs import InitramfsError, read_initramfs
+from payload.system.command import run
+from payload.system.files import Place
+from tests.support.cpio_archives import INITRAMFS, MICROCODE, archive, member
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lambda data: lzma.compress(data, check=lzma.CHECK_CRC32),
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    "zstd": zstandard.compress,
+}
+
+
+def image(tmp_path: Path, content: bytes) -> Place:
+    (tmp_path / "initrd.img").write_bytes(content)
+    return Place(tmp_path, "/initrd.img")
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("early", [b"", MICROCODE + bytes(512), MICROCODE])
+def test_every_compression_with_and_without_microcode(
+    tmp_path: Path, packer: str, early: bytes
+) -> None:
+    place = image(tmp_path, early + PACKERS[packer](INITRAMFS))
+    found = read_initramfs(run, place, lambda path: path.startswith("etc/udev/rules.d/"))
+    assert found.modules == {"ahci", "virtio_net", "sym53c8xx"}
+    assert found.kept == {"etc/udev/rules.d/70-persistent-net.rules": b"# rules\n"}
+    assert ("kernel/x86/microcode/GenuineIntel.bin" in found.paths) == bool(early)
+
+
+@pytest.mark.parametrize("packer", ["gzip", "xz", "zstd", "bzip2"])
+def test_parts_packed_in_parallel_are_one_archive(tmp_path: Path, packer: str) -> None:
+    pack = PACKERS[packer]
+    place = image(
+        tmp_path, b"".join(pack(INITRAMFS[at : at + 200]) for at in range(0, len(INITRAMFS), 200))
+    )
+    assert "ahci" in read_initramfs(run, place).modules
+
+
+def test_several_archives_follow_each_other(tmp_path: Path) -> None:
+    more = gzip.compress(archive({"conf/conf.d/resume": b"RESUME=none\n"}))
+    found = read_initramfs(run, image(tmp_path, gzip.compress(INITRAMFS) + bytes(3) + more))
+    assert {"init", "conf/conf.d/resume"} <= found.paths
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\x45\x3d\xcd\x28" + bytes(5000), "cramfs"),
+        (b"-rom1fs-" + bytes(5000), "romfs"),
+        (gzip.compress(b"\x01" + bytes(1079) + b"\x53\xef" + bytes(900)), "ext2"),
+        (b"MZ" + bytes(5000), "no known kind"),
+        (gzip.compress(INITRAMFS)[:-40], "damaged: it ends in the middle"),
+        (gzip.compress(INITRAMFS)[:40] + bytes(200), "damaged"),
+        (zstandard.compress(INITRAMFS)[:-9], "damaged"),
+        (INITRAMFS[:200], "damaged: it ends in the middle"),
+        (bytes(4096), "empty"),
+        (b"", "empty"),
+        (gzip.compress(gzip.compress(INITRAMFS)), "no known kind"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "content",
+)
+def test_what_is_none_is_told(tmp_path: Path, content: bytes, why: str) -> None:
+    with pytest.raises(InitramfsError, match=why):
+        read_initramfs(run, image(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("packer", "size", "limit"),
+    # zstd makes up to 32 MiB of the kilobyte it is given at a time
+    [("gzip", 32, 16), ("bzip2", 32, 16), ("xz", 32, 24), ("zstd", 128, 96)],
+)
+def test_little_is_unpacked_at_a_time(tmp_path: Path, packer: str, size: int, limit: int) -> None:
+    """Zeros pack so well that a few bytes would fill the memory. Sizes in MiB."""
+    place = image(tmp_path, PACKERS[packer](archive({"init": bytes(size << 20)})))
+    assert (tmp_path / "initrd.img").stat().st_size < 1 << 18
+    tracemalloc.start()
+    try:
+        assert read_initramfs(run, place).paths == {"init"}
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < limit << 20
+
+
+def test_all_that_is_packed_shares_one_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = gzip.compress(archive({"init": bytes(1 << 20)}))
+    monkeypatch.setattr(initramfs, "_LARGEST", 3 << 20)
+    assert read_initramfs(run, image(tmp_path, once * 2)).paths == {"init"}
+    with pytest.raises(InitramfsError, match="does not end"):
+        read_initramfs(run, image(tmp_path, once * 4))
+
+
+def test_zeros_before_the_end_are_bounded_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sparse file costs nothing and may be as long as its file system allows."""
+    monkeypatch.setattr(initramfs, "_LARGEST", 3 << 20)
+    place = image(tmp_path, archive({"init": b"x"}))
+    os.truncate(tmp_path / "initrd.img", 2 << 20)
+    assert read_initramfs(run, place).paths == {"init"}
+    os.truncate(tmp_path / "initrd.img", 1 << 40)
+    with pytest.raises(InitramfsError, match="does not end"):
+        read_initramfs(run, place)
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_unpacking_stops_at_a_limit_whatever_the_packer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packer: str
+) -> None:
+    monkeypatch.setattr(initramfs, "_LARGEST", 3 << 20)
+    place = image(tmp_path, PACKERS[packer](archive({"init": bytes(16 << 20)})))
+    with pytest.raises(InitramfsError, match="does not end"):
+        read_initramfs(run, place)
+
+
+def test_more_files_than_any_initramfs_has_are_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(initramfs, "_LONGEST", 1 << 14)
+    place = image(tmp_path, gzip.compress(archive({f"{n:04}": b"" for n in range(1000)})))
+    with pytest.raises(InitramfsError, match="more files than"):
+        read_initramfs(run, place)
+    kept = image(tmp_path, archive({"conf/one": bytes(1 << 14)}))
+    with pytest.raises(InitramfsError, match="more files than"):
+        read_initramfs(run, kept, lambda path: path.startswith("conf/"))
+
+
+def test_a_dictionary_larger_than_memory_is_damage(tmp_path: Path) -> None:
+    content = bytearray(PACKERS["lzma"](INITRAMFS))
+    content[1:5] = (0xFFFF0000).to_bytes(4, "little")
+    with pytest.raises(InitramfsError, match="damaged"):
+        read_initramfs(run, image(tmp_path, bytes(content)))
+
+
+def test_a_member_that_lies_about_its_size_is_not_believed() -> None:
+    lying = bytearray(member("a", b"content"))
+    lying[54:62] = b"FFFFFFFF"
+    with pytest.raises(CpioError, match="ends in the middle"):
+        list(read_members(io.BytesIO(bytes(lying)), lambda path: True))
+
+
+PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=40)
+
+
+@given(st.dictionaries(PATHS.filter(lambda path: path != "." * len(path)), st.binary(max_size=99)))
+def test_what_was_put_in_comes_out(files: dict[str, bytes]) -> None:
+    files = {path: content for path, content in files.items() if path != "TRAILER!!!"}
+    stream = io.BytesIO(archive(files))
+    members = list(read_members(stream, lambda path: True))
+    assert {one.path: one.content for one in members} == files
+    assert all(one.is_file for one in members)
+
+
+@given(st.binary(max_size=300), st.integers(0, 500), st.integers(0, 255))
+def test_damage_is_an_error_or_still_an_archive(data: bytes, place: int, value: int) -> None:
+    damaged = bytearray(archive({"init": data, "bin/sh": b"x"}))
+    damaged[place % len(damaged)] = value
+    try:
+        found = list(read_members(io.BytesIO(bytes(damaged)), lambda path: True))
+    except CpioError:
+        return
+    assert all(isinstance(one, Member) and len(one.content) <= len(damaged) for one in found)
