@@ -167,11 +167,11 @@ def _look_beside(host: Host, others: Sequence[Location], root: Path) -> Startup:
             found = _mounted(host, location, partial(_as_boot, host, root), None)
             if found is not None:
                 return found
-    return read_startup(host.run, [root])
+    return read_startup([root])
 
 
 def _as_boot(host: Host, root: Path, boot: Path) -> Startup | None:
-    return read_startup(host.run, [root, boot]) if _is_boot(boot) else None
+    return read_startup([root, boot]) if _is_boot(boot) else None
 
 
 def _is_boot(tree: Path) -> bool:

@@ -160,7 +160,7 @@ def test_links_in_its_configuration_lead_nowhere_else(
 
 def test_made_again_the_first_one_stays_the_old_one(system: Path, rebuild: Rebuild) -> None:
     rebuild_initramfs(run, system, rebuild)
-    assert plan_rebuild(read_startup(run, [system]), [AHCI], [], stale=False) is None
+    assert plan_rebuild(read_startup([system]), [AHCI], [], stale=False) is None
     rebuild_initramfs(run, system, rebuild)
     assert (system / (IMAGE + OLD)).read_bytes() == BEFORE
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from payload.finish.storage.initramfs import Rebuild, plan_rebuild
 from payload.formats.kernel.startup import read_startup
-from payload.system.command import run
 from tests.support.chroot_system import install
 
 VERSION = "6.1.0-18-amd64"
@@ -25,6 +24,6 @@ def add_initramfs_without_ahci(
     (root / "etc/initramfs-tools").mkdir()
     (root / "next").write_bytes(after)
     install(root, "usr/sbin/mkinitramfs", mkinitramfs)
-    rebuild = plan_rebuild(read_startup(run, [root]), [AHCI], [[AHCI]], stale=False)
+    rebuild = plan_rebuild(read_startup([root]), [AHCI], [[AHCI]], stale=False)
     assert rebuild is not None
     return rebuild

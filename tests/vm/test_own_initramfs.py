@@ -52,7 +52,7 @@ def in_root(root: Path, *argv: str) -> str:
 
 
 def look(root: Path) -> Startup:
-    startup = read_startup(run, [root])
+    startup = read_startup([root])
     assert startup.kernel and startup.start and startup.start.image and startup.contents
     return startup
 
@@ -77,7 +77,7 @@ def test_an_initramfs_made_for_one_controller_is_made_for_all(root: Path) -> Non
     for controllers in (VIRTIO, AHCI, IDE):
         assert plan_rebuild(after, controllers, [controllers], stale=False) is None
     assert after.start and after.start.path == startup.start.path
-    old = read_initramfs(run, Place(root, path + OLD))
+    old = read_initramfs(Place(root, path + OLD))
     assert "virtio_blk" not in old.modules
     assert sorted((root / "etc/initramfs-tools").rglob("*")) == before
     assert not list((root / "var/tmp").iterdir())

@@ -150,7 +150,7 @@ def _read_startup(host: Host, plan: Plan, target: Inventory) -> Startup:
         fstab = parse_fstab((read_inside(top, "/etc/fstab") or b"").decode("latin-1"))
         boot = mounted_at([one for one in volumes if one != root], fstab, "/boot")
         beside = [trees[boot]] if boot is not None and boot in trees else []
-        return read_startup(host.run, [top, *beside])
+        return read_startup([top, *beside])
 
 
 def decide_machine(

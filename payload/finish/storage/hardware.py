@@ -132,7 +132,7 @@ def adapt_to_disks(
 def _plan(
     system: CopiedSystem, plan: Plan, source: Inventory, target: Inventory, stale: bool
 ) -> _Work:
-    startup = read_startup(system.host.run, [system.root])
+    startup = read_startup([system.root])
     names = map_disks(plan, source, target, system.order, system.partitions, startup.kernel)
     files = read_storage_files(system.root)
     bare = startup.start is not None and not startup.start.path

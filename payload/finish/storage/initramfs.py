@@ -94,7 +94,7 @@ def rebuild_initramfs(run: Run, root: Path, rebuild: Rebuild) -> tuple[Change, .
         with private_directory(root) as work:
             made = f"{work}/{_MADE}"
             _make(Sandbox(run, root, root.joinpath(work[1:])), root, rebuild, work)
-            refuse_worse(rebuild, read_initramfs(run, Place(root, made)))
+            refuse_worse(rebuild, read_initramfs(Place(root, made)))
             changes = tuple(_put_in_place(root, rebuild, made))
     except (ToolError, InitramfsError, OSError) as error:
         raise AdaptError(

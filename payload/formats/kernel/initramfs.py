@@ -8,17 +8,15 @@ cpio age (a file system of its own) are told by their name and not looked into.
 import bz2
 import lzma
 import re
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
+import lz4.block
 import zstandard
 
 from payload.formats.kernel.cpio import CpioError, Member, Stream, read_members
-from payload.system.command import Run
 from payload.system.files import Place, opened_file
 
 MODULE = re.compile(r"(?:.*/)?([^/]+?)\.k?o(?:\.(?:gz|xz|zst|lzma|bz2))?")
@@ -32,7 +30,6 @@ _LARGEST = 8 << 30  # bytes when unpacked: what is larger is none
 _LZ4 = b"\x02\x21\x4c\x18"
 _LZ4_BLOCK = 8 << 20  # bytes, unpacked
 _LZ4_LONGEST = _LZ4_BLOCK + _LZ4_BLOCK // 255 + 16  # bytes, packed (LZ4_COMPRESSBOUND)
-_LZ4_LIMIT = 60.0  # seconds for a block
 # Images of the time before Linux 2.6, or of makers that kept to it.
 _FILE_SYSTEMS = (
     (0, b"\x45\x3d\xcd\x28", "cramfs"),
@@ -40,6 +37,9 @@ _FILE_SYSTEMS = (
     (0, b"hsqs", "squashfs"),
     (1080, b"\x53\xef", "ext2"),
 )
+_DAMAGES = (
+    CpioError, EOFError, lzma.LZMAError, lz4.block.LZ4BlockError, zlib.error, zstandard.ZstdError,
+)  # fmt: skip
 
 
 class InitramfsError(ValueError):
@@ -65,12 +65,10 @@ def module_name(name: str) -> str:
     return name.replace("-", "_")
 
 
-def read_initramfs(
-    run: Run, image: Place, keep: Callable[[str], bool] = lambda path: False
-) -> Contents:
+def read_initramfs(image: Place, keep: Callable[[str], bool] = lambda path: False) -> Contents:
     """What an image holds, with the content of the files that `keep` says yes to.
 
-    Raises InitramfsError, OSError, or ToolError when the tool that unpacks LZ4 fails.
+    Raises InitramfsError or OSError.
     """
     paths: set[str] = set()
     kept: dict[str, bytes] = {}
@@ -79,14 +77,14 @@ def read_initramfs(
             if file is None:
                 raise InitramfsError("the image is missing, or not a regular file")
             left = _LONGEST
-            for member in _members(run, _Image(file), keep):
+            for member in _members(_Image(file), keep):
                 left -= _ENTRY + len(member.path) + len(member.content)
                 if left < 0:
                     raise InitramfsError("the image holds more files than an initramfs has")
                 paths.add(member.path)
                 if member.content:
                     kept[member.path] = member.content
-    except (CpioError, zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError) as error:
+    except _DAMAGES as error:
         raise InitramfsError(f"the image is damaged: {error}") from error
     if not paths:
         raise InitramfsError("the image is empty")
@@ -222,13 +220,13 @@ class _Unpacked:
         return again
 
 
-def _members(run: Run, image: _Image, keep: Callable[[str], bool]) -> Iterator[Member]:
+def _members(image: _Image, keep: Callable[[str], bool]) -> Iterator[Member]:
     while image.skip_zeros():
         start = image.peek(6)
         if start.startswith(b"07070"):
             yield from read_members(image, keep)
         elif start.startswith(_LZ4):
-            yield from _plain_members(_Image(_Lz4(run, image)), keep)
+            yield from _plain_members(_Image(_Lz4(image)), keep)
         else:
             yield from _plain_members(_Image(_unpacked(image, start)), keep)
 
@@ -256,14 +254,14 @@ def _unknown(image: _Image) -> InitramfsError:
 
 
 class _Lz4:
-    """Python has no LZ4: the tool unpacks block by block, so that what it writes is bounded.
+    """LZ4 as the kernel reads it, unpacked block by block, so that what is made of it is bounded.
 
-    It is the legacy format, the one the kernel reads (lz4_Frame_format.md, lib/decompress_unlz4.c):
-    the magic number, then blocks, each with its packed size, of 8 MiB when unpacked.
+    It is the legacy format (lz4_Frame_format.md, lib/decompress_unlz4.c): the magic number, then
+    blocks, each with its packed size, of 8 MiB when unpacked.
     """
 
-    def __init__(self, run: Run, image: "_Image") -> None:
-        self._run, self._image = run, image
+    def __init__(self, image: "_Image") -> None:
+        self._image = image
         self._ready, self._at = b"", 0
         image.read(len(_LZ4))
 
@@ -275,30 +273,23 @@ class _Lz4:
             self._image.left -= _LZ4_BLOCK  # all but the last have so much in them
             if self._image.left < 0:
                 raise EOFError("it does not end")
-            self._ready, self._at = self._unpack(block), 0
+            self._ready, self._at = lz4.block.decompress(block, uncompressed_size=_LZ4_BLOCK), 0
         piece = self._ready[self._at : self._at + size]
         self._at += len(piece)
         return piece
 
     def _next_block(self) -> bytes:
-        """With its size; empty at the end, or before what is no block."""
+        """As packed, without its size; empty at the end, or before what is no block."""
         while (head := self._image.peek(4)) == _LZ4:
             self._image.read(4)  # several images one after the other
         length = int.from_bytes(head, "little")
         if len(head) < 4 or not 0 < length <= _LZ4_LONGEST:
             return b""
+        self._image.read(4)
         block = b""
-        while len(block) < 4 + length:
-            piece = self._image.read(4 + length - len(block))
+        while len(block) < length:
+            piece = self._image.read(length - len(block))
             if not piece:
                 raise EOFError("it ends in the middle")
             block += piece
         return block
-
-    def _unpack(self, block: bytes) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="ugs-failover-") as directory:
-            packed, plain = Path(directory, "packed"), Path(directory, "plain")
-            packed.write_bytes(_LZ4 + block)
-            argv = ["lz4", "-d", "-q", "-f", str(packed), str(plain)]
-            self._run(["prlimit", f"--fsize={_LZ4_BLOCK}", *argv], timeout=_LZ4_LIMIT)
-            return plain.read_bytes()

@@ -8,8 +8,6 @@ from payload.formats.boot.menu_files import Start, find_start
 from payload.formats.kernel.initramfs import Contents, InitramfsError, read_initramfs
 from payload.formats.kernel.initramfs_makers import find_maker
 from payload.formats.kernel.kernel_modules import Kernel, read_kernels
-from payload.model.errors import ToolError
-from payload.system.command import Run
 
 _KEPT = ("etc/udev/rules.d/", "etc/systemd/network/", "cryptroot/", "conf/")
 
@@ -38,7 +36,7 @@ class Startup:
         return self.contents.modules if self.contents else frozenset()
 
 
-def read_startup(run: Run, trees: Sequence[Path]) -> Startup:
+def read_startup(trees: Sequence[Path]) -> Startup:
     """How the system starts whose root is mounted at the first of `trees`; a /boot that is a file
     system of its own may be the second. Raises OSError."""
     kernels = read_kernels(trees)
@@ -46,7 +44,7 @@ def read_startup(run: Run, trees: Sequence[Path]) -> Startup:
     if start is None or start.image is None:
         return Startup(kernels, start)
     try:
-        contents = read_initramfs(run, start.image, lambda path: path.startswith(_KEPT))
-    except (InitramfsError, ToolError, OSError) as error:
+        contents = read_initramfs(start.image, lambda path: path.startswith(_KEPT))
+    except (InitramfsError, OSError) as error:
         return Startup(kernels, start, unknown=str(error))
     return Startup(kernels, start, contents, maker=find_maker(trees[0], contents))

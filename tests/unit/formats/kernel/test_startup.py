@@ -8,7 +8,6 @@ from payload.formats.boot.menu_files import find_start
 from payload.formats.kernel.initramfs import Contents
 from payload.formats.kernel.initramfs_makers import DRACUT, INITRAMFS_TOOLS, find_maker
 from payload.formats.kernel.startup import read_startup
-from payload.system.command import run
 from payload.system.files import Place
 from tests.support.cpio_archives import archive
 
@@ -102,7 +101,7 @@ def test_a_kernel_the_menu_names_and_nobody_knows_is_not_guessed(tmp_path: Path)
 def test_a_kernel_without_an_initramfs(tmp_path: Path) -> None:
     put(tmp_path, {f"boot/vmlinuz-{OLD}": "k", f"lib/modules/{OLD}/modules.alias": ""})
     put(tmp_path, {"boot/grub/menu.lst": f"title a\nkernel /boot/vmlinuz-{OLD} root=/dev/hda1\n"})
-    startup = read_startup(run, [tmp_path])
+    startup = read_startup([tmp_path])
     assert startup.kernel and startup.kernel.version == OLD
     assert (startup.contents, startup.held) == (None, frozenset())
 
@@ -112,11 +111,11 @@ def test_an_initramfs_is_read_and_its_maker_found(tmp_path: Path) -> None:
     image = tmp_path / f"boot/initrd.img-{OLD}"
     put(tmp_path, {f"boot/initrd.img-{OLD}": ""})
     image.write_bytes(archive({"conf/initramfs.conf": b"MODULES=dep\n", "a/ahci.ko": b""}))
-    startup = read_startup(run, [tmp_path])
+    startup = read_startup([tmp_path])
     assert (startup.held, startup.maker) == (frozenset({"ahci"}), INITRAMFS_TOOLS)
     assert startup.contents and startup.contents.kept == {"conf/initramfs.conf": b"MODULES=dep\n"}
     image.write_bytes(b"\x1f\x8bnonsense")
-    startup = read_startup(run, [tmp_path])
+    startup = read_startup([tmp_path])
     assert startup.held is None and "damaged" in startup.unknown
 
 
