@@ -10,10 +10,10 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
+from payload.formats.disk.partition_table import parse_table, printable
 from payload.formats.disk.room_behind import find_room_behind
 from payload.formats.disk.unfinished_mark import MARK_OFFSET, MARK_SIZE, decode_mark
 from payload.model.disk import (
@@ -89,35 +89,6 @@ def read_table(host: Host, node: str) -> PartitionTable | None:
         ) from error
 
 
-def parse_table(told: Mapping[str, Any]) -> PartitionTable:
-    """What `sfdisk --json` tells, in bytes. Raises LookupError, TypeError or ValueError."""
-    sector = int(told.get("sectorsize", 512))
-    return PartitionTable(
-        label=str(told["label"]),
-        id=_clean(told.get("id", "")),
-        partitions=tuple(_partition(told, part, sector) for part in told.get("partitions", [])),
-        first_lba=int(told.get("firstlba", 0)),
-        last_lba=int(told.get("lastlba", 0)),
-        table_length=int(told.get("table-length", 0)),
-    )
-
-
-def _partition(table: Mapping[str, Any], told: Mapping[str, Any], sector: int) -> Partition:
-    number = int(str(told["node"]).removeprefix(str(table["device"])).removeprefix("p"))
-    dos_id = str(table.get("id", "")).removeprefix("0x")
-    dos_uuid = f"{dos_id}-{number:02x}" if table["label"] == "dos" and dos_id else ""
-    return Partition(
-        number=number,
-        start=int(told["start"]) * sector,
-        size=int(told["size"]) * sector,
-        type_id=str(told["type"]).lower(),
-        uuid=_clean(told.get("uuid", dos_uuid)).lower(),
-        name=_clean(told.get("name", "")),
-        attributes=_clean(told.get("attrs", "")),
-        bootable=bool(told.get("bootable", False)),
-    )
-
-
 def _with_file_systems(
     host: Host, node: str, table: PartitionTable
 ) -> tuple[PartitionTable, list[str]]:
@@ -163,7 +134,7 @@ def probe(host: Host, node: str, start: int, size: int) -> tuple[FileSystem | No
     uuid, label = (_unescape(told.get(key, "")) for key in ("UUID", "LABEL"))
     doubt = find_doubt(host, node, start, size, kind)
     behind = find_room_behind(node, start, size, kind)
-    return FileSystem(_clean(kind), uuid, label, doubt, behind), CONTAINERS.get(kind, "")
+    return FileSystem(printable(kind), uuid, label, doubt, behind), CONTAINERS.get(kind, "")
 
 
 def _signatures(host: Host, node: str) -> tuple[str, ...]:
@@ -171,7 +142,7 @@ def _signatures(host: Host, node: str) -> tuple[str, ...]:
     text = host.run(["wipefs", "--no-act", "--json", node]).stdout
     try:
         found = json.loads(text, strict=False)["signatures"] if text.strip() else []
-        return _unique(_clean(signature["type"]) for signature in found)
+        return _unique(printable(signature["type"]) for signature in found)
     except (ValueError, LookupError, TypeError) as error:
         raise ToolError(
             f"`wipefs --no-act --json {node}` told what cannot be understood: {error!r}."
@@ -241,12 +212,6 @@ def _unique(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words))
 
 
-def _clean(text: object) -> str:
-    """Without the stray bytes a damaged disk may hold: this goes to screens and into JSON."""
-    decoded = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "?" for letter in decoded)
-
-
 def _unescape(text: str) -> str:
     """blkid's export format puts a backslash before what a shell would understand."""
-    return _clean(re.sub(r"\\(.)", r"\1", text))
+    return printable(re.sub(r"\\(.)", r"\1", text))
