@@ -15,21 +15,11 @@ from pathlib import Path
 from payload.formats.disk.superblocks import read_usage
 from payload.model.codec import to_pretty_json
 from payload.model.errors import AdaptError
-from payload.model.marker import MARKER_PATH, Change, CopyMarker, Usage, decode_marker
+from payload.model.marker import MARKER_PATH, Change, CopyMarker, Usage
 from payload.system.edits import make_directories, replace_file
-from payload.system.files import read_inside
 from payload.system.host import Mounts
 
 _TRIES = 5
-
-
-def read_marker(root: Path) -> CopyMarker | None:
-    """The marker in the system mounted at `root`, None when there is none.
-
-    Raises DocumentError when it is damaged or of a newer format, OSError when it is unreadable.
-    """
-    document = read_inside(root, MARKER_PATH)
-    return None if document is None else decode_marker(document)
 
 
 def write_marker(root: Path, marker: CopyMarker, path: str = MARKER_PATH) -> Change:

@@ -12,17 +12,17 @@ from pathlib import Path
 
 from payload.formats.disk.superblocks import read_needs_recovery, read_usage
 from payload.identify.content import CONTAINERS
-from payload.model.codec import DocumentError, from_json
+from payload.model.codec import DocumentError
 from payload.model.disk import Disk, FileSystem
 from payload.model.errors import ToolError
 from payload.model.inventory import InstalledSystem
 from payload.model.marker import (
     BOOT_MARKER_PATH,
-    MARKER_FORMAT,
     MARKER_PATH,
     USED_PATH,
     CopyMarker,
     Usage,
+    decode_marker,
 )
 from payload.model.volume import Extent, Volume
 from payload.system.files import (
@@ -230,15 +230,10 @@ def describe_root(root: Path, location: Location) -> InstalledSystem:
 
 
 def read_marker(root: Path, path: str = MARKER_PATH) -> CopyMarker | None:
-    """Our marker, if this is a copy. Raises DocumentError when it is there but not readable: a
+    """The marker of a copy, None without one. Raises DocumentError when it cannot be understood: a
     copy must never pass for an original."""
     document = read_inside(root, path)
-    if document is None:
-        return None
-    marker = from_json(CopyMarker, document)
-    if marker.format != MARKER_FORMAT:
-        raise DocumentError(f"/{path} has the format {marker.format}, not {MARKER_FORMAT}.")
-    return marker
+    return None if document is None else decode_marker(document)
 
 
 def read_first_start(root: Path) -> int:

@@ -76,9 +76,11 @@ class CopyMarker:
 
 
 def decode_marker(document: bytes) -> CopyMarker:
-    """Raises DocumentError when it is damaged or of a newer format: then nothing is known of the
-    copy, which is not the same as being no copy."""
+    """The marker of a copy. Raises DocumentError when it is damaged or of another format: then
+    nothing is known of the copy, and it must never pass for an original."""
     marker = from_json(CopyMarker, document)
     if marker.format != MARKER_FORMAT:
-        raise DocumentError(f"marker of format {marker.format}, known is {MARKER_FORMAT}")
+        raise DocumentError(
+            f"the marker of the copy has format {marker.format}, known is {MARKER_FORMAT}"
+        )
     return marker

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from payload.finish.marker import read_marker, record_marker
+from payload.finish.marker import record_marker
 from payload.formats.disk.superblocks import read_usage
 from payload.identify.content import look_at
-from payload.identify.installed import find_systems, locations_of
+from payload.identify.installed import find_systems, locations_of, read_marker
 from payload.identify.survey import look_into_root
 from payload.model.disk import Disk
 from payload.model.errors import AdaptError
