@@ -7,12 +7,11 @@ rule of its own, else there is no plan.
 from collections.abc import Iterator, Sequence
 
 from payload.model.account import Account, SettledAccount, Stretch, Treatment
+from payload.model.disk import BOOT_CODE_SIZE
 from payload.model.errors import PlanError
 from payload.model.gap import GAP_END, GAP_LIMIT, backup_size, find_gaps, table_end
 from payload.model.plan import SWAP_HEADER, CopyMode, DiskPair, Method, Plan, Region
 from payload.model.report import RegionReport
-
-CODE_END = 440  # bytes of boot code in front of what a GPT has in the first sector
 
 
 def make_accounts(
@@ -69,8 +68,8 @@ def _inside(pair: DiskPair, region: Region) -> Iterator[Stretch]:
         yield Stretch(end - SWAP_HEADER, SWAP_HEADER, Treatment.COPIED, region.index)
     elif region.method is Method.BOOT and pair.table and pair.table.label == "gpt":
         behind = min(table_end(pair.table, pair.source.sector_size), end)
-        yield Stretch(start, CODE_END, Treatment.COPIED, region.index)
-        yield Stretch(CODE_END, behind - CODE_END, Treatment.TABLE)
+        yield Stretch(start, BOOT_CODE_SIZE, Treatment.COPIED, region.index)
+        yield Stretch(BOOT_CODE_SIZE, behind - BOOT_CODE_SIZE, Treatment.TABLE)
         if behind < end:
             yield Stretch(behind, end - behind, Treatment.COPIED, region.index)
     else:

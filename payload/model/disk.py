@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from blake3 import blake3
 
 MIB = 1 << 20
+SECTOR = 512  # bytes: what MBR, LVM, MD, GRUB and the kernel count in, whatever the disk's own are
+BOOT_CODE_SIZE = 440  # bytes in the first sector, before the disk's id and the table of an MBR
 _POSITION = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]|\d+|\D+")  # PCI is hex
 EXTENDED_TYPES = frozenset({"5", "f", "85", "c5"})
 SMALLEST_SYSTEM = 1 << 30  # bytes; what boards show of their own (tools, drivers) is smaller

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from time import sleep
 
-from payload.formats.disk.boot_area import CODE_END, with_table_of
+from payload.formats.disk.boot_area import with_table_of
 from payload.formats.disk.unfinished_mark import MARK_OFFSET, MARK_SIZE, encode_mark
-from payload.model.disk import MIB, Hardware, PartitionTable, Unfinished
+from payload.model.disk import BOOT_CODE_SIZE, MIB, Hardware, PartitionTable, Unfinished
 from payload.model.errors import TargetDiskError, VerifyError
 from payload.model.plan import DiskPair
 from payload.replicate.chunks import aligned_buffer, read_exactly, write_exactly
@@ -161,7 +161,7 @@ class TargetDisk:
         buffer, _ = self._merged(area)
         self._keep_mark(buffer)
         is_gpt = self.pair.table.label == "gpt"
-        buffer[: sector if is_gpt else CODE_END] = bytes(sector if is_gpt else CODE_END)
+        buffer[: sector if is_gpt else BOOT_CODE_SIZE] = bytes(sector if is_gpt else BOOT_CODE_SIZE)
         self.write(buffer, 0)
         self.flush()
         if is_gpt:

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from payload.model.disk import SECTOR
 from payload.model.errors import TargetDiskError, ToolError
 from payload.model.volume import Extent
 from payload.system.command import Run
 from payload.system.device import flush, view
 
-_SECTOR = 512
 _REGION = 1024  # sectors the mirror's log keeps one bit for
 _END_WAIT = 10.0  # seconds; udev may have the device open for a moment
 _ALIVE = "A"  # a mirror's leg that took every write
@@ -51,14 +51,14 @@ def plan_table(legs: Legs, devices: Mapping[Extent, str]) -> str:
     Raises ToolError when the legs do not all hold equally many whole sectors.
     """
     ends = [_ends(leg) for leg in legs]
-    whole = all(not size % _SECTOR for leg in legs for _, _, size in leg)
+    whole = all(not size % SECTOR for leg in legs for _, _, size in leg)
     if not whole or len({one[-1] for one in ends}) != 1:
         raise ToolError("The pieces of a volume do not make up whole, equal legs.")
     lines = []
     first = 0
     for last in sorted({end for one in ends for end in one}):
         places = dict.fromkeys(_place(leg, devices, first) for leg in legs)
-        lines.append(_line(first // _SECTOR, (last - first) // _SECTOR, list(places)))
+        lines.append(_line(first // SECTOR, (last - first) // SECTOR, list(places)))
         first = last
     return "".join(f"{line}\n" for line in lines)
 
@@ -75,7 +75,7 @@ def _place(leg: Sequence[Extent], devices: Mapping[Extent, str], position: int) 
     """The device and its sector that hold byte `position` of a leg."""
     for extent, end in zip(leg, _ends(leg), strict=True):
         if position < end:
-            return f"{devices[extent]} {(position - end + extent[2]) // _SECTOR}"
+            return f"{devices[extent]} {(position - end + extent[2]) // SECTOR}"
     raise ToolError("A leg of a volume is too short.")
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from payload.formats.disk.unfinished_mark import MARK_OFFSET, MARK_SIZE, decode_mark
+from payload.model.disk import BOOT_CODE_SIZE
 from payload.model.errors import DiskState, FailoverError, TargetDiskError, VerifyError
 from payload.model.report import Report
 from payload.model.settings import Settings
@@ -22,7 +23,6 @@ from tests.support.streamed_copy import Copy, hashes, overwrite, read
 
 pytestmark = pytest.mark.root
 NOTHING: Any = None
-BOOT_CODE = 440  # bytes of the first sector, in front of the partition table
 
 
 class BrokenOffError(FailoverError):
@@ -138,7 +138,7 @@ def test_the_last_two_sentences_are_true_of_the_disks(
         assert (report.disks, report.sentence) == (disks, f"The error. {AFTERMATH[disks]}")
     assert target.blocks.writable == set(), "left read-only"
     with_table = [Path(path) for path in target.paths[:2]]
-    starts = [bool(read(path, 0, BOOT_CODE).strip(b"\0")) for path in with_table]
+    starts = [bool(read(path, 0, BOOT_CODE_SIZE).strip(b"\0")) for path in with_table]
     marked = [decode_mark(read(path, MARK_OFFSET, MARK_SIZE)) is not None for path in with_table]
     if left is DiskState.UNFINISHED:
         assert (starts, marked) == ([False, False], [True, True])

@@ -9,8 +9,8 @@ from payload.finish.boot.grub_layout import Room, as_if_written, lay_out
 from payload.finish.boot.grub_parts import LIVE_MODULES
 from payload.finish.volumes import Volume
 from payload.formats.boot.boot_code import read_boot_code
-from payload.formats.boot.boot_sector import SECTOR, BootCode
-from payload.model.disk import MIB, Partition, PartitionTable
+from payload.formats.boot.boot_sector import BootCode
+from payload.model.disk import MIB, SECTOR, Partition, PartitionTable
 from payload.model.errors import LoaderError
 from tests.support.server_image import tool
 

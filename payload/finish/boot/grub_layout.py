@@ -9,12 +9,11 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from payload.formats.boot.boot_sector import BIOS_BOOT, SECTOR, ReadDisk
-from payload.model.disk import PartitionTable
+from payload.formats.boot.boot_sector import BIOS_BOOT, ReadDisk
+from payload.model.disk import BOOT_CODE_SIZE, SECTOR, PartitionTable
 from payload.model.errors import AdaptError
 from payload.model.volume import Layer
 
-CODE_END = 440  # bytes of boot code in sector 0
 _CORE_SECTOR = 0x5C  # in boot.img
 _DRIVE_CHECK = 0x66  # in boot.img: a jump over the code that repairs the drive number
 _FIRST_BLOCK = SECTOR - 12  # in diskboot.img
@@ -117,7 +116,7 @@ def lay_out(boot: bytes, core: bytes, room: Room) -> dict[int, bytes]:
             f"GRUB's core needs {len(core) // SECTOR} sectors, and {room.name} has {room.sectors}."
         )
     first = room.start // SECTOR
-    code, placed = bytearray(boot[:CODE_END]), bytearray(core)
+    code, placed = bytearray(boot[:BOOT_CODE_SIZE]), bytearray(core)
     struct.pack_into("<Q", code, _CORE_SECTOR, first)
     if code[_DRIVE_CHECK] == _SHORT_JUMP:  # some BIOSes name the disk they start as a floppy
         code[_DRIVE_CHECK : _DRIVE_CHECK + 2] = _NO_OPERATIONS

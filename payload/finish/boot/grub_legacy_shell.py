@@ -13,9 +13,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from payload.finish.boot.grub_layout import CODE_END, Room
+from payload.finish.boot.grub_layout import Room
 from payload.finish.boot.menus import Menu, Trees
-from payload.formats.boot.boot_sector import SECTOR
+from payload.model.disk import BOOT_CODE_SIZE, SECTOR
 from payload.model.errors import AdaptError
 from payload.system.command import Run
 from payload.system.files import read_inside
@@ -97,7 +97,7 @@ def install_stages(run: Run, stages: Stages, room: Room, shell: Path = SHELL) ->
             raise AdaptError(f"GRUB legacy's shell says: {refused[0]}.")
         with image.open("rb") as disk:
             head = disk.read(SECTOR * (1 + sectors))
-    return {SECTOR: head[SECTOR:], 0: head[:CODE_END]}
+    return {SECTOR: head[SECTOR:], 0: head[:BOOT_CODE_SIZE]}
 
 
 def _make_image(run: Run, work: Path, stages: Stages, first: int) -> Path:

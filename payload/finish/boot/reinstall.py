@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from payload.finish.boot.candidates import Medium, Task, find_loaders
 from payload.finish.boot.check import BootDisk
 from payload.finish.boot.efi_entry import register
-from payload.finish.boot.grub_layout import CODE_END, find_room
+from payload.finish.boot.grub_layout import find_room
 from payload.finish.boot.menu_check import check_menu
 from payload.finish.boot.menus import Menu, Trees, find_menus
 from payload.finish.sequence import as_adapt_error, boot_disks, byte_range, check_finished
@@ -29,10 +29,10 @@ from payload.finish.volumes import (
     parse_fstab,
     root_of,
 )
-from payload.formats.boot.boot_sector import GRUB_2, GRUB_LEGACY, SECTOR, BootCode
+from payload.formats.boot.boot_sector import GRUB_2, GRUB_LEGACY, BootCode
 from payload.formats.boot.efi_programs import ESP_TYPES
 from payload.formats.boot.grub_legacy import is_stage1
-from payload.model.disk import Hardware
+from payload.model.disk import BOOT_CODE_SIZE, SECTOR, Hardware
 from payload.model.errors import AdaptError, LoaderError, TargetDiskError
 from payload.model.event import Level, Monitor, Note
 from payload.model.inventory import Inventory
@@ -164,14 +164,14 @@ def choose_menu(
 def was_legacy(disks: Sequence[BootDisk]) -> bool:
     """Whether what is left of the boot code is GRUB legacy's."""
     sectors = (disk.read(0, SECTOR) for disk in disks if disk.table is not None)
-    first = next((sector for sector in sectors if any(sector[:CODE_END])), b"")
+    first = next((sector for sector in sectors if any(sector[:BOOT_CODE_SIZE])), b"")
     return is_stage1(first)
 
 
 def choose_disk(disks: Sequence[BootDisk], menu: Menu) -> int:
     """The disk a BIOS starts: the first with boot code, if any, else that of the menu."""
     for index, disk in enumerate(disks):
-        if disk.table is not None and any(disk.read(0, SECTOR)[:CODE_END]):
+        if disk.table is not None and any(disk.read(0, SECTOR)[:BOOT_CODE_SIZE]):
             return index
     return menu.place.disk
 

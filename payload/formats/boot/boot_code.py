@@ -7,13 +7,12 @@ itself (LILO's map of absolute sectors) is carried over unchanged and said to be
 
 import struct
 
-from payload.formats.boot.boot_sector import EXTLINUX, LILO, SECTOR, UNKNOWN, BootCode, ReadDisk
+from payload.formats.boot.boot_sector import EXTLINUX, LILO, UNKNOWN, BootCode, ReadDisk
 from payload.formats.boot.grub_core import read_grub2
 from payload.formats.boot.grub_legacy import is_stage1, read_grub_legacy
-from payload.model.disk import Partition, PartitionTable
+from payload.model.disk import BOOT_CODE_SIZE, SECTOR, Partition, PartitionTable
 from payload.model.errors import AdaptError
 
-_CODE = 440  # bytes of code in sector 0, before the disk's id and the partition table
 _MAGIC = b"\xfe\x02\xb2\x3e"  # in both files of SYSLINUX
 _CODE_BEGIN, _MAGIC_PLACE = 0x5A, 0x1F8  # in the boot sector of extlinux
 
@@ -25,7 +24,7 @@ def read_boot_code(read: ReadDisk, table: PartitionTable | None, name: str) -> B
     not one a BIOS starts.
     """
     sector = read(0, SECTOR)
-    if len(sector) < SECTOR or not any(sector[:_CODE]):
+    if len(sector) < SECTOR or not any(sector[:BOOT_CODE_SIZE]):
         return None
     if sector[510:] != b"\x55\xaa":
         if table is None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 ReadDisk = Callable[[int, int], bytes]  # offset, length -> bytes, fewer at the end of the disk
 
-SECTOR = 512
 BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
 
 GRUB_2 = "GRUB 2"

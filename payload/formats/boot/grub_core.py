@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypedDict
 
-from payload.formats.boot.boot_sector import BIOS_BOOT, GRUB_2, SECTOR, BootCode, ReadDisk
-from payload.model.disk import PartitionTable
+from payload.formats.boot.boot_sector import BIOS_BOOT, GRUB_2, BootCode, ReadDisk
+from payload.model.disk import SECTOR, PartitionTable
 from payload.model.errors import LoaderError
 
 _CORE_LIMIT = 4 << 20  # bytes; no core.img is larger

@@ -10,7 +10,8 @@ import re
 import struct
 from dataclasses import dataclass
 
-from payload.formats.boot.boot_sector import GRUB_LEGACY, SECTOR, BootCode, ReadDisk
+from payload.formats.boot.boot_sector import GRUB_LEGACY, BootCode, ReadDisk
+from payload.model.disk import SECTOR
 from payload.model.errors import LoaderError
 
 _VERSION = b"\x03\x02"  # of what the stages hand each other

@@ -4,18 +4,17 @@ A GPT knows the size of its disk: it is written by sfdisk on the target, never c
 boot code is what lies in front of and behind it. An MBR is bytes like others.
 """
 
-from payload.model.disk import PartitionTable
+from payload.model.disk import BOOT_CODE_SIZE, PartitionTable
 from payload.model.gap import table_end
 
-CODE_END = 440  # bytes of boot code in the first sector; then signature, entries, 55 AA
 MBR_END = 512
 
 
 def table_range(table: PartitionTable, sector_size: int) -> tuple[int, int]:
     """First byte of what the target makes anew, and first byte behind it."""
     if table.label != "gpt":
-        return CODE_END, CODE_END
-    return CODE_END, table_end(table, sector_size)
+        return BOOT_CODE_SIZE, BOOT_CODE_SIZE
+    return BOOT_CODE_SIZE, table_end(table, sector_size)
 
 
 def without_table(area: memoryview, table: PartitionTable, sector_size: int) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from payload.formats.disk.superblocks import ReadAt
+from payload.model.disk import SECTOR
 
-SECTOR = 512
 _LABEL_SECTORS = 4  # where a label may stand
 _LABEL = struct.Struct("<8sQII8s")
 _AREA = struct.Struct("<QQ")

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from payload.formats.disk.superblocks import ReadAt
+from payload.model.disk import SECTOR
 
-SECTOR = 512
 MIRROR, LINEAR = 1, -1  # levels that are worked out
 _MAGIC = 0xA92B4EFC
 _KIB = 1024

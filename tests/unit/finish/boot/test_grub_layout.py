@@ -21,8 +21,8 @@ from payload.finish.boot.menus import Menu
 from payload.finish.boot.reinstall import choose_disk
 from payload.finish.volumes import Volume
 from payload.formats.boot.boot_code import read_boot_code
-from payload.formats.boot.boot_sector import BIOS_BOOT, SECTOR
-from payload.model.disk import MIB, Partition, PartitionTable
+from payload.formats.boot.boot_sector import BIOS_BOOT
+from payload.model.disk import MIB, SECTOR, Partition, PartitionTable
 from payload.model.errors import AdaptError
 from payload.model.volume import Layer
 
