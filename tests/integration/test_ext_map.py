@@ -11,7 +11,7 @@ from payload.formats.disk.unknown_layout import ContradictionError, UnknownLayou
 from payload.model.disk import MIB
 from payload.model.errors import ToolError
 from payload.model.plan import CHUNK_SIZE
-from payload.replicate.extents import map_device, read_map
+from payload.replicate.extents import MAPPING_TIMEOUT, map_device, read_map
 from payload.system import device
 from payload.system.command import run
 from payload.system.mounts import LinuxMounts
@@ -89,7 +89,8 @@ def partclone_map(image: Path, kind: str, size: int) -> list[tuple[int, int]]:
     map_file.unlink(missing_ok=True)
     options = ["--quiet", "--UI-fresh=0", "--domain", "--logfile", str(image.with_suffix(".log"))]
     with device.view(run, str(image), 0, size) as node:
-        run([f"partclone.{kind}", *options, "--source", node, "--output", str(map_file)])
+        argv = [f"partclone.{kind}", *options, "--source", node, "--output", str(map_file)]
+        run(argv, timeout=MAPPING_TIMEOUT)
     return list(read_map(map_file, size))
 
 

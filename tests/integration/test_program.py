@@ -49,8 +49,8 @@ def test_a_machine_that_has_a_role_has_the_whole_program_loaded() -> None:
         "names = {one.name for one in pkgutil.walk_packages(payload.__path__, 'payload.')}\n"
         "print(*sorted(names - set(sys.modules)))"
     )
-    of_other_commands = "payload.cli.inventory_text payload.cli.reference"
-    assert python(script) == f"payload.__main__ payload.cli {of_other_commands}\n"
+    commands = "payload.cli.inventory_text payload.cli.main payload.cli.reference"
+    assert python(script) == f"payload.__main__ {commands}\n"
 
 
 def test_as_a_module() -> None:
