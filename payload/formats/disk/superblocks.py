@@ -195,7 +195,10 @@ def read_needs_recovery(node: str, kind: str) -> bool | None:
 
 
 def read_has_pending_journal(node: str, kind: str) -> bool:
-    """`has_pending_journal` of a device or image file. Raises ToolError when it cannot be read."""
+    """`has_pending_journal` of a device or image file; what lies on none, as a tmpfs, has no
+    journal. Raises ToolError when it cannot be read."""
+    if kind not in EXT_KINDS and kind != "btrfs":
+        return False
     return look_with(node, lambda read_at: has_pending_journal(read_at, kind))
 
 

@@ -2,10 +2,18 @@
 
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.formats.disk.superblocks import ReadAt, needs_recovery, parse_usage, xfs_sizes
+from payload.formats.disk.superblocks import (
+    ReadAt,
+    needs_recovery,
+    parse_usage,
+    read_has_pending_journal,
+    xfs_sizes,
+)
+from payload.model.errors import ToolError
 from payload.model.marker import Usage
 
 
@@ -114,3 +122,9 @@ def test_what_an_xfs_has_in_use_is_what_it_does_not_call_free() -> None:
     assert xfs_sizes(lambda _offset, _length: bytes(block)) == (1000 * 4096, 600 * 4096)
     assert xfs_sizes(lambda _offset, _length: bytes(512)) == (0, 0)
     assert xfs_sizes(lambda _offset, _length: b"XFSB") == (0, 0)
+
+
+def test_a_file_system_that_lies_on_no_device_has_no_journal() -> None:
+    assert not read_has_pending_journal("none", "tmpfs")
+    with pytest.raises(ToolError, match="What /nowhere says of itself could not be read"):
+        read_has_pending_journal("/nowhere", "ext4")
