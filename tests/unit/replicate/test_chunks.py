@@ -1,4 +1,4 @@
-"""Chunks: cut from a map, packed, unpacked, and never believed."""
+"""Chunks: maps they are cut from, packed, unpacked, and never believed."""
 
 import errno
 import os
@@ -9,13 +9,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.model.chunk_list import ChunkList
 from payload.model.disk import Hardware
 from payload.model.errors import PeerError, SourceDiskError, ToolError
 from payload.model.message import Chunk, Encoding
-from payload.model.plan import CHUNK_SIZE
 from payload.model.report import Hole
-from payload.model.runs import cut
 from payload.replicate import sick_disk
 from payload.replicate.chunks import (
     aligned_buffer,
@@ -27,50 +24,8 @@ from payload.replicate.extents import read_map
 from payload.replicate.sick_disk import Patience
 
 SECTOR = 512
-SIZE = 5 * CHUNK_SIZE + 3 * SECTOR
 
-# --- chunks from runs
-
-
-def runs() -> st.SearchStrategy[list[tuple[int, int]]]:
-    one = st.tuples(st.integers(0, SIZE - 1), st.integers(1, 3 * CHUNK_SIZE))
-    return st.lists(one, max_size=12).map(
-        lambda found: sorted((start, min(length, SIZE - start)) for start, length in found)
-    )
-
-
-@given(runs())
-def test_chunks_cover_the_runs_and_keep_the_rules(found: list[tuple[int, int]]) -> None:
-    chunks = list(cut(found, SECTOR))
-    assert list(ChunkList(chunks)) == chunks  # which checks order, sectors and borders
-    assert all(offset + length <= SIZE for offset, length in chunks)
-    sectors = {
-        place for offset, length in chunks for place in range(offset, offset + length, SECTOR)
-    }
-    for start, length in found:
-        needed = range(start // SECTOR * SECTOR, start + length, SECTOR)
-        assert sectors.issuperset(needed)
-    for offset, length in chunks:  # each begins and ends where a run or a chunk does
-        edges = {place // SECTOR for run in found for place in (run[0], sum(run) - 1)}
-        assert offset // SECTOR in edges or not offset % CHUNK_SIZE
-        end = offset + length
-        assert end // SECTOR - 1 in edges or not end % CHUNK_SIZE
-
-
-@pytest.mark.parametrize(
-    ("before", "offset", "length"),
-    [(0, 512, 512), (0, CHUNK_SIZE - 512, 1024), (None, 100, 512), (None, 0, 0), (None, -512, 512)],
-)
-def test_a_chunk_list_takes_no_nonsense(before: int | None, offset: int, length: int) -> None:
-    chunks = ChunkList([] if before is None else [(before, 512)])
-    with pytest.raises(ValueError):
-        chunks.append(offset, length)
-
-
-def test_a_chunk_list_holds_a_place_far_behind() -> None:
-    far = 1 << 60
-    assert ChunkList([(far, CHUNK_SIZE)])[0] == (far, CHUNK_SIZE)
-
+# --- maps of used blocks
 
 MAP = """\
 # Domain logfile created by partclone

@@ -11,7 +11,6 @@ from payload.decide.layout import choose_method
 from payload.formats.disk.ext_layout import checksum, seed_of
 from payload.formats.disk.superblocks import ReadAt
 from payload.model.disk import FileSystem
-from payload.model.map_kinds import FAT12_LIMIT, why_whole
 from payload.model.plan import SWAP_HEADER, CopyMode, Method
 from payload.system.map_doubts import doubt_of
 from tests.support.btrfs_images import DATA, METADATA, MIB, SIZE, SYSTEM, BtrfsImage, chunk_item
@@ -27,30 +26,6 @@ def ext(state: int, incompatible: int, read_only: int = 0) -> ReadAt:
     struct.pack_into("<I", block, 1024 + 0x60, incompatible)
     struct.pack_into("<I", block, 1024 + 0x64, read_only)
     return lambda offset, length: bytes(block[offset : offset + length])
-
-
-@pytest.mark.parametrize(
-    ("system", "size", "reason"),
-    [
-        (FileSystem("ext4"), GB, ""),
-        (FileSystem("ext4", doubt="of a reason"), GB, "of a reason"),
-        (FileSystem("vfat"), FAT12_LIMIT + 1, ""),
-        (FileSystem("vfat"), FAT12_LIMIT, "a FAT this small"),
-        (FileSystem("reiserfs"), GB, ""),
-        (FileSystem("jfs"), GB, ""),
-        (FileSystem("f2fs"), GB, "f2fs is not read"),
-        (FileSystem("exfat"), GB, "exfat is not read"),
-        (FileSystem("crypto_LUKS"), GB, ""),
-        (None, GB, ""),
-    ],
-)
-def test_what_is_copied_whole_has_a_reason(
-    system: FileSystem | None, size: int, reason: str
-) -> None:
-    why = why_whole(system, size)
-    assert reason in why and bool(why) is bool(reason)
-    if reason:
-        assert choose_method(system, size, CopyMode.USED) is Method.ALL
 
 
 def test_a_clean_ext_has_no_doubt_and_one_in_need_of_recovery_has() -> None:
