@@ -11,53 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.formats.boot.boot_code import read_boot_code
-from payload.model.errors import AdaptError, LoaderError
+from payload.model.errors import AdaptError
 from tests.support.boot_disks import ONE_PARTITION, boot_disk
-from tests.support.grub_legacy_stages import LOADED, stage1, stage1_5, stage2
+from tests.support.grub_legacy_stages import LOADED, stage1, stage2
 
 
 def test_no_code_is_no_loader() -> None:
     assert read_boot_code(boot_disk(), ONE_PARTITION, "sda") is None
-
-
-def test_grub_legacy_tells_its_directory() -> None:
-    code = read_boot_code(
-        boot_disk(*stage1(1), stage1_5(b"/grub", partition=3)), ONE_PARTITION, "sda"
-    )
-    assert code is not None
-    assert (code.loader, code.stage2, code.directory) == ("GRUB legacy", "/grub/stage2", "/grub")
-    assert (code.number, code.elsewhere) == (3, False)
-
-
-def test_grub_legacy_may_have_its_files_on_another_disk() -> None:
-    code = read_boot_code(
-        boot_disk(*stage1(1), stage1_5(b"/grub", drive=0x81)), ONE_PARTITION, "sda"
-    )
-    assert code is not None
-    assert (code.number, code.elsewhere) == (1, True)
-
-
-def test_grub_legacy_without_its_stage_1_5_stops() -> None:
-    with pytest.raises(LoaderError, match=r"stage 1\.5 in sector 1, where it is not"):
-        read_boot_code(boot_disk(*stage1(1)), ONE_PARTITION, "sda")
-
-
-def test_grub_legacy_by_list_of_blocks() -> None:
-    image = stage2(b"/boot/grub/menu.lst", first=40, partition=2)
-    code = read_boot_code(boot_disk(*stage1(40, LOADED), (40 * 512, image)), ONE_PARTITION, "sda")
-    assert code is not None
-    assert "stage 2 in sector 40" in code.checks[0]
-    assert (code.image, code.directory, code.number) == (image, "/boot/grub", 2)
-    with pytest.raises(LoaderError, match="stage 2 in sector 40, where it is not"):
-        read_boot_code(boot_disk(*stage1(40, LOADED)), ONE_PARTITION, "sda")
-
-
-def test_a_list_of_blocks_that_reaches_behind_the_disk() -> None:
-    image = stage2(b"/boot/grub/menu.lst", first=62, partition=2)
-    with pytest.raises(LoaderError, match="sectors 63 to 64, which are not there"):
-        read_boot_code(
-            boot_disk(*stage1(62, LOADED), (62 * 512, image[:1024])), ONE_PARTITION, "sda"
-        )
 
 
 def test_the_loader_of_the_active_partition_counts_where_sector_0_is_nobodys() -> None:
@@ -110,17 +70,3 @@ def test_noise_behind_a_boot_sector_is_an_answer_or_an_error(noise: bytes, place
         except AdaptError:
             continue
         assert code is not None
-
-
-@given(st.binary(max_size=600))
-def test_a_damaged_core_is_an_answer_or_an_error(noise: bytes) -> None:
-    head = b"\x52" + bytes(499) + struct.pack("<QHH", 2, 4, 0x820)
-    sizes = bytes(8) + struct.pack("<II", 64, 128)
-    try:
-        code = read_boot_code(
-            boot_disk(*GRUB2, (512, head), (1024, sizes + b"\1" + noise)), ONE_PARTITION, "sda"
-        )
-    except AdaptError:
-        return
-    assert code is not None
-    assert code.directory == ""
