@@ -12,17 +12,12 @@ from hypothesis import strategies as st
 
 from payload.finish.boot.check import BootDisk, check_boot
 from payload.finish.boot.efi_chain import Program
-from payload.finish.boot.menu_check import check_menu
-from payload.finish.boot.menus import find_menus
 from payload.finish.volumes import Volume
-from payload.formats.boot.boot_sector import BootCode
 from payload.formats.boot.efi_programs import add_fallback
 from payload.model.disk import Partition, PartitionTable
 from payload.model.errors import AdaptError, LoaderError
 from payload.model.machine import Firmware
 from payload.model.report import BootLoaderReport
-from payload.model.volume import Layer
-from payload.model.volume import Volume as LayeredVolume
 from tests.support.boot_disks import ONE_PARTITION, boot_disk
 from tests.support.efi_programs import grub, listing, shim
 from tests.support.grub_legacy_stages import LOADED, stage1, stage1_5, stage2
@@ -125,14 +120,6 @@ def test_the_default_that_was_saved_last_has_to_start(boot: Path) -> None:
         check_legacy(boot)
 
 
-def test_a_menu_goes_on_in_another_file(tmp_path: Path) -> None:
-    further = "menuentry x {\n linux /vmlinuz\n}\n"
-    files = {"grub/grub.cfg": "source $prefix/custom.cfg\n", "grub/custom.cfg": further}
-    tree = write(tmp_path, {**files, "vmlinuz": "k"})
-    (menu,) = find_menus(BootCode("GRUB 2", ()), 0, {BOOT: tree})
-    assert "/vmlinuz there and not empty" in check_menu(menu, 0, [BOOT], {BOOT: tree}).checks
-
-
 def test_what_nobody_can_look_into_is_no_fault(boot: Path) -> None:
     menu = boot / "grub/menu.lst"
     menu.write_text(menu.read_text().replace("/dev/sda5", "UUID=inside"))
@@ -146,33 +133,6 @@ def test_what_nobody_can_look_into_is_no_fault(boot: Path) -> None:
     unseen = Volume(0, 7, 0, 0, "a file system of tomorrow")
     checks = check_boot(read, [BOOT, locked, unseen], {BOOT: boot}, Firmware.BIOS).checks
     assert any("not looked for: partition 7 of disk 1" in check for check in checks)
-
-
-def test_a_btrfs_may_begin_at_a_snapshot(tmp_path: Path) -> None:
-    place = "@/.snapshots/12/snapshot"
-    cfg = "menuentry x {\n linux /boot/vmlinuz root=UUID=c-root\n}\n"
-    files = {f"{place}/boot/grub2/grub.cfg": cfg, f"{place}/boot/vmlinuz": "k"}
-    volume = Volume(0, 3, 0, 0, "btrfs", "c-root")
-    trees = {volume: write(tmp_path, files)}
-    (menu,) = find_menus(BootCode("GRUB 2", (), "/boot/grub2", 3), 0, trees)
-    assert "/boot/vmlinuz there and not empty" in check_menu(menu, 0, [volume], trees).checks
-
-
-@pytest.mark.parametrize("device", ["lvm/vg-boot", "lvmid/aB-1/cD-2"])
-def test_grub_names_a_volume(tmp_path: Path, device: str) -> None:
-    def volume(name: str, uuid: str) -> Volume:
-        aliases = (f"mapper/vg-{name}", f"vg/{name}")
-        made = LayeredVolume(f"vg/{name}", Layer.LVM, uuid, 0, group="aB1", aliases=aliases)
-        return Volume(0, -1, 0, 0, "ext4", layered=made)
-
-    boot, root = volume("boot", "cD2"), volume("root", "eF3")
-    cfg = f"menuentry x {{\n set root='{device}'\n linux /vmlinuz root=/dev/mapper/vg-root\n}}\n"
-    files = {"grub/grub.cfg": cfg, "vmlinuz": "k"}
-    other = write(tmp_path / "root", {"grub/grub.cfg": "menuentry y {\n linux /gone\n}\n"})
-    trees = {root: other, boot: write(tmp_path / "boot", files)}
-    (menu,) = find_menus(BootCode("GRUB 2", (), "/grub", device=device), 0, trees)
-    assert menu.place == boot
-    assert "/vmlinuz there and not empty" in check_menu(menu, 0, [root, boot], trees).checks
 
 
 def test_a_second_disk_that_would_not_start_is_told(boot: Path) -> None:
@@ -222,26 +182,6 @@ def test_extlinux_starts_what_its_menu_says(boot: Path) -> None:
     (boot / "initrd.img").unlink()
     with pytest.raises(AdaptError, match=r"'x' would not start: /initrd\.img is missing"):
         check_boot(disks, [BOOT, ROOT], {BOOT: boot}, Firmware.BIOS)
-
-
-def test_menu_entries_in_files_of_their_own(tmp_path: Path) -> None:
-    cfg = "search --no-floppy --fs-uuid --set=root b-boot\ninsmod blscfg\nblscfg\n"
-    entry = (
-        "title new\nlinux /vmlinuz-5.14\ninitrd /initramfs-5.14 $tuned_initrd\n"
-        "options $kernelopts\n"
-    )
-    files = {"grub2/grub.cfg": cfg, "grub2/grubenv": "kernelopts=root=/dev/sda5 ro\n"}
-    files["loader/entries/m-5.14.0-9.conf"] = entry
-    files["loader/entries/m-5.14.0-10.conf"] = entry.replace("5.14", "5.14-10")
-    tree = write(tmp_path / "boot", {**files, "vmlinuz-5.14-10": "k", "initramfs-5.14-10": "i"})
-    code = BootCode("GRUB 2", (), "/grub2")
-    menu = next(find_menus(code, 0, {BOOT: tree}))
-    report = check_menu(menu, 0, [BOOT, ROOT], {BOOT: tree})
-    assert "/vmlinuz-5.14-10, /initramfs-5.14-10 there and not empty" in report.checks
-    assert "root=/dev/sda5 is a file system of the copy" in report.checks
-    (tree / "grub2/grubenv").write_text("saved_entry=m-5.14.0-9\nkernelopts=root=/dev/sda5 ro\n")
-    with pytest.raises(AdaptError, match=r"/vmlinuz-5\.14 is missing"):
-        check_menu(next(find_menus(code, 0, {BOOT: tree})), 0, [BOOT, ROOT], {BOOT: tree})
 
 
 def test_a_missing_initrd_is_found(boot: Path) -> None:
@@ -392,23 +332,3 @@ def test_uefi_without_fallback_says_which_entry_to_add(tmp_path: Path) -> None:
 def test_uefi_without_an_efi_partition(boot: Path) -> None:
     with pytest.raises(AdaptError, match="no EFI partition"):
         check_uefi({BOOT: boot})
-
-
-def test_the_servers_own_loader_becomes_the_fallback(tmp_path: Path) -> None:
-    files = {"shimx64.efi": "shim", "grubx64.efi": "grub", "grub.cfg": "cfg", "fbx64.efi": "fb"}
-    esp = write(tmp_path / "esp", {f"EFI/debian/{name}": text for name, text in files.items()})
-    changes = add_fallback(esp)
-    assert {path.name: path.read_text() for path in (esp / "EFI/BOOT").iterdir()} == {
-        "BOOTX64.EFI": "shim",
-        "grubx64.efi": "grub",
-        "grub.cfg": "cfg",
-    }
-    assert len(changes) == 3
-    assert add_fallback(esp) == ()
-
-
-def test_without_shim_grub_itself_becomes_the_fallback(tmp_path: Path) -> None:
-    esp = write(tmp_path / "esp", {"efi/redhat/grubx64.efi": "grub", "efi/redhat/grub.cfg": "cfg"})
-    add_fallback(esp)
-    fallback = {path.name: path.read_text() for path in esp.glob("*/BOOT/*")}
-    assert fallback == {"BOOTX64.EFI": "grub", "grub.cfg": "cfg"}

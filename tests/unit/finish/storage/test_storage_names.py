@@ -97,25 +97,6 @@ def test_disks_that_trade_places() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("disks", "spec", "new"),
-    [
-        (DiskMap((disk("", "", 0, SYSTEM),)), "/dev/hda2", f"UUID={ROOT}"),
-        (DiskMap((disk("", "", 0, SYSTEM, same=True),)), "/dev/hda2", "/dev/hda2"),
-        (DiskMap((disk("", "sda", 0, SYSTEM),)), "/dev/sda2", "/dev/sda2"),
-        (DiskMap((disk("sda", "sda", 0, SYSTEM),)), "/dev/hda2", f"UUID={ROOT}"),
-        (DiskMap((disk("sda", "sda", 0, SYSTEM, same=True),)), "/dev/hda2", "/dev/hda2"),
-        (DiskMap((disk("cciss/c0d0", "sda", 0, SYSTEM),)), "/dev/cciss/c0d0p2", f"UUID={ROOT}"),
-        (DiskMap((disk("nvme0n1", "vda", 0, SYSTEM),)), "/dev/nvme0n1p6", "/dev/vda6"),
-        (DiskMap((disk("sda", "nvme0n1", 0, SYSTEM),)), "/dev/sda6", "/dev/nvme0n1p6"),
-        (DiskMap((disk("sda", "", 0, SYSTEM),)), "/dev/sda6", "/dev/sda6"),
-        (DiskMap((disk("sda", "vda", 0, SYSTEM),)), "/dev/sdb2", "/dev/sdb2"),
-    ],
-)
-def test_what_a_name_becomes(disks: DiskMap, spec: str, new: str) -> None:
-    assert disks.by_uuid(spec) == new
-
-
 def test_boot_menus_with_their_defaults_in_comments() -> None:
     menu = (
         "# kopt=root=/dev/hda2 ro\n# groot=(hd0,0)\ntitle Debian\nroot (hd0,0)\n"
