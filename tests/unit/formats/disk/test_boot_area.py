@@ -2,7 +2,11 @@
 
 from dataclasses import replace
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from payload.formats.disk.boot_area import table_range, with_table_of, without_table
+from payload.model.disk import PartitionTable
 from tests.support.partition_tables import GPT, MBR
 
 
@@ -22,3 +26,19 @@ def test_boot_code_and_table_are_told_apart() -> None:
     small = memoryview(bytearray(b"\xaa" * 1024))
     without_table(small, GPT, 512)  # the first partition begins before the table could end
     assert bytes(small) == b"\xaa" * 440 + bytes(584)
+
+
+TABLES = st.sampled_from([MBR, GPT, replace(GPT, table_length=4), replace(GPT, table_length=0)])
+
+
+@given(TABLES, st.sampled_from([512, 4096]), st.integers(440, 40_000), st.integers(0, 255))
+def test_a_disk_keeps_its_table_and_gets_the_boot_code_of_another(
+    table: PartitionTable, sector: int, length: int, value: int
+) -> None:
+    own, other = bytes([value]) * length, bytes([255 - value]) * length
+    area = memoryview(bytearray(other))
+    without_table(area, table, sector)
+    merged = with_table_of(bytes(area), own, table, sector)
+    first, end = table_range(table, sector)
+    assert len(merged) == len(area) == length
+    assert merged == other[:first] + own[first:end] + other[end:]
