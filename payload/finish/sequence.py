@@ -5,6 +5,7 @@ if it fails, the disk still shows nothing bootable. `check_finished` runs after 
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -305,10 +306,12 @@ def boot_disks(host: Host, plan: Plan, target: Inventory) -> Iterator[list[BootD
             node = target_node(plan, target, index)
             host.blocks.drop_cache(node)
             file = stack.enter_context(Path(node).open("rb", buffering=0))
-            read = partial(_read, file.fileno())
+            read = partial(read_bytes, file.fileno())
             disks.append(BootDisk(f"disk {pair.target.label}", read, pair.table))
         yield disks
 
 
-def _read(descriptor: int, offset: int, length: int) -> bytes:
-    return os.pread(descriptor, length, offset)
+def read_bytes(descriptor: int, offset: int, length: int) -> bytes:
+    """The bytes there, fewer at the end; none at places that no file reaches, since they come out
+    of the copy's own boot sectors."""
+    return os.pread(descriptor, length, offset) if offset < sys.maxsize - length else b""

@@ -20,8 +20,9 @@ from payload.system.host import Host
 
 MOUNTABLE = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs", "jfs", "vfat"})
 _DEVICE = re.compile(
-    r"/dev/(?:(?:[shv]d|xvd)(?P<letter>[a-z])(?P<number>\d*)"
-    r"|(?:cciss/c|ida/c|nvme|mmcblk)(?P<drive>\d+)(?:d(?P<unit>\d+)|n\d+)?(?:p(?P<part>\d+))?)"
+    r"/dev/(?:(?:[shv]d|xvd)(?P<letter>[a-z])(?P<number>\d{0,4})"
+    r"|(?:cciss/c|ida/c|nvme|mmcblk)(?P<drive>\d{1,4})"
+    r"(?:d(?P<unit>\d{1,4})|n\d{1,4})?(?:p(?P<part>\d{1,4}))?)"
 )
 
 

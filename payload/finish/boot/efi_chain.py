@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from payload.finish.boot.menus import (
@@ -31,6 +32,7 @@ _SECOND_STAGES = ("grubx64.efi", "grub.efi")
 _FALLBACK = "fbx64.efi"
 _SYSTEMD_BOOT = "LoaderInfo: systemd-boot"
 _LARGEST = 32 << 20  # bytes looked at; a kernel with its initramfs in one program has more
+_AREAS = 16  # of modules in one program; GRUB's have one
 _STAGES = 4  # programs one after the other; shim, fallback, shim, GRUB
 
 
@@ -141,7 +143,7 @@ def _module_areas(content: bytes) -> Iterator[bytes]:
 
 
 def _menus(program: Program, content: bytes, trees: Trees) -> Iterator[Menu]:
-    for area in _module_areas(content):
+    for area in islice(_module_areas(content), _AREAS):
         objects = read_objects(area)
         told = told_by(objects.get(PREFIX, ""), objects.get(CONFIG, ""))
         yield from _menus_of_grub(program, told, trees)

@@ -17,10 +17,10 @@ from payload.model.inventory import Inventory
 from payload.model.plan import Plan
 
 _NAME = re.compile(
-    r"/dev/(?P<disk>(?:[hsv]d|xvd)[a-z]{1,2}|(?:cciss|ida)/c\d+d\d+|nvme\d+n\d+|mmcblk\d+)"
-    r"(?P<part>p?\d+)?"
+    r"/dev/(?P<disk>(?:[hsv]d|xvd)[a-z]{1,2}"
+    r"|(?:(?:cciss|ida)/c\d{1,4}d|nvme\d{1,4}n|mmcblk)\d{1,4}(?!\d))(?P<part>p?\d{1,4})?"
 )
-_LINK = re.compile(r"/dev/disk/by-(?P<kind>id|path)/(?P<name>.+?)(?:-part(?P<part>\d+))?")
+_LINK = re.compile(r"/dev/disk/by-(?P<kind>id|path)/(?P<name>.+?)(?:-part(?P<part>\d{1,4}))?")
 _MEMBERS = ("linux_raid_member", "LVM2_member")  # whose UUID is not that of what is on them
 
 

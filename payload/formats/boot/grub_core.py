@@ -4,11 +4,13 @@ core.img holds, compressed, where its directory is: a prefix such as "(,msdos1)/
 "(lvm/vg-root)/boot/grub", and maybe a small script that searches a file system by its UUID.
 """
 
+import contextlib
 import lzma
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import TypedDict
 
 from payload.formats.boot.boot_sector import BIOS_BOOT, GRUB_2, BootCode, ReadDisk
@@ -16,6 +18,8 @@ from payload.model.disk import SECTOR, PartitionTable
 from payload.model.errors import LoaderError
 
 _CORE_LIMIT = 4 << 20  # bytes; no core.img is larger
+_TRIES_LIMIT = 16 * _CORE_LIMIT  # bytes that are unpacked in search of the one that is right
+_PIECE = 1 << 16  # bytes
 _CORE_CODE = b"\x52"  # diskboot.img begins with push %dx
 _LZMA = [{"id": lzma.FILTER_LZMA1, "lc": 3, "lp": 0, "pb": 2, "dict_size": 1 << 16}]
 PREFIX, CONFIG = 3, 2  # kinds of what is embedded behind GRUB's kernel
@@ -87,7 +91,8 @@ def _decompress(core: bytes) -> bytes | None:
     """Kernel and modules out of core.img; None for the layouts of older GRUBs.
 
     The decompressor's own length is not told, so each place where an LZMA stream may begin (its
-    first byte is always 0) is tried until one gives the length that is told.
+    first byte is always 0) is tried until one gives the length that is told, or all tries together
+    have unpacked too much.
     """
     body = core[SECTOR:]
     if len(body) < 0x20:
@@ -95,17 +100,32 @@ def _decompress(core: bytes) -> bytes | None:
     packed, unpacked = struct.unpack_from("<II", body, 8)
     if not (0 < packed <= len(body) and packed < unpacked <= _CORE_LIMIT):
         return None
+    left = _TRIES_LIMIT
     for start in range(0x100, min(len(body) - packed, 0x4000) + 1):
         if body[start]:
             continue
-        decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=_LZMA)
-        try:
-            content = decompressor.decompress(body[start : start + packed], max_length=unpacked)
-        except lzma.LZMAError:
-            continue
+        content = _unpack(body[start : start + packed], unpacked)
         if len(content) == unpacked and b"mimg" in content:
             return content
+        left -= len(content)
+        if left < 0:
+            break
     return None
+
+
+def _unpack(packed: bytes, size: int) -> bytes:
+    """What an LZMA stream gives, up to `size` bytes and up to where it is damaged."""
+    decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=_LZMA)
+    content = bytearray()
+    with contextlib.suppress(lzma.LZMAError):
+        piece = decompressor.decompress(packed, max_length=min(_PIECE, size))
+        while piece and len(content) + len(piece) < size:
+            content += piece
+            if decompressor.eof:
+                return bytes(content)
+            piece = decompressor.decompress(b"", max_length=min(_PIECE, size - len(content)))
+        content += piece
+    return bytes(content)
 
 
 def _module_area(payload: bytes) -> bytes:
@@ -133,15 +153,27 @@ def read_objects(area: bytes) -> dict[int, str]:
 def told_by(prefix: str, config: str) -> BootCode:
     """Where GRUB's own files are, as far as its prefix and the script it begins with tell."""
     device, directory = _split_device(prefix)
-    searched = re.search(r"search(?:\.fs_uuid|[^\n]*--fs-uuid[^\n]*--set=root)\s+(\S+)", config)
-    own = re.search(r"set prefix=\(([^)\n]*)\)'?([^'\n]*)", config)
-    own = own or re.search(r"configfile\s+\(([^)\n]*)\)(\S*)/grub\.cfg", config)
+    own = re.search(r"set prefix=\(([^()\n]*)\)'?([^'\n]*)", config)
+    own = own or re.search(r"configfile\s+\(([^()\n]*)\)(\S*)/grub\.cfg", config)
     root = re.search(r"set root='?\(?([^'\")\s]+)", config)
     if own:
         directory = own[2].strip()
         device = own[1] if own[1] != "$root" else root[1] if root else device
-    uuid = searched[1] if searched and (own is None or own[1] == "$root") else ""
+    uuid = _searched_uuid(config) if own is None or own[1] == "$root" else ""
     return BootCode(GRUB_2, (), directory, uuid=uuid, **_place(device if not uuid else ""))
+
+
+def _searched_uuid(config: str) -> str:
+    """The file system that a script looks for: `search.fs_uuid UUID root`, or `search --fs-uuid
+    --set=root UUID`. Word by word, since the script is as long as its author likes."""
+    for line in config.split("\n"):
+        is_search = is_by_uuid = False
+        for word, following in pairwise(line.split()):
+            if word.endswith("search.fs_uuid") or (is_by_uuid and word.endswith("--set=root")):
+                return following
+            is_by_uuid = is_by_uuid or (is_search and word.endswith("--fs-uuid"))
+            is_search = is_search or word.endswith("search")
+    return ""
 
 
 def _place(device: str) -> _Place:

@@ -52,7 +52,7 @@ def read_grub_cfg(tree: Path, directory: str, text: str) -> list[Entry]:
 
 def _further(directory: str, text: str) -> Iterator[str]:
     """The menus a menu goes on in, as far as they are named without asking anything."""
-    for word in re.findall(r"^\s*(?:configfile|source)\s+(\S+)", text, re.MULTILINE):
+    for word in re.findall(r"^[ \t]*(?:configfile|source)[ \t]+(\S+)", text, re.MULTILINE):
         path = re.sub(r"\$\{?(prefix|config_directory)\}?", directory, word.strip("\"'"))
         path = path.removeprefix("($root)")
         if path.startswith("/") and "$" not in path:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.finish.storage.disk_map import CopiedDisk, DiskMap, map_disks
-from payload.finish.volumes import Volume, find_volumes
+from payload.finish.volumes import Volume, device_number, find_volumes
 from payload.formats.kernel.kernel_modules import Kernel
 from payload.model.inventory import Inventory
 from tests.support.machines import machine
@@ -225,3 +225,22 @@ def test_without_a_kernel_no_name_is_known_and_places_count() -> None:
     assert [(one.before, one.now, one.place) for one in found.disks] == [("", "", 0), ("", "", 1)]
     assert found.here == frozenset()
     assert all(one.others == frozenset() for one in found.disks)
+
+
+MANY = "9" * 5000  # digits; Python refuses to read more than 4300 as one number
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        f"/dev/sda{MANY}",
+        f"/dev/nvme0n{MANY}",
+        f"/dev/disk/by-id/ata-x-part{MANY}",
+        "/dev/mmcblk12345",
+    ],
+)
+def test_a_number_that_no_kernel_gives_names_no_disk(spec: str) -> None:
+    disks = DiskMap((CopiedDisk("sda", "sdb", 0), CopiedDisk("mmcblk1234", "sdc", 1)))
+    assert disks.find(spec) is None
+    assert disks.by_uuid(spec) == spec
+    assert device_number(spec) is None or spec == "/dev/mmcblk12345"

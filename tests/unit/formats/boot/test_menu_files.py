@@ -1,5 +1,6 @@
 """What a menu starts when nobody chooses, from its files in a tree; and links within the system."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -246,3 +247,10 @@ def shared_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("tree")
     boot_files(tree)
     return put(tree, {"boot/a": "k"})
+
+
+def test_a_menu_of_empty_lines_is_read_once(tmp_path: Path) -> None:
+    """Each began a search for the next command: time by the square of their number."""
+    begin = time.process_time()
+    assert read_grub_cfg(tmp_path, "/boot/grub", "\n" * 200_000) == []
+    assert time.process_time() - begin < 60, "a second or two; the rest is a slow machine"
