@@ -20,7 +20,7 @@ from payload.replicate.schedule import Schedule
 from payload.replicate.sender import Line
 from payload.replicate.work import Work
 from tests.support.memory_line import MemoryLine, serve_in_thread
-from tests.support.waiting import PATIENCE, wait_until
+from tests.support.waiting import wait_until
 
 COUNT = 60
 REGION = Region(0, 0, 1, 1 << 20, COUNT * CHUNK_SIZE, Method.USED, "ext4")
@@ -179,42 +179,3 @@ def test_looking_for_links_may_end_the_fetch() -> None:
 
     with pytest.raises(LinkError):
         Copy().fetch(Link(ready=looked.is_set).open, find)
-
-
-# --- the work itself
-
-
-class Single:
-    """A schedule of one item."""
-
-    def __init__(self) -> None:
-        copy = Copy()
-        self.items = list(copy.ledger.items(State.MISSING, head=False))[:1]
-
-    def hand(self) -> Callable[[], Item | None]:
-        return lambda: self.items.pop() if self.items else None
-
-    def stop(self) -> None:
-        self.items = []
-
-
-def test_an_item_given_back_is_taken_by_who_waits_for_it() -> None:
-    work = Work(Single())
-    one, other, seen = work.hand(), work.hand(), []
-    item = one.take(wait=False)
-    assert item is not None and other.take(wait=False) is None
-    thread = threading.Thread(target=lambda: seen.append(other.take(wait=True)), daemon=True)
-    thread.start()
-    assert not work.wait_for_end(0.01)
-    one.give_back([item])
-    thread.join(PATIENCE)
-    assert seen == [item]
-    other.finish()
-    assert one.take(wait=True) is None and work.wait_for_end(0)
-
-
-def test_nobody_waits_for_work_that_was_stopped() -> None:
-    work = Work(Single())
-    assert work.hand().take(wait=False) is not None
-    work.stop()
-    assert work.hand().take(wait=True) is None and work.wait_for_end(0)

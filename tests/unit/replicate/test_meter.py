@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.model.event import Event, Limiter, Progress
-from payload.model.message import Spent
+from payload.model.event import Event, Progress
 from payload.model.plan import Method, Region
 from payload.replicate.ledger import Ledger
-from payload.replicate.limiter import Account, Effort, find_limiter
+from payload.replicate.limiter import Account
 from payload.replicate.meter import CALM, EARLY, Meter, Remaining
 
 LEDGER = Ledger(Region(0, 0, 1, 0, 1 << 20, Method.ALL), 512)
@@ -71,33 +70,3 @@ def test_the_remaining_time_follows_a_new_rate_and_ends_at_nothing() -> None:
     assert told == pytest.approx(100, rel=0.2)
     assert remaining.at(300.0, 0, 1e7) == 0.0
     assert remaining.at(300.0, 10, 0.0) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("effort", "limiter"),
-    [
-        (Effort(network=9, source_disk=3, source_processor=8), Limiter.WIRE),
-        (Effort(network=3, source_disk=9), Limiter.SOURCE_DISK),
-        (Effort(target_disk=9, target_processor=5, source_processor=5), Limiter.TARGET_DISK),
-        (Effort(target_disk=5, source_processor=9), Limiter.PROCESSOR),
-        (Effort(target_disk=5, target_processor=9), Limiter.PROCESSOR),
-        (Effort(waiting=9, source_disk=3, source_processor=2, target_disk=3), Limiter.WIRE),
-        (Effort(waiting=9, source_disk=8, network=2), Limiter.SOURCE_DISK),
-        (Effort(), None),
-    ],
-)
-def test_the_busiest_is_the_limiter(effort: Effort, limiter: Limiter | None) -> None:
-    before = Effort(100, 100, 100, 100, 100, 100)
-    after = Effort(*(100 + getattr(effort, name) for name in Effort.__dataclass_fields__))
-    assert find_limiter(before, after) is limiter
-
-
-def test_what_both_machines_spend_is_added_up() -> None:
-    account = Account()
-    account.source(Spent(1_000_000, 2_000_000, 3_000_000))
-    account.source(Spent(1_000_000, 0, 0))
-    with account.waiting(), account.target_disk(), account.target_processor():
-        pass
-    effort = account.effort
-    assert (effort.source_disk, effort.source_processor, effort.network) == (2.0, 2.0, 3.0)
-    assert 0 < effort.target_processor <= effort.target_disk <= effort.waiting < 1

@@ -1,6 +1,5 @@
 """Who gets which chunk: disks side by side, each in order, sick places last."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +14,6 @@ from payload.replicate import schedule as scheduling
 from payload.replicate.fetching import Take
 from payload.replicate.ledger import Item, Ledger, State
 from payload.replicate.schedule import Schedule
-from payload.replicate.spindle import TURNS, Spindle
 
 SECTOR = 512
 
@@ -149,62 +147,3 @@ def test_what_was_sick_before_the_link_broke_is_still_last() -> None:
     asked = work(schedule_of(ledger), lambda _: False)
     assert [item.index for item in asked] == [1, *range(3, 20), 2]
     assert asked[-1] == replace(items[1], thorough=True)
-
-
-# --- disks with moving heads
-
-
-def test_few_at_a_time_and_the_lowest_place_first() -> None:
-    spindle = Spindle(rotational=True)
-    inside: list[int] = []
-    order: list[int] = []
-    most, lock, go = [0], threading.Lock(), threading.Event()
-
-    def read(offset: int) -> None:
-        with spindle.turn(offset):
-            with lock:
-                inside.append(offset)
-                order.append(offset)
-                most[0] = max(most[0], len(inside))
-            assert go.wait(5.0)
-            with lock:
-                inside.remove(offset)
-
-    threads = [threading.Thread(target=read, args=(offset,)) for offset in (9, 8)]
-    for thread in threads:
-        thread.start()
-    while len(order) < TURNS:
-        assert threads[0].is_alive()
-    more = [threading.Thread(target=read, args=(offset,)) for offset in (5, 3, 7, 1)]
-    for thread in more:
-        thread.start()
-    while len(spindle._waiting) < 4:
-        assert threads[0].is_alive()
-    go.set()
-    for thread in (*threads, *more):
-        thread.join(5.0)
-    assert most == [TURNS]
-    assert set(order[:2]) == {8, 9} and set(order[2:4]) == {1, 3} and set(order[4:]) == {5, 7}
-
-
-def test_an_ssd_is_asked_for_all_at_once() -> None:
-    spindle = Spindle(rotational=False)
-    together = threading.Barrier(5)
-
-    def read(offset: int) -> None:
-        with spindle.turn(offset):
-            together.wait(5.0)
-
-    threads = [threading.Thread(target=read, args=(offset,)) for offset in range(4)]
-    for thread in threads:
-        thread.start()
-    together.wait(5.0)
-    for thread in threads:
-        thread.join(5.0)
-
-
-def test_a_failed_read_gives_its_turn_back() -> None:
-    spindle = Spindle(rotational=True)
-    for _ in range(2 * TURNS):
-        with pytest.raises(OSError, match="bad"), spindle.turn(0):
-            raise OSError("bad")

@@ -1,9 +1,10 @@
-"""Both halves of the stream against peers that break the rules; no disks, no wire."""
+"""The target's half of the stream against a source that breaks the rules; no disks, no wire."""
 
+import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payload.model.errors import LinkError, PeerError, TargetDiskError
-from payload.model.message import Alive, Chunk, ChunkRequest, Encoding, MapAnswer, Message, Stop
+from payload.model.message import (
+    Alive,
+    Chunk,
+    ChunkRequest,
+    Encoding,
+    MapAnswer,
+    Message,
+    Spent,
+    Stop,
+)
 from payload.model.plan import CHUNK_SIZE, Method, Region
 from payload.model.report import Hole
 from payload.replicate import fetching
 from payload.replicate.chunks import digest_of, zero_digest
-from payload.replicate.crew import work_together
 from payload.replicate.fetching import WINDOW, Fetcher
 from payload.replicate.ledger import Item, Ledger, State
 from payload.replicate.limiter import Account
@@ -259,99 +268,105 @@ def test_answers_out_of_order_are_refused() -> None:
     assert desk.stored == {}
 
 
-# --- maps
+# --- what did not come is not lost
 
 
-@pytest.mark.parametrize(
-    "chunks",
-    [
-        (0, CHUNK_SIZE, 0, CHUNK_SIZE),  # twice
-        (0, SECTOR, SECTOR, SECTOR),  # two in one place
-        (CHUNK_SIZE, SECTOR, 0, SECTOR),  # backwards
-        (0, CHUNK_SIZE + SECTOR),
-        (0, SECTOR, REGION.size, SECTOR),
-        (0, SECTOR, 1 << 62, SECTOR),
-        (0, 100),
-        (0, 0),
-        (0, -SECTOR),
-        (-CHUNK_SIZE, SECTOR),
-        (0,),
-        (),
-        (SECTOR, SECTOR),  # not from the begin
-    ],
-)
-def test_a_map_that_cannot_be(chunks: tuple[int, ...]) -> None:
-    with pytest.raises(PeerError, match="disk 1 partition 1"):
-        Ledger(REGION, SECTOR).add(MapAnswer(0, chunks, last=True))
+class Basket:
+    """A hand that gives these items once, and remembers what it was told."""
+
+    def __init__(self, ledger: Ledger, count: int) -> None:
+        self.left = list(ledger.items(State.MISSING, head=False))[:count]
+        self.waited: list[bool] = []
+        self.finished = 0
+        self.returned: list[Item] = []
+
+    def take(self, *, wait: bool) -> Item | None:
+        self.waited.append(wait)
+        return self.left.pop(0) if self.left else None
+
+    def finish(self) -> None:
+        self.finished += 1
+
+    def give_back(self, items: Iterable[Item]) -> None:
+        self.returned += items
 
 
-def test_a_map_of_another_region() -> None:
-    with pytest.raises(PeerError):
-        Ledger(REGION, SECTOR).add(MapAnswer(1, (0, SECTOR), last=True))
+class Answers:
+    """A source that answers so many requests and then ends with an error."""
+
+    def __init__(self, count: int, error: Exception) -> None:
+        self.count, self.error = count, error
+        self.asked: deque[ChunkRequest] = deque()
+        self.patience: list[float | None] = []
+
+    def send(self, message: Message) -> None:
+        assert isinstance(message, ChunkRequest)
+        self.asked.append(message)
+
+    def receive(self, timeout: float | None) -> Message:
+        self.patience.append(timeout)
+        if not self.count:
+            raise self.error
+        self.count -= 1
+        return replace(honest(self.asked.popleft()), spent=Spent(1_000_000, 2_000_000, 3_000_000))
+
+    def close(self) -> None:
+        self.asked.clear()
 
 
-def test_a_map_must_be_of_whole_sectors_of_this_disk() -> None:
-    with pytest.raises(PeerError, match="not sectors"):
-        Ledger(REGION, 4096).add(MapAnswer(0, (0, SECTOR), last=True))
+def fetch_from(line: Answers, basket: Basket, account: Account, **doers: Any) -> None:
+    nothing: Any = lambda *_: None  # noqa: E731
+    done = doers.get("done", nothing)
+    store = doers.get("store", nothing)
+    Fetcher(line, lambda *_: b"", store, nothing, done, nothing, account).work(basket)
 
 
-@given(st.lists(st.integers(-(1 << 63), 1 << 63), max_size=20), st.booleans())
-def test_random_maps_are_taken_or_refused(numbers: list[int], last: bool) -> None:
-    ledger = Ledger(REGION, SECTOR)
-    try:
-        ledger.add(MapAnswer(0, tuple(numbers), last))
-    except PeerError:
-        return
-    end = 0
-    for item in (*ledger.items(State.MISSING, head=True), *ledger.items(State.MISSING, head=False)):
-        assert end <= item.offset and item.offset + item.length <= REGION.size
-        end = item.offset + item.length
+def test_what_was_asked_for_and_did_not_come_is_given_back() -> None:
+    basket = Basket(ledger_of(), 5)
+    wanted = list(basket.left)
+    line = Answers(2, LinkError("The cable is out."))
+    with pytest.raises(LinkError, match="cable"):
+        fetch_from(line, basket, Account())
+    assert (basket.finished, basket.returned) == (2, wanted[2:])
+    assert line.patience == [fetching.PATIENCE] * 3, "a sick disk may need minutes"
 
 
-# --- order and figures
+def test_a_chunk_that_could_not_be_written_is_given_back() -> None:
+    def store(item: Item, content: memoryview) -> None:
+        raise TargetDiskError("The disk is full.")
 
-
-def test_a_region_is_proven_only_when_every_chunk_is() -> None:
-    ledger = ledger_of()
-    items = [*ledger.items(State.MISSING, head=True), *ledger.items(State.MISSING, head=False)]
-    for item in items:
-        ledger.record(item, honest(ChunkRequest(0, item.offset, item.length)))
-    for item in items:
-        assert not ledger.proven and ledger.report("disk").target_digest == ""
-        ledger.prove(item)
-    report = ledger.report("disk")
-    assert report.verified and report.source_digest == report.target_digest != ""
-    assert report.sent == report.used == REGION.size
-
-
-def test_what_is_the_same_needs_no_second_reading() -> None:
-    ledger = ledger_of()
-    held, other = ledger.items(State.MISSING, head=False), ledger.items(State.MISSING, head=True)
-    for item in held:
-        request = ChunkRequest(0, item.offset, item.length, digest_of(CONTENT[: item.length]))
-        ledger.record(item, honest(request))
-    assert list(ledger.items(State.WRITTEN, head=False)) == []
-    assert ledger.read_back == ledger.held == ledger.done == REGION.size - CHUNK_SIZE
-    for item in other:
-        ledger.record(item, honest(ChunkRequest(0, item.offset, item.length)))
-    assert len(list(ledger.items(State.WRITTEN, head=True))) == 1 and not ledger.proven
-
-
-# --- threads
-
-
-def test_the_error_that_says_most_is_raised_and_all_have_ended() -> None:
-    stop = threading.Event()
-    ended: list[str] = []
-
-    def disk() -> None:
-        raise TargetDiskError("the disk")
-
-    def link() -> None:
-        stop.wait(5.0)
-        ended.append("link")
-        raise LinkError("the others closed it")
-
+    basket = Basket(ledger_of(), 1)
+    (wanted,) = basket.left
     with pytest.raises(TargetDiskError):
-        work_together([link, disk, link], stop.set)
-    assert ended == ["link", "link"]
+        fetch_from(Answers(1, LinkError("")), basket, Account(), store=store)
+    assert (basket.finished, basket.returned) == (0, [wanted])
+
+
+def test_nobody_waits_for_more_work_while_answers_are_due() -> None:
+    """An answer that nobody takes off the wire would hold up the source."""
+    basket = Basket(ledger_of(), 3)
+    fetch_from(Answers(3, LinkError("")), basket, Account())
+    assert basket.waited[:4] == [True, False, False, False]
+    assert basket.waited[-1] is True and basket.finished == 3 and basket.returned == []
+
+
+def test_what_the_source_spent_is_in_the_account() -> None:
+    account = Account()
+    fetch_from(Answers(3, LinkError("")), Basket(ledger_of(), 3), account)
+    effort = account.effort
+    assert (effort.source_disk, effort.source_processor, effort.network) == (3.0, 6.0, 9.0)
+    assert effort.waiting > 0 and effort.target_processor > 0
+
+
+@given(st.binary(max_size=40), st.sampled_from(Encoding), st.integers(-1, 1 << 40), st.data())
+def test_any_chunk_is_written_whole_and_right_or_refused(
+    body: bytes, encoding: Encoding, offset: int, data: st.DataObject
+) -> None:
+    length = data.draw(st.sampled_from([SECTOR, CHUNK_SIZE]) | st.integers(0, 1 << 32))
+    place = data.draw(st.sampled_from([CHUNK_SIZE, offset]))
+    digest = data.draw(st.sampled_from([digest_of(CONTENT), bytes(32), zero_digest(CHUNK_SIZE)]))
+    desk = Desk()
+    with contextlib.suppress(PeerError):
+        desk.fetch(lambda _: Chunk(0, place, length, digest, encoding, body))
+    zeros = {CHUNK_SIZE: bytes(CHUNK_SIZE)}
+    assert desk.stored == (zeros if desk.cleared else {})
