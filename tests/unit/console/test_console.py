@@ -3,10 +3,8 @@
 import array
 import fcntl
 import os
-import select
 import termios
 import threading
-import time
 import tty
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,32 +13,18 @@ from pathlib import Path
 import pytest
 
 from payload.console.console import Console
-from payload.console.keys import KeyWatch, SerialEar, is_key
-from payload.console.outlet import Outlet, open_serial
+from payload.console.keys import SerialEar
+from payload.console.outlet import open_serial
 from payload.model.event import Countdown, Ended, Note, Stage
 from tests.support.console_samples import PROGRESS, REPORT
+from tests.support.pseudo_terminals import Terminal, pseudo_terminal, read_until
 from tests.support.waiting import PATIENCE, wait_until
-
-Terminal = tuple[int, str]  # our end, and the path of the other
 
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    ours, theirs = os.openpty()
-    yield ours, os.ttyname(theirs)
-    os.close(theirs)
-    os.close(ours)
-
-
-def read_until(descriptor: int, word: bytes) -> bytes:
-    """What comes out until `word` does."""
-    end = time.monotonic() + PATIENCE
-    got = b""
-    while word not in got and time.monotonic() < end:
-        if select.select([descriptor], [], [], 0.1)[0]:
-            got += os.read(descriptor, 65536)
-    assert word in got, got
-    return got
+    with pseudo_terminal() as ends:
+        yield ends
 
 
 def unread(descriptor: int) -> int:
@@ -89,55 +73,6 @@ def test_a_missing_serial_line_is_noted_and_ignored(tmp_path: Path) -> None:
     assert log.read_text().splitlines() == ["UGS-Failover 0.1.0 on box", "[note] still here"]
 
 
-def test_a_port_that_is_no_terminal_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "ttyS0"
-    path.touch()
-    with pytest.raises(OSError):
-        open_serial(path)
-
-
-def test_a_stuck_serial_line_holds_up_nothing(terminal: Terminal) -> None:
-    """Nobody reads: the buffer fills. Were any line waited for, it would be given up meanwhile."""
-    ours, path = terminal
-    troubles: list[str] = []
-    stuck = Outlet("ttyS0", open_serial(Path(path)), troubles.append, patience=PATIENCE)
-    for number in range(20_000):
-        stuck.put(f"line {number} " + "x" * 60, droppable=True)
-    assert troubles == []
-    stuck.put("last")
-    closing = threading.Thread(target=stuck.close, args=(PATIENCE,))
-    closing.start()
-    read_until(ours, b"last\r\n")
-    closing.join()
-
-
-def test_a_serial_line_that_takes_nothing_is_given_up(terminal: Terminal) -> None:
-    _, path = terminal
-    troubles: list[str] = []
-    stuck = Outlet("ttyS0", open_serial(Path(path)), troubles.append, patience=0.2)
-    for number in range(1000):
-        stuck.put(f"line {number} " + "x" * 60, droppable=True)
-    wait_until(lambda: troubles)
-    stuck.close(PATIENCE)
-    assert troubles == [
-        "Nothing more is written to ttyS0: it took nothing for 0 s. The run goes on."
-    ]
-
-
-def test_progress_is_dropped_before_anything_else(terminal: Terminal) -> None:
-    ours, path = terminal
-    os.set_blocking(ours, False)
-    outlet = Outlet("ttyS0", open_serial(Path(path)), lambda _: None, patience=PATIENCE)
-    for number in range(3000):
-        outlet.put(f"progress {number}", droppable=True)
-    for number in range(50):
-        outlet.put(f"sentence {number}")
-    got = read_until(ours, b"sentence 49\r\n").decode()
-    outlet.close(PATIENCE)
-    assert got.count("sentence") == 50
-    assert 0 < got.count("progress") < 3000
-
-
 def test_a_key_on_the_serial_line_stops_during_the_countdown_only(
     terminal: Terminal, heard: list[bytes]
 ) -> None:
@@ -158,54 +93,6 @@ def test_a_key_on_the_serial_line_stops_during_the_countdown_only(
         os.write(ours, b"q")
         assert not pressed.wait(0.2)
     os.close(line)
-
-
-def test_any_key_on_the_keyboard_stops(terminal: Terminal) -> None:
-    ours, path = terminal
-    keyboard = os.open(path, os.O_RDWR | os.O_NOCTTY)
-    before = termios.tcgetattr(keyboard)
-    pressed = threading.Event()
-    watch = KeyWatch(keyboard, [], pressed.set)
-    os.write(ours, b"\x00")
-    assert pressed.wait(PATIENCE)
-    watch.close()
-    assert termios.tcgetattr(keyboard) == before
-    os.close(keyboard)
-
-
-def test_line_noise_stops_nothing(terminal: Terminal, heard: list[bytes]) -> None:
-    ours, path = terminal
-    tty.setraw(ours)
-    pressed = threading.Event()
-    line = open_serial(Path(path))
-    watch = KeyWatch(None, [line], pressed.set)
-    said = b""
-    for burst in (
-        b"\x00",
-        b"\xff\xfe",
-        b"a\x00",
-        b"[countdown] 30 s, press any key to stop\r\n",
-        b"x",  # right after noise: not believed either
-    ):
-        os.write(ours, burst)
-        said += burst
-        wait_until(lambda: b"".join(heard) == said)  # noqa: B023  (it is done before the next)
-    watch.close()
-    assert not pressed.is_set()
-    os.close(line)
-
-
-def test_what_counts_as_a_key() -> None:
-    assert all(map(is_key, (b" ", b"\r", b"\r\n", b"x", b"\x1b[A", b"\x03", b"asdf")))
-    assert not any(map(is_key, (b"", b"\x00", b"\x80", b"a\xff", b"123456789")))
-
-
-def test_a_noisy_line_is_trusted_again_after_silence() -> None:
-    ear = SerialEar()
-    assert ear.hears_key(b"x", 100.0)
-    assert not ear.hears_key(b"\x00", 101.0)
-    assert not ear.hears_key(b"x", 105.9)
-    assert ear.hears_key(b"x", 106.1)
 
 
 def test_the_screen_shows_the_last_state_and_gives_the_terminal_back(

@@ -1,13 +1,11 @@
 """The picture on the screen, in the two sizes a server's console usually has."""
 
-import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.console.painter import changed_rows, encode
 from payload.console.screen import next_steps, render_screen
 from payload.console.view import View, observe
 from payload.model.event import (
@@ -191,19 +189,3 @@ def test_any_events_make_a_whole_picture_of_harmless_characters(
     for line in lines:
         assert len(line) <= width
         assert all(" " <= character <= "~" or character in DRAWN for character in line)
-
-
-def test_only_changed_rows_are_written() -> None:
-    assert changed_rows(["a", "b"], ["a", "c"]) == "\x1b[2;1Hc\x1b[0m"
-    assert changed_rows(["a", "b"], ["a", "b"]) == ""
-
-
-def test_colours_are_those_of_a_plain_terminal() -> None:
-    title = render_screen(START, 80, 25)[0]
-    assert encode(title, 80).startswith("\x1b[1;37;44m")
-
-
-def test_lines_are_written_over_their_whole_width() -> None:
-    written = re.sub(r"\x1b\[[0-9;]*m", "", encode(render_screen(START, 80, 25)[1], 80))
-    assert len(written) == 80
-    assert written.startswith("  identify ")
