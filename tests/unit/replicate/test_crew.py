@@ -89,17 +89,18 @@ def test_the_cause_is_raised_whoever_failed_first(
     assert type(caught.value) is type(cause)
 
 
-def test_more_may_join_while_one_works() -> None:
-    crew = Crew(lambda: None)
-    did: list[str] = []
+def test_who_joins_while_others_work_is_waited_for() -> None:
+    """Each starts the next one as the last thing it does."""
+    crew, did, count = Crew(lambda: None), list[int](), 300
 
-    def lead() -> None:
-        crew.start(lambda: did.append("joined"))
-        did.append("lead")
+    def work(number: int) -> None:
+        did.append(number)
+        if number + 1 < count:
+            crew.start(lambda: work(number + 1))
 
-    crew.start(lead)
+    crew.start(lambda: work(0))
     crew.wait()
-    assert sorted(did) == ["joined", "lead"]
+    assert did == list(range(count))
 
 
 def test_the_error_of_who_joined_late_is_raised_too() -> None:

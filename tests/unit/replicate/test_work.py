@@ -106,7 +106,7 @@ def test_nothing_is_over_before_somebody_found_out_that_there_is_no_more() -> No
     hand = work.hand()
     assert not work.wait_for_end(0)
     item = hand.take(wait=False)
-    assert item is not None
+    assert item is not None and work.hand().take(wait=False) is None
     schedule.items.append(item)
     hand.finish()
     assert not work.wait_for_end(0)
