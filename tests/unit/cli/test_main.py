@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from payload.cli.inventory_text import render_decision, render_inventory
 from payload.cli.main import main
 from payload.model.codec import from_json, to_json
 from payload.model.disk import Content, Disk, FileSystem, Hardware, Partition, PartitionTable
@@ -272,22 +271,3 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setattr("payload.cli.reference.PAGES", {"settings.md": interrupted})
     assert main(["settings"]) == 130
     assert "Ended from outside." in capsys.readouterr().err
-
-
-def test_an_inventory_as_text() -> None:
-    text = render_inventory(SOURCE)
-    assert "machine  Dell R1 aaaaaaaa, BIOS firmware" in text
-    assert "partition 1: 0.9 GB, ext4" in text
-    assert "never used: it is an optical drive" in text
-    assert 'system   Debian 4.0 UCS 2.0 called "groupware"' in text
-
-
-@given(st.text(st.characters(exclude_categories=()), max_size=80))
-def test_odd_names_stay_on_their_line(text: str) -> None:
-    card = Card(text, text, text)
-    system = InstalledSystem("serial:S1", 1, text, text, text)
-    odd = replace(SOURCE, cards=(card,), systems=(system,), warnings=(text,))
-    decision = Decision(Role.UNDECIDED, text, (text,))
-    for line in (render_inventory(odd) + render_decision(decision)).split("\n"):
-        assert len(line) <= 100
-        assert all(" " <= character <= "~" for character in line)
