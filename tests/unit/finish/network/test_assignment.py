@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from payload.finish.network.assignment import plan_names, warnings_of
-from payload.finish.network.destinations import read_names, summarise
-from payload.formats.network.ifupdown import read_ifupdown, read_ucr
-from payload.formats.network.udev_rules import is_rules_file
+from payload.finish.network.destinations import read_names
 from payload.model.machine import Card
 from payload.model.network import NamesInUse
 from payload.model.report import CardName
@@ -99,58 +97,6 @@ def test_a_spare_card_gives_up_a_wanted_predictable_name() -> None:
     names = NamesInUse({}, ("enp1s0",))
     plan = plan_names(names, cards(OLD, 2), [(OLD[1], NEW[0])], cards(NEW, 3))
     assert by_name(plan) == {"enp1s0": NEW[0], "spare0": NEW[1]}
-
-
-def test_ifupdown_aliases_vlans_bonds_and_the_gateway() -> None:
-    text = """
-auto lo eth5
-iface lo inet loopback
-iface eth2 inet static
-    address 10.0.0.5
-iface eth2:1 inet static
-    address 10.0.0.6
-iface eth1.100 inet static
-    address 192.0.2.5
-    gateway 192.0.2.1
-iface bond0 inet dhcp
-    bond-slaves eth3 \\
-        eth4
-iface eth6 inet manual
-# iface eth7 inet static
-"""
-    names = summarise(read_ifupdown(text.encode()))
-    assert names.addressed == ("eth1", "eth2", "eth3", "eth4")
-    assert names.configured == ("eth5", "eth6")
-
-
-def test_the_card_below_a_bridge_leads_to_its_gateway() -> None:
-    text = "iface br0 inet static\n gateway 10.0.0.1\n bridge_ports eth1\niface eth0 inet dhcp\n"
-    assert summarise(read_ifupdown(text.encode())).addressed == ("eth1", "eth0")
-
-
-def test_univention_registry_knows_the_gateway_by_its_network() -> None:
-    text = """# base.conf
-gateway: 192.0.2.1
-interfaces/eth0/address: 10.0.0.5
-interfaces/eth0/netmask: 255.255.255.0
-interfaces/eth1/address: 192.0.2.5
-interfaces/eth1/netmask: 255.255.255.0
-interfaces/eth1_1/address: 192.0.2.6
-interfaces/eth2/netmask: 255.0.0.0
-ldap/master: master.example.org
-"""
-    names = summarise(read_ucr(text.encode()))
-    assert names.addressed == ("eth1", "eth0")
-    assert names.configured == ("eth2",)
-
-
-def test_rules_files_are_told_from_their_generators() -> None:
-    assert is_rules_file("z25_persistent-net.rules")
-    assert is_rules_file("70-persistent-net.rules")
-    assert is_rules_file("30-net_persistent_names.rules")
-    assert not is_rules_file("z45_persistent-net-generator.rules")
-    assert not is_rules_file("70-persistent-cd.rules")
-    assert not is_rules_file("70-persistent-net.rules.bak")
 
 
 def test_names_are_read_from_all_places_below_the_root(tmp_path: Path) -> None:

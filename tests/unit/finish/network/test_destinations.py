@@ -9,11 +9,7 @@ from hypothesis import strategies as st
 from payload.finish.network.adapt import run_adapt
 from payload.finish.network.destinations import DOMAIN, SAN, read_goals, read_names, summarise
 from payload.finish.network.name_files import rules_files
-from payload.formats.network.ifcfg import read_ifcfg, read_routes
 from payload.formats.network.interface import Interface
-from payload.formats.network.netplan import read_netplan
-from payload.formats.network.network_manager import read_keyfile
-from payload.formats.network.networkd import read_netdev, read_network
 from payload.model.errors import AdaptError
 
 MAC = "00:1a:64:6c:11:0e"
@@ -173,73 +169,3 @@ def test_files_that_tie_the_same_card_mean_one_interface() -> None:
     names = summarise([*told, Interface("vlan7", lower=("uuid",), vlan=7, dynamic=True)])
     assert names.addressed == ("lan0",)
     assert names.vlans == {"lan0": (0, 7)}
-
-
-def test_netplan_in_full() -> None:
-    text = """
-network:
-  ethernets:
-    first: {match: {macaddress: "00:1A:64:6C:11:0E"}, set-name: lan0, dhcp6: yes}
-    second: {match: {name: ens4}}
-  bonds:
-    bond0: {interfaces: [first, second], addresses: [192.0.2.10/24], gateway4: 192.0.2.1}
-  vlans:
-    mgmt: {id: 9, link: bond0, addresses: [10.0.0.1/8]}
-"""
-    names = summarise(read_netplan(text.encode()))
-    assert names.macs == {"lan0": MAC}
-    assert names.addressed == ("ens4", "lan0")
-    assert names.vlans == {"ens4": (0, 9), "lan0": (0, 9)}
-
-
-def test_networkd_in_full() -> None:
-    network = b"""
-[Match]
-Name=eth0
-[Network]
-VLAN=mgmt
-Bridge=br0
-[Route]
-Destination=10.0.0.0/8
-Gateway=192.0.2.9
-[Route]
-Gateway=192.0.2.1
-"""
-    told = read_network(network)
-    assert told[0].gateways == ("192.0.2.1",)
-    told += read_netdev(b"[NetDev]\nName=mgmt\nKind=vlan\n[VLAN]\nId=7\n")
-    told += [Interface("mgmt", addresses=("192.0.2.10/24",))]
-    names = summarise(told)
-    assert (names.addressed, names.vlans) == (("eth0",), {"eth0": (7,)})
-
-
-def test_networkmanager_in_full() -> None:
-    vlan = b"[connection]\nuuid=b\ntype=vlan\ninterface-name=san\n[vlan]\nparent=a\nid=5\n"
-    base = (
-        b"[connection]\nuuid=a\ntype=ethernet\ncontroller=br0\n"
-        b"[ethernet]\nmac-address=00:1A:64:6C:11:0E\n"
-    )
-    bridge = (
-        b"[connection]\nuuid=c\ntype=bridge\ninterface-name=br0\n"
-        b"[ipv4]\nmethod=manual\naddresses1=192.0.2.10;24;192.0.2.1;\n"
-    )
-    told = [one for text in (vlan, base, bridge) for one in read_keyfile(text)]
-    names = summarise(told)
-    assert names.addressed == (MAC,)
-    assert names.vlans == {MAC: (0, 5)}
-
-
-def test_suse_in_full() -> None:
-    told = read_ifcfg(
-        b"BONDING_SLAVE_0='eth0'\nBONDING_SLAVE0='eth1'\nIPADDR='192.0.2.10'\nPREFIXLEN=24\n",
-        "/etc/sysconfig/network/ifcfg-bond0",
-    )
-    told += read_ifcfg(
-        b"ETHERDEVICE='bond0'\nBOOTPROTO='dhcp'\n", "/etc/sysconfig/network/ifcfg-vlan12"
-    )
-    told += read_routes(b"default 192.0.2.1 - -\n", "/etc/sysconfig/network/routes")
-    told += read_routes(b"default 10.0.0.1 - -\n", "/etc/sysconfig/network/ifroute-eth9")
-    names = summarise(told)
-    assert names.addressed == ("eth0", "eth1")
-    assert names.vlans == {"eth0": (0, 12), "eth1": (0, 12)}
-    assert names.configured == ("eth9",)

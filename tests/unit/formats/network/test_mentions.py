@@ -2,15 +2,12 @@
 card of the server where nothing is adapted."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from payload.finish.network.adapt import adapt_tree
-from payload.formats.network.interface import Assignment, Interface
-from payload.formats.network.network_manager import read_keyfile
-from payload.formats.network.networkd import read_link, read_network, rewrite_match
+from payload.formats.network.interface import Assignment
 from payload.formats.network.udev_rules import retie_rules
 from payload.model.machine import Card
 
@@ -157,14 +154,6 @@ def test_systemd_writes_macs_in_three_ways(root: Path, path: str, before: str, a
     )
 
 
-def test_a_link_file_with_hyphens_tells_which_card_has_the_name() -> None:
-    text = b"[Match]\nMACAddress=00-1A-64-6C-11-0E\n[Link]\nName=san0\n"
-    assert [(one.name, one.mac) for one in read_link(text)] == [("san0", OLD)]
-    assert [one.mac for one in read_network(text)] == [OLD]
-    after = rewrite_match(text, "/x.link", Assignment({"san0": HERE}, [CARD]))
-    assert b"MACAddress=52-54-00-9A-00-11\n" in after
-
-
 # --- told
 
 
@@ -282,11 +271,3 @@ def test_a_rule_longer_than_udev_reads_is_left_and_told(root: Path) -> None:
         "/etc/udev/rules.d/90-own.rules, line 1,"
     ]
     assert wake(OLD) in rules_of(root, "90-own.rules").read_text()
-
-
-@pytest.mark.parametrize("read", [read_link, read_keyfile])
-def test_a_long_line_of_settings_is_read_in_its_length(
-    read: Callable[[bytes], list[Interface]],
-) -> None:
-    text = b"[connection]\ninterface-name=y" + b" " * 1_000_000 + b"x\n[Link]\nName=eth0\n"
-    assert len(read(text)) == 1

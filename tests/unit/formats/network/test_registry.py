@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from payload.finish.network.adapt import run_adapt
 from payload.formats.network.interface import Assignment, Interface, System
-from payload.formats.network.netplan import read_netplan, rewrite_netplan
 from payload.formats.network.registry import SYSTEMS
 
 SAMPLES = Path(__file__).parents[3] / "fixtures/net-names"
@@ -171,27 +169,3 @@ def test_any_file_is_read_and_twice_is_once(system: System, content: bytes) -> N
 def test_nobody_assigned_changes_nothing(system: System, content: bytes) -> None:
     path = system.patterns[0].replace("*", "eth0")
     assert system.rewrite(content, path, Assignment({})) == content
-
-
-def test_netplan_too_deep_to_read_is_left_alone() -> None:
-    depth = sys.getrecursionlimit() // 2  # PyYAML composes a level by two calls, one in the other
-    deep = b"network: " + b"[" * depth + b"]" * depth
-    assert read_netplan(deep) == []
-    assert rewrite_netplan(deep, "", ASSIGNMENT) == deep
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "&a [*a]",
-        "&a {? *a : x}",
-        "[&a [x, x], &b [*a, *a], &c [*b, *b], &d [*c, *c, *c, *c]]",
-        "{? [a, b] : x}",
-    ],
-)
-def test_netplan_whose_aliases_go_round_says_nothing(text: str) -> None:
-    for key in ("ethernets", "vlans"):
-        nested = f"network:\n  {key}:\n    eth0:\n      addresses: {text}\n".encode()
-        assert [one.addresses for one in read_netplan(nested)] == [()]
-        assert rewrite_netplan(nested, "", ASSIGNMENT) == nested
-        read_netplan(f"network:\n  {key}: {text}\n".encode())

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from payload.finish.network.adapt import run_adapt
 from payload.finish.network.cards import read_cards
-from payload.formats.network.udev_rules import read_rules, rewrite_rules, silence_rules
+from payload.formats.network.udev_rules import (
+    is_rules_file,
+    read_rules,
+    rewrite_rules,
+    silence_rules,
+)
 from payload.model.machine import Card
 
 SAMPLES = Path(__file__).parents[3] / "fixtures/udev-net"
@@ -65,6 +70,15 @@ def test_a_card_of_this_machine_without_a_name_keeps_its_own_if_it_is_free() -> 
 def test_a_rule_of_a_wireless_card_named_like_a_wired_one_is_left_alone() -> None:
     rule = b'SUBSYSTEM=="net", ATTR{address}=="00:00:5e:00:53:09", KERNEL=="wlan*", NAME="eth1"\n'
     assert silence_rules(rule) == rule
+
+
+def test_rules_files_are_told_from_their_generators() -> None:
+    assert is_rules_file("z25_persistent-net.rules")
+    assert is_rules_file("70-persistent-net.rules")
+    assert is_rules_file("30-net_persistent_names.rules")
+    assert not is_rules_file("z45_persistent-net-generator.rules")
+    assert not is_rules_file("70-persistent-cd.rules")
+    assert not is_rules_file("70-persistent-net.rules.bak")
 
 
 _WORDS = st.sampled_from(
