@@ -1,15 +1,9 @@
 """Beacons: only those of this session count, and what they say of the wires decides the names."""
 
-import os
-import threading
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payload.connect import beacons
-from payload.connect.beacons import Listening
 from payload.finish.network.assignment import assign, lost_ways, plan_names, warnings_of_tags
 from payload.model.machine import Card
 from payload.model.network import Arrival, NamesInUse
@@ -163,40 +157,6 @@ def test_whatever_is_heard_no_card_has_two_names(
     served = [entry.name for entry in plan if entry.mac]
     if any(entry.name in addressed and not entry.mac for entry in plan):
         assert set(served) <= set(addressed), "names without an address go without first"
-
-
-class _Flooded:
-    def __init__(self, descriptor: int) -> None:
-        self.fileno = lambda: descriptor
-
-    def receive(self) -> tuple[bytes, int]:
-        return b"noise", 0
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> "_Flooded":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-
-def test_a_card_that_is_flooded_does_not_keep_the_listener(monkeypatch: pytest.MonkeyPatch) -> None:
-    ready, writing = os.pipe()
-    os.write(writing, b"x")  # so that there is always something to be heard
-    port = _Flooded(ready)
-    monkeypatch.setattr(beacons, "PacketPort", lambda *_, **__: port)
-    monkeypatch.setattr(beacons, "chosen_cards", lambda *_: [Card("eth0", NEW[0])])
-    nothing: Any = None
-    try:
-        listening = Listening(nothing, nothing, KEY, lambda _: None)
-        closing = threading.Thread(target=listening.close, daemon=True)
-        closing.start()
-        closing.join(30)
-        assert not closing.is_alive()
-        assert listening.arrivals() == ()
-    finally:
-        os.close(ready)
-        os.close(writing)
 
 
 def test_a_bond_with_one_card_left_still_leads_where_it_led() -> None:
