@@ -116,11 +116,14 @@ class WholeRun:
         trace = self._places.state / "traceback.txt"
         with contextlib.suppress(OSError):
             trace.parent.mkdir(parents=True, exist_ok=True)
-            trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        self._console(Note(f"{type(error).__name__}: {error}", Level.ERROR))
+            lines = "".join(traceback.format_exception(error))
+            trace.write_text(lines, encoding="utf-8", errors="backslashreplace")
+        # What a tool said comes with stray bytes as it was said; no report could hold them.
+        words = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+        self._console(Note(words, Level.ERROR))
         return (
-            f"This is a mistake in UGS-Failover: {type(error).__name__}: {error}. Please report it "
-            f"with {trace} (Alt-F2 has a shell)."
+            f"This is a mistake in UGS-Failover: {words}. Please report it with {trace} (Alt-F2 has"
+            " a shell)."
         )
 
     def _failure(self, sentence: str, exit_code: int) -> Report:

@@ -270,3 +270,9 @@ def test_the_engine_can_have_a_mistake_explained(machine: Machine) -> None:
     assert machine.saved.sentence.startswith("This is a mistake in UGS-Failover: ValueError: oops.")
     assert "ValueError: oops" in (machine.places.state / "traceback.txt").read_text()
     assert machine.ended == []
+
+
+def test_a_mistake_whose_words_are_no_utf8_ends_in_a_report_too(machine: Machine) -> None:
+    whole = machine.run(raising(ValueError("M\udcfcller")))
+    assert whole.exit_code == 1 and machine.held == [True]
+    assert machine.ended == [machine.saved]
