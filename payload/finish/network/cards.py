@@ -11,8 +11,8 @@ from payload.model.codec import DocumentError, from_json
 from payload.model.errors import SettingsError
 from payload.model.machine import Card
 
-_Mac = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$")]
-_Word = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f]*$", max_length=256)]
+_Mac = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}\Z")]
+_Word = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f]*\Z", max_length=256)]
 
 
 class _Nic(msgspec.Struct):

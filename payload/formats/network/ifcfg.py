@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from payload.formats.network.ifupdown import base_name
 from payload.formats.network.interface import (
     ANYWHERE,
+    ETHERNET_MAC,
     MAC,
     Assignment,
     Interface,
@@ -21,7 +22,7 @@ from payload.formats.network.interface import (
 )
 
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)=(?:\"([^\"]*)\"|'([^']*)'|([^\s#]*))")
-_HWADDR = re.compile(rf"(\s*HWADDR=[\"']?\s*)({MAC.pattern})", re.IGNORECASE)
+_HWADDR = re.compile(rf"(\s*HWADDR=[\"']?\s*)({ETHERNET_MAC.pattern})", re.IGNORECASE)
 _BY_MAC = re.compile(rf"(.*-id-)({MAC.pattern})(.*)", re.IGNORECASE)
 _BY_SLOT = re.compile(r"(.*)-bus-pci-([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])(.*)")
 _IDLE = frozenset({"", "none", "static", "off", "manual"})

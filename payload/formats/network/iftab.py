@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from payload.formats.network.interface import (
-    MAC,
+    ETHERNET_MAC,
     Assignment,
     Interface,
     is_mac,
@@ -13,7 +13,7 @@ from payload.formats.network.interface import (
     to_bytes,
 )
 
-_SELECTOR = re.compile(r"\s+(?:driver|businfo|bus-info|firmware|baseaddress|irq)\s+\S+")
+_SELECTOR = re.compile(r"(?<!\s)\s+(?:driver|businfo|bus-info|firmware|baseaddress|irq)\s+\S+")
 
 
 def read_tab(content: bytes, _path: str = "") -> list[Interface]:
@@ -52,6 +52,6 @@ def _rewritten(line: str, assignment: Assignment) -> str:
     new = assignment.mac_for(entry.name, entry.mac) if entry else ""
     if not entry or not new:
         return line
-    code = re.sub(MAC.pattern, lambda found: like(found[0], new), code, flags=re.IGNORECASE)
+    code = ETHERNET_MAC.sub(lambda found: like(found[0], new), code)
     code = _SELECTOR.sub("" if entry.mac else f" mac {new}", code, count=1)
     return f"{_SELECTOR.sub('', code)}{sign}{comment}"

@@ -18,9 +18,12 @@ _ANY_MAC = (
     rf"(?:{MAC.pattern}|[0-9a-f]{{2}}(?:-[0-9a-f]{{2}}){{5}}|[0-9a-f]{{4}}(?:\.[0-9a-f]{{4}}){{2}})"
 )
 # Not a part of a longer address, as that of InfiniBand, whose 20 bytes are written likewise.
+# Of six bytes, and no part of the twenty of InfiniBand.
+ETHERNET_MAC = re.compile(rf"(?<![0-9a-f:]){MAC.pattern}(?![0-9a-f:])", re.IGNORECASE)
 MENTIONED_MAC = re.compile(
     rf"(?<![0-9a-f])(?<!:[0-9a-f]{{2}}:){_ANY_MAC}(?![0-9a-f]|:[0-9a-f]{{2}})", re.IGNORECASE
 )
+_OCTET = 3  # digits
 INTERFACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 ANYWHERE = "0.0.0.0"  # noqa: S104  (a gateway whose address is not told)
 
@@ -164,6 +167,6 @@ def prefix_length(address: str, mask: str) -> str:
     if "/" in address:
         return address
     first = address.partition(".")[0]
-    if not mask and first.isdecimal():
+    if not mask and len(first) <= _OCTET and first.isdecimal():
         mask = "8" if int(first) < 128 else "16" if int(first) < 192 else "24"
     return f"{address}/{mask or '64'}" if address else ""

@@ -27,7 +27,7 @@ def _parse(content: bytes) -> yaml.Node | None:
     """The `network:` mapping, None when there is none or it cannot be read."""
     try:
         document = yaml.compose(content.decode(), yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):  # PyYAML lets them through
         return None
     return _get(document, "network")
 

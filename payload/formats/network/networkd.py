@@ -25,6 +25,7 @@ _KEY = re.compile(r"\s*([A-Za-z0-9]+)\s*=(.*)")
 _SECTION = re.compile(r"\s*\[([^\]]+)\]\s*$")
 _MAC_KEYS = ("MACAddress", "PermanentMACAddress")
 _SLOT = re.compile(r"(?:virtio-)?pci-([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\S*")
+_MOST = 256  # cards, or what lies on them, in one file; each is named with each
 TYPE_ETHER = 245  # the first systemd in which Type=ether means every card, and no VLAN or bond
 
 
@@ -50,7 +51,10 @@ def _all(entries: Sequence[_Entry], section: str, *keys: str) -> list[str]:
     words: list[str] = []
     for entry in entries:
         if entry.section == section and entry.key in keys:
-            words = [*words, *entry.value.split()] if entry.value else []
+            if entry.value:
+                words += entry.value.split()
+            else:
+                words.clear()
     return words
 
 
@@ -82,9 +86,10 @@ def read_network(content: bytes, _path: str = "") -> list[Interface]:
     masters = _all(entries, "Network", "Bond", "Bridge")
     vlans = _all(entries, "Network", "VLAN", "MACVLAN", "IPVLAN")
     found: list[Interface] = []
-    for name, mac in [*((name, "") for name in names), *(("", mac) for mac in macs)]:
+    uppers = [*masters, *vlans][:_MOST]
+    for name, mac in [*((name, "") for name in names), *(("", mac) for mac in macs)][:_MOST]:
         found.append(_known_as(told, name, mac))
-        found += [Interface(upper, lower=(name or mac,)) for upper in (*masters, *vlans)]
+        found += [Interface(upper, lower=(name or mac,)) for upper in uppers]
     if slot and not found:
         found.append(_known_as(told, "", "", slot[1]))
     return found

