@@ -84,8 +84,7 @@ def _between(pair: DiskPair, start: int, end: int, mode: CopyMode) -> Iterator[S
         raise _no_account(pair, start)
     sector = pair.source.sector_size
     backup = backup_size(pair.table, sector)
-    limits = (
-        (table_end(pair.table, sector), Treatment.TABLE),
+    limits = (  # in front of it all is the table's own, and a region's
         (min(pair.source.size, pair.target.size) - backup, Treatment.UNREAD),
         (pair.source.size - backup, Treatment.CUT),
         (pair.source.size, Treatment.TABLE),

@@ -20,7 +20,15 @@ from payload.model.runs import Run, behind, cut, ends
 from payload.replicate.ledger import Ledger, State
 from tests.support.drawn_disks import DrawnDisk, divided_disks, whole_disks
 from tests.support.machines import machine
-from tests.support.sized_machines import GB, SECTOR, plan, server_table, sized_disk, sized_server
+from tests.support.sized_machines import (
+    GB,
+    SECTOR,
+    partition,
+    plan,
+    server_table,
+    sized_disk,
+    sized_server,
+)
 
 DIGEST = b"d" * 32
 disks = divided_disks() | whole_disks()
@@ -140,7 +148,7 @@ def _within(start: int, size: int, kind: str, room: int, mode: CopyMode) -> Iter
     if kind == "swap":
         yield start + SWAP_HEADER, size - 2 * SWAP_HEADER
     elif kind in ("ext4", "xfs") or _is_member(kind):
-        yield start + CHUNK_SIZE, size - CHUNK_SIZE - max(CHUNK_SIZE, room)  # by its map free
+        yield start + CHUNK_SIZE, size - CHUNK_SIZE - room  # by its map free
 
 
 def is_covered(run: Run, others: Sequence[Run]) -> bool:
@@ -217,6 +225,21 @@ def test_a_plan_that_leaves_something_out_is_none(
         regions[index] = replace(region, size=region.size - SECTOR)
     with pytest.raises(PlanError, match="is not clear"):
         make_accounts(made.disks, regions, mode)
+
+
+@pytest.mark.parametrize("label", ["dos", "gpt"])
+def test_boot_code_that_ends_with_the_table_cannot_be_left_out(label: str) -> None:
+    """Where the first partition begins right behind the table, the boot code has a region, too."""
+    first = partition(1, 0, 2 * GB, "ext4")
+    table = replace(server_table(), label=label, partitions=(first,))
+    first = replace(first, start=table_end(table, SECTOR))
+    data = sized_disk("B", 3 * GB, replace(table, partitions=(first,)))
+    made = plan_of(DrawnDisk(data, 3 * GB), CopyMode.USED)
+    boot = next(region for region in made.regions if region.pair == 1)
+    assert (boot.method, boot.size) == (Method.BOOT, table_end(table, SECTOR))
+    others = [region for region in made.regions if region is not boot]
+    with pytest.raises(PlanError, match="is not clear"):
+        make_accounts(made.disks, others, CopyMode.USED)
 
 
 def test_the_account_is_part_of_the_digest_and_shown() -> None:
